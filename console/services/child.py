@@ -1,0 +1,159 @@
+"""One server as a child process of the keeper: started, watched, started again, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from console.services.server import PORT, Condition, Server, ServerState, log_tail
+
+_PR_SET_PDEATHSIG = 1
+_RETRY_START_FOR_S = 15.0  # a start that fails for what `retry_on` names is repeated for so long
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+_HEALTHY_AFTER_S = 10.0  # a server that has served for so long starts again without a pause
+_PATIENCE_S = 8.0  # for each stop signal
+_LOG_LIMIT_BYTES = 10_000_000
+
+_libc = ctypes.CDLL(None)  # loaded here, since a forked child should do as little as possible
+
+
+class Child:
+    """The process of one server. Nothing here blocks, save :meth:`end`."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.condition: Condition = "starting"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.restarts = 0
+        self._detail: str | None = None
+        self._has_served = False
+        self._pause_s = 0.0
+        self._wake_at = 0.0
+        self._first_try_at = time.monotonic()
+        self._spawned_at = 0.0
+        self._started_at: str | None = None
+        self._log_start = 0
+
+    @property
+    def is_in_transit(self) -> bool:
+        """Whether it has to be looked at often."""
+        return self.condition in ("starting", "restarting")
+
+    def state(self) -> ServerState:
+        pid = self.process.pid if self.process else None
+        return ServerState(
+            self.server.name,
+            self.server.request,
+            self.condition,
+            pid,
+            self._started_at if pid else None,
+            self.restarts,
+            self._detail,
+        )
+
+    def step(self) -> None:
+        """Look at the process and do what is due."""
+        now = time.monotonic()
+        if self.process is None:
+            if self.is_in_transit and now >= self._wake_at:
+                self._spawn(now)
+        elif self.process.poll() is not None:
+            self._has_ended(now, f"it ended with {_exit(self.process.returncode)}")
+        elif self.is_in_transit:
+            if _is_ready(self.server, self.process.pid):
+                self.condition, self._has_served, self._detail = "running", True, None
+            elif now - self._spawned_at > self.server.ready_within_s:
+                self.process.kill()
+                self.process.wait()
+                self._has_ended(now, f"it did not serve within {self.server.ready_within_s:g} s")
+
+    def ask_to_end(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def end(self) -> None:
+        """Wait until it has ended; be ever less polite."""
+        if self.process is not None:
+            for number in (*self.server.stop_signals[1:], signal.SIGKILL):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(_PATIENCE_S)
+                    break
+                self.process.send_signal(number)
+            self.process.wait()
+        self.process, self.condition = None, "stopped"
+
+    def _spawn(self, now: float) -> None:
+        server = self.server
+        user = {} if server.uid is None else {"user": server.uid, "group": server.gid, "extra_groups": []}
+        try:
+            argv = [argument.replace(PORT, str(self._port())) for argument in server.argv]
+            with _open_log(Path(server.log)) as log:
+                self._log_start = log.tell()
+                self.process = subprocess.Popen(  # noqa: S603
+                    argv,
+                    cwd=server.cwd,
+                    env=server.env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=_die_with_us(server.death_signal),
+                    **user,  # type: ignore[call-overload]
+                )
+        except (OSError, subprocess.SubprocessError) as error:
+            self._has_ended(now, f"it could not be started: {error}")
+            return
+        self._spawned_at = now
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def _port(self) -> int:
+        """The port of last time, so that whoever knows it finds the server again; 0 lets the server choose."""
+        if self.server.ready != "port":
+            return 0
+        file = Path(self.server.ready_file)
+        port = _port_in(file)
+        file.unlink(missing_ok=True)  # its return says that the server listens
+        self._last_port = port or getattr(self, "_last_port", 0)
+        return self._last_port
+
+    def _has_ended(self, now: float, how: str) -> None:
+        self.process = None
+        said = log_tail(Path(self.server.log), after=self._log_start)
+        self._detail = f"{how}\n{said}".strip()
+        if self._has_served:
+            served_s = now - self._spawned_at if self.condition == "running" else 0.0
+            calm = served_s >= _HEALTHY_AFTER_S
+            self.condition, self.restarts = "restarting", self.restarts + 1
+            self._pause_s = 0.0 if calm else min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+        elif any(text in said for text in self.server.retry_on) and now - self._first_try_at < _RETRY_START_FOR_S:
+            self._pause_s = _FIRST_PAUSE_S
+        else:
+            self.condition = "failed"
+        self._wake_at = now + self._pause_s
+
+
+def _die_with_us(number: int) -> Callable[[], None] | None:
+    """What the new process does first: ask the kernel for a signal when the keeper dies (Linux only).
+
+    It runs after the change of user, which would forget the request.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    keeper = os.getpid()
+
+    def arrange() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != keeper:  # it died before the request was made
+            os._exit(1)
+
+    return arrange

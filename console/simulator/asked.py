@@ -1,0 +1,50 @@
+"""What one request asks for, said the same way for both providers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the answer has to call, with the JSON schema of its arguments."""
+
+    name: str
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Breakpoint:
+    """The end of a prefix that the prompt cache may keep: the first ``texts`` of :attr:`Asked.texts`."""
+
+    texts: int
+    long_lived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request.
+
+    ``texts`` is every text that counts as input, in the order in which the provider reads it; ``messages`` is how many
+    messages they came in. ``raw`` is the request body, for the fields that a provider echoes.
+    """
+
+    model: str
+    system: str
+    turns: tuple[tuple[str, str], ...]
+    texts: tuple[str, ...]
+    messages: int
+    breakpoints: tuple[Breakpoint, ...]
+    max_output_tokens: int | None
+    schema: dict[str, Any] | None
+    tool: Tool | None
+    json_mode: bool
+    stop: tuple[str, ...]
+    stream: bool
+    raw: dict[str, Any]
+
+    @property
+    def question(self) -> str:
+        """The last thing that was said to the model."""
+        return next((text for role, text in reversed(self.turns) if role != "assistant"), "")

@@ -1,0 +1,337 @@
+"""Every error that Headrace raises, in one hierarchy.
+
+One distinction rules it: a *retryable* error may go away by itself, a *permanent* one never does, a *not now* is
+no failure at all but a reason to wait. Each class has a stable ``code`` (stored with the job, shown by the console,
+used by programs) and carries its facts in fields, so that nobody has to parse a message.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class HeadraceError(Exception):
+    """Something that Headrace can name went wrong."""
+
+    code: ClassVar[str] = "headrace_error"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        field: str | None = None,
+        value: object = None,
+        hint: str | None = None,
+        **details: object,
+    ) -> None:
+        """Describe the error.
+
+        :param message: what was wrong; the first line of the class docstring if left out.
+        :param field: the input field or setting at fault.
+        :param value: the value that was refused (shortened when printed; never a secret).
+        :param hint: what the reader can do about it.
+        :param details: further facts for programs (JSON-serialisable).
+        """
+        self.message = message or (self.__doc__ or self.code).splitlines()[0]
+        self.field = field
+        self.value = value
+        self.hint = hint
+        self.details = details
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        text = f"{self.field}: {self.message}" if self.field else self.message
+        if self.value is not None:
+            text += f" (got {_short(self.value)})"
+        if self.hint:
+            text += f" {self.hint}"
+        return text
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error for programs: ``code``, ``message``, ``field``, ``value``, ``hint`` and details."""
+        facts: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.field is not None:
+            facts["field"] = self.field
+        if self.value is not None:
+            facts["value"] = _short(self.value)
+        if self.hint is not None:
+            facts["hint"] = self.hint
+        return facts | self.details
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:100] + f"… ({len(text)} characters)"
+
+
+class PermanentError(HeadraceError):
+    """It will fail again the same way: do not repeat it."""
+
+    code = "permanent"
+
+
+class RetryableError(HeadraceError):
+    """It may succeed when it is tried again."""
+
+    code = "retryable"
+
+
+class NotNowError(HeadraceError):
+    """Nothing is wrong, but it has to wait."""
+
+    code = "not_now"
+
+
+# ---------------------------------------------------------------------------------------------- the caller's input
+
+
+class InvalidInputError(PermanentError):
+    """The input does not hold what it must."""
+
+    code = "invalid_input"
+
+
+class UnknownTenantError(InvalidInputError):
+    """No such tenant."""
+
+    code = "unknown_tenant"
+
+
+class UnknownFeatureError(InvalidInputError):
+    """No such feature in the routing policy."""
+
+    code = "unknown_feature"
+
+
+class UnknownPromptError(InvalidInputError):
+    """No such prompt."""
+
+    code = "unknown_prompt"
+
+
+class UnknownLaneError(InvalidInputError):
+    """No such lane."""
+
+    code = "unknown_lane"
+
+
+class MissingVariableError(InvalidInputError):
+    """The prompt declares a variable that was not given."""
+
+    code = "missing_variable"
+
+
+class ExtraVariableError(InvalidInputError):
+    """A variable was given that the prompt does not declare."""
+
+    code = "extra_variable"
+
+
+class TooLongError(InvalidInputError):
+    """The input is over the length cap."""
+
+    code = "too_long"
+
+
+class InvalidSchemaError(InvalidInputError):
+    """The output schema is no valid JSON schema."""
+
+    code = "invalid_schema"
+
+
+class InvalidPromptError(InvalidInputError):
+    """The prompt is malformed."""
+
+    code = "invalid_prompt"
+
+
+class DeadlinePassedError(InvalidInputError):
+    """The deadline has passed."""
+
+    code = "deadline_passed"
+
+
+class IdempotencyConflict(InvalidInputError):
+    """The idempotency key was used before with another request."""
+
+    code = "idempotency_conflict"
+
+
+class NotFoundError(PermanentError):
+    """No such thing, or not yours."""
+
+    code = "not_found"
+
+
+# ------------------------------------------------------------------------------------------------ the job's own end
+
+
+class JobRejectedError(PermanentError):
+    """A guard refused the job."""
+
+    code = "rejected"
+
+
+class OverBudgetError(JobRejectedError):
+    """The job's worst case does not fit under a hard cap."""
+
+    code = "over_budget"
+
+
+class UnpricedModelError(JobRejectedError):
+    """No price is known for the model, and nothing runs unpriced."""
+
+    code = "unpriced_model"
+
+
+class NoProviderKeyError(JobRejectedError):
+    """No key is configured for a provider that could run this job."""
+
+    code = "no_provider_key"
+
+
+# ------------------------------------------------------------------------------------------------------- providers
+
+
+class ProviderError(HeadraceError):
+    """A provider's call failed.
+
+    ``billable`` says whether the provider may have charged for it: ``False`` when it answered with an error,
+    ``None`` when nobody can know (the answer was lost).
+    """
+
+    code = "provider_error"
+    billable: ClassVar[bool | None] = False
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        provider: str,
+        http_status: int | None = None,
+        retry_after_s: float | None = None,
+        request_id: str | None = None,
+        **details: object,
+    ) -> None:
+        self.provider = provider
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+        self.request_id = request_id
+        super().__init__(message, provider=provider, http_status=http_status, **details)
+
+
+class ProviderUnavailableError(ProviderError, RetryableError):
+    """The provider answered that it cannot serve now (5xx, overloaded)."""
+
+    code = "provider_unavailable"
+
+
+class ProviderRateLimitedError(ProviderError, RetryableError):
+    """The provider limits our rate."""
+
+    code = "provider_rate_limited"
+
+
+class ProviderUnreachableError(ProviderError, RetryableError):
+    """The request never reached the provider (no connection), so nothing can have been billed."""
+
+    code = "provider_unreachable"
+
+
+class ProviderAnswerLostError(ProviderError, RetryableError):
+    """The request was sent but no complete answer came back: whether it was billed is unknown."""
+
+    code = "provider_answer_lost"
+    billable = None
+
+
+class ProviderTimeoutError(ProviderAnswerLostError):
+    """The call passed its total timeout: whether it was billed is unknown."""
+
+    code = "provider_timeout"
+
+
+class ProviderMalformedAnswerError(ProviderAnswerLostError):
+    """The provider's answer could not be read: whether it was billed is unknown."""
+
+    code = "provider_malformed_answer"
+
+
+class ProviderRefusedError(ProviderError, PermanentError):
+    """The provider refused the request for good (4xx)."""
+
+    code = "provider_refused"
+
+
+class ProviderAuthError(ProviderRefusedError):
+    """The provider refused the key."""
+
+    code = "provider_auth"
+
+
+class ProviderQuotaError(ProviderRefusedError):
+    """The provider account has no quota left; waiting does not cure it."""
+
+    code = "provider_quota"
+
+
+class BreakerOpenError(RetryableError):
+    """The provider's breaker is open: it failed often enough to be left alone for a while."""
+
+    code = "breaker_open"
+
+
+class OutputInvalidError(RetryableError):
+    """The model's answer does not match the output schema."""
+
+    code = "output_invalid"
+
+
+# --------------------------------------------------------------------------------------------- set-up and services
+
+
+class ConfigurationError(PermanentError):
+    """A setting is wrong."""
+
+    code = "configuration"
+
+
+class ServiceError(RetryableError):
+    """A service that Headrace needs does not answer."""
+
+    code = "service_unavailable"
+
+
+class PostgresUnavailableError(ServiceError):
+    """Postgres does not answer."""
+
+    code = "postgres_unavailable"
+
+
+class RedisUnavailableError(ServiceError):
+    """Redis does not answer."""
+
+    code = "redis_unavailable"
+
+
+class UnsafeRoleError(ConfigurationError):
+    """The database role could bypass row-level security."""
+
+    code = "unsafe_role"
+
+
+class MigrationError(PermanentError):
+    """A migration could not be applied."""
+
+    code = "migration"
+
+
+def by_code(code: str) -> type[HeadraceError]:
+    """The error class with this ``code`` (:class:`HeadraceError` when there is none)."""
+    pending: list[type[HeadraceError]] = [HeadraceError]
+    while pending:
+        kind = pending.pop()
+        if kind.code == code:
+            return kind
+        pending.extend(kind.__subclasses__())
+    return HeadraceError

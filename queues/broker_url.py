@@ -1,0 +1,39 @@
+"""Which wire a broker URL names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from errors import ConfigurationError
+from queues.redacted import without_password
+from queues.redis.wire import RedisWire
+from queues.turns import Wire
+
+#: URL scheme → the scheme that the client library knows it by.
+REDIS_SCHEMES = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "unix": "unix",
+    "valkey": "redis",
+    "valkeys": "rediss",
+}
+
+
+def open_wire(url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> Wire:
+    """The wire that ``url`` names. Nothing is connected yet: a server that is away shows at first use.
+
+    :param url: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``.
+    :param lanes: lane → weight (1 or more).
+    :param turns_per_tenant: most turns that a tenant has outstanding in a lane.
+    :raises ConfigurationError: no wire has this scheme, or the URL cannot be read.
+    """
+    scheme, colon, rest = url.partition(":")
+    known = REDIS_SCHEMES.get(scheme.lower())
+    if not colon or known is None:
+        raise ConfigurationError(
+            "unknown wire scheme",
+            field="HEADRACE_BROKER_URL",
+            value=without_password(url),
+            hint=f"Use one of {', '.join(f'{name}://' for name in REDIS_SCHEMES)}",
+        )
+    return RedisWire(f"{known}:{rest}", lanes=lanes, turns_per_tenant=turns_per_tenant)

@@ -1,0 +1,52 @@
+-- correct(
+--   keys=[active, idle, clock, costs],
+--   args=[tenant, delta, observed, least_charge, smoothing, keep]
+-- ) -> nothing
+--
+-- Charges a tenant delta work units more (or fewer) than it has been charged so far, and learns what its jobs cost.
+--
+-- The start tag of a tenant with turns never falls below the virtual time: a refund is no head start. The finish tag of
+-- a tenant without turns may: it counts only once it passes the virtual time (offer.lua takes the later of the two), and
+-- until then it holds what late corrections are reckoned from. A finish tag that was forgotten had been passed by `keep`
+-- at least, so reckoning from there charges nobody for being idle.
+--
+-- KEYS
+--   active  sorted set: tenants with turns outstanding -> start tag of the next turn, in work units
+--   idle    sorted set: tenants without turns -> finish tag of the last one
+--   clock   string: the lane's virtual time, in work units; absent means 0
+--   costs   hash: tenant -> running average of what its jobs cost, in work units
+--
+-- ARGV
+--   tenant        whose charge is corrected
+--   delta         what to add to its tag, in work units; may be negative
+--   observed      the whole cost of one of its jobs, in work units; empty: nothing to learn
+--   least_charge  least cost that is learned, in work units
+--   smoothing     weight of one observation in the running average, 0 to 1
+--   keep          how far the virtual time runs past a finish tag before it is forgotten, in work units
+
+-- luacheck: globals ARGV KEYS redis unpack
+local active, idle, clock, costs = unpack(KEYS)
+local tenant, delta, observed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local least_charge, smoothing, keep = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+
+if observed then
+  local cost = math.max(observed, least_charge)
+  local average = tonumber(redis.call("HGET", costs, tenant) or cost)
+  redis.call("HSET", costs, tenant, string.format("%.17g", average + (cost - average) * smoothing))
+end
+
+if delta ~= 0 then
+  local virtual_time = tonumber(redis.call("GET", clock) or 0)
+  local start = tonumber(redis.call("ZSCORE", active, tenant) or nil)
+  if start then
+    redis.call("ZADD", active, string.format("%.17g", math.max(virtual_time, start + delta)), tenant)
+  else
+    local forgotten = virtual_time - keep
+    local finish = tonumber(redis.call("ZSCORE", idle, tenant) or forgotten) + delta
+    if finish > forgotten then
+      redis.call("ZADD", idle, string.format("%.17g", finish), tenant)
+    else
+      redis.call("ZREM", idle, tenant)
+    end
+  end
+end

@@ -1,0 +1,92 @@
+"""A turn, and the wire that carries turns.
+
+A turn says "tenant T has work in lane L" and nothing more. The jobs themselves wait in Postgres; whoever takes T's turn
+claims T's next job there. So a wire may lose, repeat or forget turns: a lost one is offered again by the sweep, a
+superfluous one claims nothing.
+
+*Work units*: what one job weighs in its tenant's share, tokens / the tenant's weight. The wire only ever sees work
+units, so a changed weight acts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+#: Version of what a turn says; travels with every turn, so that releases can tell each other's apart.
+TURN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn that was taken off the wire: it is the taker's alone.
+
+    ``charge`` is what the wire has charged the tenant for it in advance, in work units.
+    """
+
+    tenant: str
+    lane: str
+    charge: float
+
+
+class Wire(Protocol):
+    """Carries turns between processes and decides whose turn is next.
+
+    Every method may raise :class:`errors.ServiceError` (the server does not answer) and, where it is handed a lane,
+    :class:`errors.UnknownLaneError`. None is fenced or exactly-once, and none has to be.
+    """
+
+    @property
+    def lanes(self) -> Mapping[str, int]:
+        """The lanes and their weights."""
+        ...
+
+    def offer(self, lane: str, tenant: str, n: int = 1) -> int:
+        """Add up to ``n`` turns; a tenant never has more than its cap outstanding. Returns how many were added."""
+        ...
+
+    def offer_many(self, lane: str, turns: Mapping[str, int]) -> int:
+        """Add turns for many tenants (tenant → how many). Returns how many were added in all."""
+        ...
+
+    def refill(self, lane: str, turns: Mapping[str, int]) -> int:
+        """Raise each tenant's outstanding turns to at least the given number (or the cap). Returns how many were added.
+
+        For the sweep: it may be repeated without piling turns up.
+        """
+        ...
+
+    def take(self, lane: str, n: int) -> list[Turn]:
+        """Take up to ``n`` turns, the most deserving tenant's first. There is no acknowledgement: what is taken is gone.
+
+        Fewer than ``n`` means that the lane had no more.
+        """
+        ...
+
+    def correct(self, lane: str, tenant: str, delta: float, observed: float | None = None) -> None:
+        """Charge a tenant ``delta`` work units more (or less) than it has been charged so far.
+
+        At claim: the job's estimate − the turn's charge; at settle: actual − estimate. ``observed`` is the whole cost
+        of one job in work units; it moves the running average that later turns of the tenant are charged.
+        """
+        ...
+
+    def refund(self, turn: Turn) -> None:
+        """Give back the charge of a turn that claimed nothing, down to a small fixed price for the trouble."""
+        ...
+
+    def wait_for_news(self, lanes: Iterable[str], timeout_s: float) -> bool:
+        """Block until there may be turns in one of ``lanes`` (or :meth:`wake`), at most ``timeout_s``.
+
+        Returns whether something was heard. News that nobody waits for is kept, so "take, then wait" misses nothing.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Let this wire's own :meth:`wait_for_news` return at once."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        ...

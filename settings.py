@@ -1,0 +1,77 @@
+"""Every setting, once.
+
+Read from the environment with the prefix ``HEADRACE_`` (and the providers' own key names). Only ``console/`` and
+``workers/boot.py`` read it; everything else is handed what it needs. An empty variable counts as unset.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Times are in the unit that the name says; money is in USD."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # -- where the services are; unset means the embedded default in `dir`
+    database_url: SecretStr | None = Field(None, description="Postgres as headrace_app (tenant-bound)")
+    ops_database_url: SecretStr | None = Field(None, description="Postgres as headrace_ops (scheduler, console)")
+    owner_database_url: SecretStr | None = Field(None, description="Postgres as a member of headrace_owner (migrate)")
+    redis_url: SecretStr | None = Field(None, description="Redis or Valkey")
+    broker_url: SecretStr | None = Field(None, description="the wire that carries turns; the Redis URL if unset")
+    dir: Path = Field(Path(".headrace"), description="home of the embedded services")
+
+    # -- providers
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("HEADRACE_OPENAI_API_KEY", "OPENAI_API_KEY"), description="OpenAI's key"
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("HEADRACE_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
+        description="Anthropic's key",
+    )
+    openai_base_url: str | None = Field(None, description="OpenAI-compatible server or gateway; OpenAI's own if unset")
+    anthropic_base_url: str | None = Field(None, description="Anthropic-compatible server or gateway")
+    simulator_url: str | None = Field(None, description="where the provider simulator listens, if one is used")
+    call_timeout_s: float = Field(30.0, gt=0, description="total time of one provider call, s")
+    breaker_fail_max: int = Field(5, ge=1, description="consecutive failures that open a provider's breaker")
+    breaker_reset_s: float = Field(10.0, gt=0, description="time an open breaker waits before it lets a call through, s")
+
+    # -- policy
+    routing_policy: Path | None = Field(None, description="a routing policy of your own; the shipped one if unset")
+    prompts_dir: Path | None = Field(None, description="a folder of prompts of your own; the shipped one if unset")
+
+    # -- jobs
+    max_attempts: int = Field(3, ge=1, description="attempts before a job is dead-lettered")
+    retry_base_s: float = Field(1.0, gt=0, description="first backoff, s; doubled each attempt, with full jitter")
+    retry_cap_s: float = Field(60.0, gt=0, description="longest backoff, s")
+    claim_timeout_s: float = Field(300.0, gt=0, description="time after which a claim counts as hung, s")
+    idempotency_days: int = Field(30, ge=1, description="days that an idempotency key is remembered")
+    max_input_bytes: int = Field(400_000, ge=1, description="cap on one job's input text, UTF-8 bytes")
+
+    # -- processes
+    heartbeat_s: float = Field(3.0, gt=0, description="time between a worker process's heartbeats, s")
+    worker_silent_s: float = Field(10.0, gt=0, description="silence after which a worker's jobs are taken back, s")
+    drain_s: float = Field(30.0, ge=0, description="time that a drain gives running calls to end, s; then hand back")
+    turns_per_tenant: int = Field(64, ge=1, description="turns a tenant may have outstanding on the wire (W)")
+    lane_weights: dict[str, int] = Field(
+        {"interactive": 9, "batch": 1}, description="lanes and their weights, as a JSON object"
+    )
+    log_format: str = Field("auto", pattern="^(auto|json|console)$", description="log lines for people or programs")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level that is logged")
+
+    @field_validator("lane_weights")
+    @classmethod
+    def _lanes_make_sense(cls, lanes: dict[str, int]) -> dict[str, int]:
+        if not lanes or any(weight < 1 for weight in lanes.values()):
+            raise ValueError("needs at least one lane, each with a weight of 1 or more")
+        return lanes
+
+
+def plain(secret: SecretStr | None) -> str | None:
+    """The text of a secret setting, for the one place that has to use it."""
+    return secret.get_secret_value() if secret is not None else None
