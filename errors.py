@@ -22,7 +22,7 @@ class HeadraceError(Exception):
         field: str | None = None,
         value: object = None,
         hint: str | None = None,
-        **details: object,
+        **details: Any,
     ) -> None:
         """Describe the error.
 
@@ -151,7 +151,7 @@ class DeadlinePassedError(InvalidInputError):
     code = "deadline_passed"
 
 
-class IdempotencyConflict(InvalidInputError):
+class IdempotencyConflict(InvalidInputError):  # noqa: N818 (the name is part of the interface)
     """The idempotency key was used before with another request."""
 
     code = "idempotency_conflict"
@@ -211,7 +211,7 @@ class ProviderError(HeadraceError):
         http_status: int | None = None,
         retry_after_s: float | None = None,
         request_id: str | None = None,
-        **details: object,
+        **details: Any,
     ) -> None:
         self.provider = provider
         self.http_status = http_status

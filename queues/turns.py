@@ -58,9 +58,9 @@ class Wire(Protocol):
         ...
 
     def take(self, lane: str, n: int) -> list[Turn]:
-        """Take up to ``n`` turns, the most deserving tenant's first. There is no acknowledgement: what is taken is gone.
+        """Take up to ``n`` turns, the most deserving tenant's first. Fewer than ``n``: the lane had no more.
 
-        Fewer than ``n`` means that the lane had no more.
+        There is no acknowledgement: what is taken is gone.
         """
         ...
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from errors import ConfigurationError
 
@@ -30,6 +31,10 @@ class Account:
     def is_ours(self) -> bool:
         """Whether it is the user that this process runs as."""
         return self.uid == os.geteuid()
+
+    def of_process(self) -> dict[str, Any]:
+        """The arguments that make ``subprocess`` run a program as this user, in its own group only."""
+        return {} if self.is_ours else {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can_traverse(self, directory: Path) -> bool:
         """Whether the user may reach what lies in ``directory``, by the permission bits of it and all its parents."""

@@ -66,10 +66,15 @@ def _runnable(site: Path, program: Path, account: Account, distribution: str, pa
 
 
 def _cannot_run(program: Path, account: Account) -> str | None:
-    user = {} if account.is_ours else {"user": account.uid, "group": account.gid, "extra_groups": []}
     try:
         outcome = subprocess.run(  # noqa: S603
-            [program, "--version"], cwd="/", env={}, stdin=subprocess.DEVNULL, capture_output=True, check=False, **user
+            [program, "--version"],
+            cwd="/",
+            env={},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            **account.of_process(),
         )
     except OSError as error:
         return error.strerror or str(error)

@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
+from console.services.account import Account
 from console.services.server import PORT, Condition, Server, ServerState, log_tail
 
 _PR_SET_PDEATHSIG = 1
@@ -43,6 +45,7 @@ class Child:
         self._spawned_at = 0.0
         self._started_at: str | None = None
         self._log_start = 0
+        self._port = _port_in(Path(server.ready_file)) if server.ready == "port" else 0
 
     @property
     def is_in_transit(self) -> bool:
@@ -72,6 +75,8 @@ class Child:
         elif self.is_in_transit:
             if _is_ready(self.server, self.process.pid):
                 self.condition, self._has_served, self._detail = "running", True, None
+                if self.server.ready == "port":
+                    self._port = _port_in(Path(self.server.ready_file))
             elif now - self._spawned_at > self.server.ready_within_s:
                 self.process.kill()
                 self.process.wait()
@@ -92,12 +97,16 @@ class Child:
                 self.process.send_signal(number)
             self.process.wait()
         self.process, self.condition = None, "stopped"
+        if self.server.scratch is not None:
+            with contextlib.suppress(OSError):
+                Path(self.server.scratch).rmdir()
 
     def _spawn(self, now: float) -> None:
         server = self.server
-        user = {} if server.uid is None else {"user": server.uid, "group": server.gid, "extra_groups": []}
         try:
-            argv = [argument.replace(PORT, str(self._port())) for argument in server.argv]
+            if server.ready == "port":
+                Path(server.ready_file).unlink(missing_ok=True)  # its return says that the server listens
+            argv = [argument.replace(PORT, str(self._port)) for argument in server.argv]
             with _open_log(Path(server.log)) as log:
                 self._log_start = log.tell()
                 self.process = subprocess.Popen(  # noqa: S603
@@ -108,23 +117,13 @@ class Child:
                     stdout=log,
                     stderr=log,
                     preexec_fn=_die_with_us(server.death_signal),
-                    **user,  # type: ignore[call-overload]
+                    **Account(server.uid, server.gid).of_process(),
                 )
         except (OSError, subprocess.SubprocessError) as error:
             self._has_ended(now, f"it could not be started: {error}")
             return
         self._spawned_at = now
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
-
-    def _port(self) -> int:
-        """The port of last time, so that whoever knows it finds the server again; 0 lets the server choose."""
-        if self.server.ready != "port":
-            return 0
-        file = Path(self.server.ready_file)
-        port = _port_in(file)
-        file.unlink(missing_ok=True)  # its return says that the server listens
-        self._last_port = port or getattr(self, "_last_port", 0)
-        return self._last_port
 
     def _has_ended(self, now: float, how: str) -> None:
         self.process = None
@@ -137,6 +136,8 @@ class Child:
             self._pause_s = 0.0 if calm else min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         elif any(text in said for text in self.server.retry_on) and now - self._first_try_at < _RETRY_START_FOR_S:
             self._pause_s = _FIRST_PAUSE_S
+        elif self._port:
+            self._port = 0  # the port of an earlier life may be somebody else's by now: choose another
         else:
             self.condition = "failed"
         self._wake_at = now + self._pause_s
@@ -157,3 +158,39 @@ def _die_with_us(number: int) -> Callable[[], None] | None:
             os._exit(1)
 
     return arrange
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > _LOG_LIMIT_BYTES:
+            path.replace(path.with_name(f"{path.name}.old"))
+    return path.open("ab")
+
+
+def _is_ready(server: Server, pid: int) -> bool:
+    file = Path(server.ready_file)
+    try:
+        if server.ready == "postmaster":
+            lines = file.read_text().splitlines()
+            return len(lines) >= 8 and lines[7].strip() == "ready" and int(lines[0]) == pid
+        if server.ready == "ping":
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(0.5)
+                connection.connect(str(file))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        with socket.create_connection(("127.0.0.1", int(file.read_text())), timeout=0.5):
+            return True
+    except (OSError, ValueError):
+        return False  # not yet
+
+
+def _port_in(file: Path) -> int:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _exit(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"

@@ -7,7 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from errors import ConfigurationError, ServiceError
@@ -52,7 +52,8 @@ def lock(path: Path, *, shared: bool = False, within_s: float) -> int:
     """
     descriptor = open_lock_file(path)
     deadline = time.monotonic() + within_s
-    try:
+    with ExitStack() as unless_taken:
+        unless_taken.callback(os.close, descriptor)
         while not try_lock(descriptor, shared=shared):
             if time.monotonic() > deadline:
                 raise ServiceError(
@@ -60,9 +61,7 @@ def lock(path: Path, *, shared: bool = False, within_s: float) -> int:
                     hint="It is starting or stopping the private services: wait for it, or end it, and try again.",
                 )
             time.sleep(_POLL_S)
-    except BaseException:
-        os.close(descriptor)
-        raise
+        unless_taken.pop_all()
     return descriptor
 
 

@@ -83,8 +83,7 @@ def claim(directory: Path, account: Account) -> None:
     try:
         fresh = not directory.exists()
         directory.mkdir(parents=True, exist_ok=True)
-        if directory.stat().st_uid != os.geteuid():
-            raise _refused(directory, "it belongs to another user")
+        check_ownership(directory)
         # Only a directory that holds nothing of anybody's is opened for the servers' user.
         if fresh or not any(directory.iterdir()):
             directory.chmod(0o700 if account.is_ours else 0o711)
@@ -92,6 +91,21 @@ def claim(directory: Path, account: Account) -> None:
             (directory / name).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise _refused(directory, error.strerror or str(error)) from error
+
+
+def check_ownership(directory: Path) -> None:
+    """Check that the directory is our own, if it exists.
+
+    :raises ConfigurationError: it belongs to somebody else, even if we may write there.
+    """
+    try:
+        owner = directory.stat().st_uid
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _refused(directory, error.strerror or str(error)) from error
+    if owner != os.geteuid():
+        raise _refused(directory, "it belongs to another user")
 
 
 def settle(directory: Path, account: Account) -> Place:
@@ -102,7 +116,7 @@ def settle(directory: Path, account: Account) -> Place:
     _own(place.sockets, account)
     _record(place)
     if place.home.parent == ELSEWHERE:
-        _write(place.home.parent / f"{place.home.name}.origin", _origin(directory))
+        _write(_note(place.home), {"directory": str(directory), "device": directory.parent.stat().st_dev})
     return place
 
 
@@ -127,6 +141,11 @@ def abandoned() -> list[Path]:
         if gone:
             found.append(home)
     return found
+
+
+def forget(home: Path) -> None:
+    """Remove the note of an abandoned home that has been removed itself."""
+    _note(home).unlink(missing_ok=True)
 
 
 def _home(directory: Path, account: Account) -> Path:
@@ -211,14 +230,14 @@ def _recorded(directory: Path) -> dict[str, str] | None:
         return None
 
 
-def _origin(directory: Path) -> dict[str, object]:
-    return {"directory": str(directory), "device": directory.parent.stat().st_dev}
-
-
 def _write(path: Path, facts: object) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(json.dumps(facts))
     draft.replace(path)
+
+
+def _note(home: Path) -> Path:
+    return home.with_name(f"{home.name}.origin")
 
 
 def _nearest(path: Path) -> Path:

@@ -30,15 +30,16 @@ class Server:
     argv: tuple[str, ...]
     cwd: str
     env: dict[str, str]
+    uid: int
+    gid: int
     log: str
     ready: Readiness
     ready_file: str
     ready_within_s: float
-    uid: int | None = None  # None: the keeper's own user
-    gid: int | None = None
     stop_signals: tuple[int, ...] = (signal.SIGTERM,)  # each is given some seconds, then the next; SIGKILL comes last
     death_signal: int = signal.SIGKILL  # sent by the kernel when the keeper dies
     retry_on: tuple[str, ...] = ()
+    scratch: str | None = None  # a directory to remove after it has stopped, if nothing is left in it
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,10 @@ end
 
 if delta ~= 0 then
   local virtual_time = tonumber(redis.call("GET", clock) or 0)
-  local start = tonumber(redis.call("ZSCORE", active, tenant) or nil)
+  local start = redis.call("ZSCORE", active, tenant)
   if start then
-    redis.call("ZADD", active, string.format("%.17g", math.max(virtual_time, start + delta)), tenant)
+    local corrected = math.max(tonumber(start) + delta, virtual_time)
+    redis.call("ZADD", active, string.format("%.17g", corrected), tenant)
   else
     local forgotten = virtual_time - keep
     local finish = tonumber(redis.call("ZSCORE", idle, tenant) or forgotten) + delta

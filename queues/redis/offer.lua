@@ -10,7 +10,7 @@
 --   active  sorted set: tenants with turns outstanding -> start tag of the next turn, in work units
 --   turns   hash: tenant -> turns outstanding; a tenant is in it if and only if it is in active
 --   idle    sorted set: tenants without turns -> finish tag of the last one
---   clock   string: the lane's virtual time, in work units; absent means 0
+--   clock   string: the lane's virtual time, in work units; absent means the lowest start tag, or 0
 --   news    list: one entry for each consumer that should look
 --
 -- ARGV
@@ -21,7 +21,7 @@
 -- luacheck: globals ARGV KEYS redis unpack
 local active, turns, idle, clock, news = unpack(KEYS)
 local most_turns, most_news = tonumber(ARGV[1]), tonumber(ARGV[2])
-local virtual_time = tonumber(redis.call("GET", clock) or 0)
+local virtual_time = tonumber(redis.call("GET", clock) or redis.call("ZRANGE", active, 0, 0, "WITHSCORES")[2] or 0)
 
 local total = 0
 for i = 3, #ARGV, 2 do

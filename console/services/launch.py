@@ -1,0 +1,242 @@
+"""Bring the private services of a directory up, and hold them up; take them down; look at them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from console.services import account as accounts
+from console.services import orphans, place, postgres, simulator, valkey
+from console.services.account import Account
+from console.services.locks import is_locked, lock, locked
+from console.services.place import Place
+from console.services.server import KeeperState, Server, ServerState, log_tail, read_state, write_server
+from errors import ConfigurationError, PostgresUnavailableError, RedisUnavailableError, ServiceError
+
+ServiceName = Literal["postgres", "redis", "simulator"]
+EVERY_SERVICE: tuple[ServiceName, ...] = ("postgres", "redis", "simulator")
+
+_ROOT = Path(__file__).resolve().parents[2]  # the folder that `console` is imported from
+_TURN_WITHIN_S = 300.0  # a first start and its migrations may be under way in another shell
+_KEEPER_STOPS_WITHIN_S = 60.0
+_KEEPER_STARTS_WITHIN_S = 20.0
+_READY_WITHIN_S = 330.0  # the keeper itself gives up on a server earlier
+_POLL_S = 0.01
+_TRIES = 3
+
+# What the keeper and the simulator get of our environment: enough to run this Python, and no secret.
+_PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_", "LD_LIBRARY_PATH", "DYLD_", "PYTHON", "VIRTUAL_ENV")
+_UNAVAILABLE: dict[str, type[ServiceError]] = {"postgres": PostgresUnavailableError, "redis": RedisUnavailableError}
+
+
+@contextmanager
+def held_up(
+    directory: Path, services: frozenset[ServiceName], *, prepare: Callable[[str], object], stay: bool = False
+) -> Iterator[Place]:
+    """Have the services of a directory up for the length of a block, or, with ``stay``, until :func:`take_down`.
+
+    :param prepare: called with the database owner's URL once Postgres serves, by one process at a time.
+    :raises ConfigurationError: the directory, the system user or the programs will not do.
+    :raises ServiceError: a server did not start; the message ends with what it said.
+    """
+    directory = place.of(directory)
+    account = accounts.for_servers()
+    place.claim(directory, account)
+    run = directory / "run"
+    with contextlib.ExitStack() as stack:
+        with locked(run / "lock", within_s=_TURN_WITHIN_S):
+            user = lock(run / "users", shared=True, within_s=_KEEPER_STOPS_WITHIN_S)
+            stack.callback(os.close, user)
+            here = _bring_up(directory, account, services)
+            if "postgres" in services:
+                prepare(postgres.url(here, postgres.OWNER))
+            if stay:
+                (run / "stay").touch(mode=0o600)
+        yield here
+
+
+def take_down(directory: Path) -> bool:
+    """Stop every service of a directory, whoever uses it, and end what was left behind; says whether there was any.
+
+    :raises ConfigurationError: the directory belongs to another user.
+    :raises ServiceError: another process holds the directory for too long.
+    """
+    directory = place.of(directory)
+    run = directory / "run"
+    place.check_ownership(directory)
+    if not run.is_dir():
+        return False
+    with locked(run / "lock", within_s=_TURN_WITHIN_S):
+        (run / "stay").unlink(missing_ok=True)
+        was_up = _signal_keeper(run, signal.SIGTERM)
+        deadline = time.monotonic() + _KEEPER_STOPS_WITHIN_S
+        while is_locked(run / "keeper.lock"):
+            if time.monotonic() > deadline:
+                _signal_keeper(run, signal.SIGKILL)
+            time.sleep(_POLL_S)
+        if here := place.known(directory):
+            orphans.end_all(here)
+        (run / "state.json").unlink(missing_ok=True)
+    return was_up
+
+
+def states(directory: Path) -> dict[str, ServerState]:
+    """How the servers of a directory do; empty when no keeper is in office."""
+    run = place.of(directory) / "run"
+    try:
+        if not is_locked(run / "keeper.lock"):
+            return {}
+        state = read_state(run / "state.json")
+    except PermissionError as error:
+        raise ConfigurationError(
+            "the private services of this directory belong to another user", field="HEADRACE_DIR", value=str(directory)
+        ) from error
+    return {} if state is None else state.servers
+
+
+def stays(directory: Path) -> bool:
+    """Whether the services of a directory were told to stay up when nobody uses them."""
+    return (place.of(directory) / "run" / "stay").exists()
+
+
+def _bring_up(directory: Path, account: Account, services: frozenset[ServiceName]) -> Place:
+    run = directory / "run"
+    for _ in range(_TRIES):
+        in_office = is_locked(run / "keeper.lock")
+        here = place.known(directory) if in_office else _clean_slate(directory, account)
+        if here is None:
+            raise ServiceError(
+                "the private services run, but the note of where they are is gone",
+                hint=f"Run `headrace services stop --dir {directory}` and try again.",
+            )
+        current = read_state(run / "state.json") if in_office else None
+        wanted = {name: _ask(name, here, account, current) for name in EVERY_SERVICE if name in services}
+        if in_office:
+            _signal_keeper(run, signal.SIGHUP)
+        else:
+            _start_keeper(here)
+        if _are_ready(here, wanted):
+            return here
+    raise ServiceError(
+        "the keeper of the private services went away again and again", hint=_see(directory / "logs" / "keeper.log")
+    )
+
+
+def _clean_slate(directory: Path, account: Account) -> Place:
+    """End and forget what an earlier life left, and settle where things are."""
+    if former := place.known(directory):
+        orphans.end_all(former)
+    here = place.settle(directory, account)
+    orphans.end_all(here)
+    for remains in (*here.run.glob("*.server.json"), here.run / "state.json", *here.sockets.iterdir()):
+        remains.unlink(missing_ok=True)
+    for home in [] if account.is_ours else place.abandoned():
+        orphans.end_all(Place(directory, home, home / "s"))
+        shutil.rmtree(home, ignore_errors=True)
+        place.forget(home)
+    return here
+
+
+def _ask(name: ServiceName, here: Place, account: Account, current: KeeperState | None) -> str:
+    """Ask the keeper for a service, unless it has it; returns the request to wait for."""
+    known = current.servers.get(name) if current else None
+    if known is not None and known.condition in ("starting", "running", "restarting"):
+        return known.request
+    request = secrets.token_hex(8)
+    write_server(here.run / f"{name}.server.json", _server(name, here, account, request))
+    return request
+
+
+def _server(name: ServiceName, here: Place, account: Account, request: str) -> Server:
+    if name == "postgres":
+        return postgres.prepare(here, account, request)
+    if name == "redis":
+        return valkey.prepare(here, account, request)
+    return simulator.prepare(here, _ROOT, _environment(), request)
+
+
+def _start_keeper(here: Place) -> None:
+    log_path = here.logs / "keeper.log"
+    with log_path.open("ab") as log:
+        start = log.tell()
+        outcome = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "console.services.keeper", str(here.directory)],
+            cwd=_ROOT,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            check=False,
+        )
+    deadline = time.monotonic() + _KEEPER_STARTS_WITHIN_S
+    while not is_locked(here.run / "keeper.lock"):
+        if outcome.returncode != 0 or time.monotonic() > deadline:
+            raise ServiceError(
+                f"the keeper of the private services did not start:\n{log_tail(log_path, after=start)}",
+                hint=_see(log_path),
+            )
+        time.sleep(_POLL_S)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+
+
+def _signal_keeper(run: Path, number: int) -> bool:
+    """Signal the keeper in office, if there is one; says whether there was.
+
+    The number in the state file is that keeper's own: the file is removed before a new one takes office.
+    """
+    deadline = time.monotonic() + _KEEPER_STARTS_WITHIN_S
+    while is_locked(run / "keeper.lock") and time.monotonic() < deadline:
+        if state := read_state(run / "state.json"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.pid, number)
+            return True
+        time.sleep(_POLL_S)
+    return False
+
+
+def _are_ready(here: Place, wanted: dict[ServiceName, str]) -> bool:
+    """Wait for the servers; ``False`` when the keeper goes away meanwhile.
+
+    :raises ServiceError: one of them could not be started.
+    """
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while True:
+        state = read_state(here.run / "state.json")
+        servers = state.servers if state else {}
+        mine = [
+            servers[name] for name, request in wanted.items() if name in servers and servers[name].request == request
+        ]
+        for server in mine:
+            if server.condition == "failed":
+                raise _failure(here, server)
+        if state and not state.stopping and len(mine) == len(wanted) and all(s.condition == "running" for s in mine):
+            return True
+        if not is_locked(here.run / "keeper.lock"):
+            return False
+        if time.monotonic() > deadline:
+            raise ServiceError("the private services did not become ready", hint=_see(here.logs))
+        time.sleep(_POLL_S)
+
+
+def _failure(here: Place, server: ServerState) -> ServiceError:
+    log = here.logs / ("valkey.log" if server.name == "redis" else f"{server.name}.log")
+    kind = _UNAVAILABLE.get(server.name, ServiceError)
+    return kind(f"the private {server.name} server did not start: {server.detail}\n", hint=_see(log), log=str(log))
+
+
+def _see(log: Path) -> str:
+    return f"See {log}, mend what it names and try again, or set the URL of a server of your own."

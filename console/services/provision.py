@@ -1,0 +1,308 @@
+"""Where the services are: the ones that the settings name, and private ones for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from console.services import launch, place, postgres, simulator, valkey
+from console.services.launch import EVERY_SERVICE, ServiceName
+from console.services.place import Place
+from console.services.server import Condition
+from errors import ConfigurationError
+from settings import Settings, plain
+
+_VARIABLES = {
+    "database_url": "HEADRACE_DATABASE_URL",
+    "ops_database_url": "HEADRACE_OPS_DATABASE_URL",
+    "owner_database_url": "HEADRACE_OWNER_DATABASE_URL",
+    "redis_url": "HEADRACE_REDIS_URL",
+    "broker_url": "HEADRACE_BROKER_URL",
+    "openai_api_key": "OPENAI_API_KEY",
+    "anthropic_api_key": "ANTHROPIC_API_KEY",
+    "openai_base_url": "HEADRACE_OPENAI_BASE_URL",
+    "anthropic_base_url": "HEADRACE_ANTHROPIC_BASE_URL",
+    "simulator_url": "HEADRACE_SIMULATOR_URL",
+}
+_PROVIDER_FACTS = ("openai_api_key", "anthropic_api_key", "openai_base_url", "anthropic_base_url")
+
+Prepare = Callable[[str], object]
+"""Makes a fresh database ready for use; gets its owner's URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """How to reach every service, and which of them are private ones of a directory.
+
+    The URLs and keys may hold secrets, so they stay out of the repr.
+    """
+
+    database_url: str = field(repr=False)
+    ops_database_url: str | None = field(repr=False)
+    owner_database_url: str | None = field(repr=False)
+    redis_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    openai_api_key: str | None = field(repr=False)
+    anthropic_api_key: str | None = field(repr=False)
+    openai_base_url: str | None = field(repr=False)
+    anthropic_base_url: str | None = field(repr=False)
+    simulator_url: str | None
+    embedded: frozenset[str]
+
+    def environment(self) -> dict[str, str]:
+        """The same facts as environment variables, without those that are unset."""
+        return _variables({name: getattr(self, name) for name in _VARIABLES})
+
+    def require_ops(self) -> str:
+        """The URL for ``headrace_ops``.
+
+        :raises ConfigurationError: only the application's URL was set.
+        """
+        return _required(self.ops_database_url, "HEADRACE_OPS_DATABASE_URL", "headrace_ops")
+
+    def require_owner(self) -> str:
+        """The URL for a member of ``headrace_owner``.
+
+        :raises ConfigurationError: only the application's URL was set.
+        """
+        return _required(self.owner_database_url, "HEADRACE_OWNER_DATABASE_URL", "a member of headrace_owner")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """How one private service does."""
+
+    name: str
+    condition: Condition
+    pid: int | None
+    started_at: str | None  # UTC, ISO 8601
+    restarts: int  # since its keeper started
+    address: str | None
+    detail: str | None  # the end of its log, when it failed
+
+
+def migrated(owner_url: str) -> None:
+    """Bring the schema up to date: what :func:`start` and :func:`endpoints` do with a private database."""
+    from storage.migrate import migrate  # here, so that the keeper, which shares this package, never loads a driver
+
+    migrate(owner_url)
+
+
+@contextmanager
+def endpoints(settings: Settings, *, prepare: Prepare = migrated) -> Iterator[Endpoints]:
+    """The services for the length of a block: those that are set, and private ones, started if need be, for the rest.
+
+    :raises ConfigurationError: the settings contradict each other, or private services cannot run here.
+    :raises ServiceError: a private server did not start.
+    """
+    services = private_services(settings)
+    if not services:
+        yield _resolve(settings, services, None)
+        return
+    with launch.held_up(settings.dir, services, prepare=prepare) as here:
+        yield _resolve(settings, services, here)
+
+
+def start(
+    directory: Path,
+    *,
+    which: Collection[ServiceName] | None = None,
+    settings: Settings | None = None,
+    prepare: Prepare = migrated,
+) -> Endpoints:
+    """Start the private services of a directory and leave them up until :func:`stop`.
+
+    :param which: the services to start; by default those that ``settings`` leave unset.
+    :param settings: where the other services are; by default nothing is set.
+    :raises ConfigurationError: a service is neither started nor set, or private services cannot run here.
+    :raises ServiceError: a private server did not start.
+    """
+    named = (settings or _nothing_set()).model_copy(update={"dir": directory})
+    services = private_services(named) if which is None else frozenset(which)
+    _check_complete(named, services)
+    if not services:
+        return _resolve(named, services, None)
+    with launch.held_up(directory, services, prepare=prepare, stay=True) as here:
+        return _resolve(named, services, here)
+
+
+def stop(directory: Path) -> bool:
+    """Stop the private services of a directory, whoever uses them; says whether they were up.
+
+    :raises ConfigurationError: the directory belongs to another user.
+    """
+    return launch.take_down(directory)
+
+
+def status(directory: Path) -> list[ServiceStatus]:
+    """How each private service of a directory does.
+
+    :raises ConfigurationError: the directory belongs to another user.
+    """
+    states = launch.states(directory)
+    here = place.known(place.of(directory))
+    found = []
+    for name in EVERY_SERVICE:
+        state = states.get(name)
+        if state is None or here is None:
+            found.append(ServiceStatus(name, "stopped", None, None, 0, None, None))
+        else:
+            found.append(
+                ServiceStatus(
+                    name,
+                    state.condition,
+                    state.pid,
+                    state.started_at,
+                    state.restarts,
+                    _address(name, here),
+                    state.detail,
+                )
+            )
+    return found
+
+
+def running_environment(directory: Path) -> dict[str, str]:
+    """The environment variables that lead to the private services of a directory that run now."""
+    here = place.known(place.of(directory))
+    up = {entry.name for entry in status(directory) if entry.condition in ("running", "restarting")}
+    facts: dict[str, str | None] = {}
+    if here is not None:
+        for name in EVERY_SERVICE:
+            if name in up:
+                facts |= _private(name, here)
+    return _variables(facts)
+
+
+def private_services(settings: Settings) -> frozenset[ServiceName]:
+    """The services that the settings leave to private servers of ``settings.dir``.
+
+    A URL that leads to that directory's own servers counts as unset: a shell that took over the output of
+    ``headrace services env`` starts them again when they are down.
+
+    :raises ConfigurationError: some database URL is set, but not the application's.
+    """
+    here = place.known(place.of(settings.dir))
+    services: set[ServiceName] = set()
+    urls = [settings.database_url, settings.ops_database_url, settings.owner_database_url]
+    if not any(urls) or (here is not None and plain(settings.database_url) == postgres.url(here, "headrace_app")):
+        services.add("postgres")
+    elif settings.database_url is None:
+        raise ConfigurationError(
+            "is unset, though another database URL is set",
+            field="HEADRACE_DATABASE_URL",
+            hint="Set it to the application's role (headrace_app), or unset them all for a private database.",
+        )
+    if settings.redis_url is None or (here is not None and plain(settings.redis_url) == valkey.url(here)):
+        services.add("redis")
+    if not _providers_are_set(settings, here):
+        services.add("simulator")
+    return frozenset(services)
+
+
+def _providers_are_set(settings: Settings, here: Place | None) -> bool:
+    if here is not None and settings.simulator_url is not None and settings.simulator_url == simulator.url(here):
+        keys = {plain(settings.openai_api_key), plain(settings.anthropic_api_key)}
+        return not keys <= {None, simulator.OPENAI_KEY, simulator.ANTHROPIC_KEY}
+    return any(
+        (
+            settings.openai_api_key,
+            settings.anthropic_api_key,
+            settings.openai_base_url,
+            settings.anthropic_base_url,
+            settings.simulator_url,
+        )
+    )
+
+
+def _check_complete(settings: Settings, services: frozenset[ServiceName]) -> None:
+    for name, setting, url in (
+        ("postgres", "HEADRACE_DATABASE_URL", settings.database_url),
+        ("redis", "HEADRACE_REDIS_URL", settings.redis_url),
+    ):
+        if name not in services and url is None:
+            raise ConfigurationError("is unset, and no private server is to be started for it", field=setting)
+
+
+def _resolve(settings: Settings, services: frozenset[ServiceName], here: Place | None) -> Endpoints:
+    facts: dict[str, str | None] = {
+        "database_url": plain(settings.database_url),
+        "ops_database_url": plain(settings.ops_database_url),
+        "owner_database_url": plain(settings.owner_database_url),
+        "redis_url": plain(settings.redis_url),
+        "openai_api_key": plain(settings.openai_api_key),
+        "anthropic_api_key": plain(settings.anthropic_api_key),
+        "openai_base_url": settings.openai_base_url,
+        "anthropic_base_url": settings.anthropic_base_url,
+        "simulator_url": settings.simulator_url,
+    }
+    for name in services:
+        if here is not None:
+            facts |= _private(name, here)
+    if settings.simulator_url is not None and not any(facts[name] for name in _PROVIDER_FACTS):
+        facts |= _simulated(settings.simulator_url)
+    database_url, redis_url = facts["database_url"], facts["redis_url"]
+    assert database_url is not None, "checked before anything is started"
+    assert redis_url is not None, "checked before anything is started"
+    return Endpoints(
+        database_url=database_url,
+        ops_database_url=facts["ops_database_url"],
+        owner_database_url=facts["owner_database_url"],
+        redis_url=redis_url,
+        broker_url=plain(settings.broker_url) or redis_url,
+        openai_api_key=facts["openai_api_key"],
+        anthropic_api_key=facts["anthropic_api_key"],
+        openai_base_url=facts["openai_base_url"],
+        anthropic_base_url=facts["anthropic_base_url"],
+        simulator_url=facts["simulator_url"],
+        embedded=frozenset(services),
+    )
+
+
+def _private(name: ServiceName, here: Place) -> dict[str, str | None]:
+    if name == "postgres":
+        return {
+            "database_url": postgres.url(here, "headrace_app"),
+            "ops_database_url": postgres.url(here, "headrace_ops"),
+            "owner_database_url": postgres.url(here, postgres.OWNER),
+        }
+    if name == "redis":
+        return {"redis_url": valkey.url(here), "broker_url": valkey.url(here)}
+    url = simulator.url(here)
+    return _simulated(url) if url else {}
+
+
+def _simulated(url: str) -> dict[str, str | None]:
+    return {
+        "simulator_url": url,
+        "openai_api_key": simulator.OPENAI_KEY,
+        "anthropic_api_key": simulator.ANTHROPIC_KEY,
+        "openai_base_url": f"{url}/v1",
+        "anthropic_base_url": url,
+    }
+
+
+def _address(name: ServiceName, here: Place) -> str | None:
+    if name == "postgres":
+        return postgres.url(here, "headrace_app")
+    return valkey.url(here) if name == "redis" else simulator.url(here)
+
+
+def _variables(facts: Mapping[str, str | None]) -> dict[str, str]:
+    return {variable: value for name, variable in _VARIABLES.items() if (value := facts.get(name)) is not None}
+
+
+def _required(url: str | None, setting: str, role: str) -> str:
+    if url is None:
+        raise ConfigurationError(
+            "is unset, and this needs it",
+            field=setting,
+            hint=f"HEADRACE_DATABASE_URL is set, so set this one too, to the same database as {role}.",
+        )
+    return url
+
+
+def _nothing_set() -> Settings:
+    """Settings that the environment had no part in."""
+    return Settings.model_construct(**{name: entry.default for name, entry in Settings.model_fields.items()})

@@ -1,0 +1,43 @@
+"""The provider simulator as a private service: it stands in for OpenAI and Anthropic where no key is set."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from console.services.place import Place
+from console.services.server import PORT, Server
+
+OPENAI_KEY = "sim-openai"
+ANTHROPIC_KEY = "sim-anthropic"
+_READY_WITHIN_S = 60.0
+
+
+def url(place: Place) -> str | None:
+    """Where it listens, or listened last; ``None`` if it never ran here."""
+    try:
+        return f"http://127.0.0.1:{int(place.port_file.read_text())}"
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def prepare(place: Place, root: Path, environment: Mapping[str, str], request: str) -> Server:
+    """Say how to run it.
+
+    :param root: the folder that ``console`` is imported from.
+    """
+    return Server(
+        name="simulator",
+        request=request,
+        argv=(sys.executable, "-m", "console.simulator", "--port", PORT, "--port-file", str(place.port_file)),
+        cwd=str(root),
+        env=dict(environment),
+        uid=os.geteuid(),
+        gid=os.getegid(),
+        log=str(place.logs / "simulator.log"),
+        ready="port",
+        ready_file=str(place.port_file),
+        ready_within_s=_READY_WITHIN_S,
+    )

@@ -1,0 +1,201 @@
+"""The wire on Redis or Valkey: weighted start-time fair queueing in Lua.
+
+Each operation is one script (the ``.lua`` files beside this one), so each is atomic, and none relies on what an earlier
+one left behind: wipe the server between any two, and the next simply find nothing queued.
+
+Tags and the virtual time are doubles that grow with the work done. Whole work units stay exact up to 2**53: a million
+tokens a second for 285 years.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from errors import ConfigurationError, InvalidInputError, RedisUnavailableError, UnknownLaneError
+from queues.redacted import without_password
+from queues.turns import Turn
+
+#: What a turn costs whose tenant's jobs were never measured, work units.
+DEFAULT_CHARGE: Final = 1000.0
+#: The least that a turn costs, work units. With 0, a tenant could stay first for ever.
+LEAST_CHARGE: Final = 1.0
+#: What remains charged for a turn that claimed nothing, work units: it cost a claim all the same.
+EMPTY_CLAIM_CHARGE: Final = 10.0
+#: Weight of one job in its tenant's running average cost.
+SMOOTHING: Final = 1 / 8
+#: How far the virtual time runs past an idle tenant's tag before it is forgotten, work units. Only a correction larger
+#: than this can cost a tenant anything that comes when its tag is long passed.
+KEEP: Final = float(2**20)
+#: The largest correction or cost believed, work units; beyond lies a slip that would shut a tenant out for good.
+MOST_COST: Final = float(2**32)
+#: Most turns of one script call, whose work grows with the square.
+TURNS_A_CALL: Final = 100
+#: Most tenants of one script call, so that no call holds the server up for more than a few milliseconds.
+TENANTS_A_CALL: Final = 500
+#: Most wake-ups kept for consumers that do not listen yet.
+MOST_NEWS: Final = 16
+#: Longest time that one `wait_for_news` blocks, s.
+LONGEST_WAIT_S: Final = 1.0
+
+#: Everything in one hash slot: a script may name all keys of a lane, and a consumer blocks on the news of all lanes.
+PREFIX: Final = "{headrace}"
+
+_ANSWER_WITHIN_S: Final = 2.0
+_WAKE_KEPT_S: Final = 5
+
+
+class RedisWire:
+    """Turns on a Redis or Valkey server. Thread-safe; connects at first use."""
+
+    def __init__(self, url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> None:
+        """Describe the wire.
+
+        :param url: ``redis://``, ``rediss://`` or ``unix://``.
+        :param lanes: lane → weight.
+        :param turns_per_tenant: most turns that a tenant has outstanding in a lane.
+        :raises ConfigurationError: the URL cannot be read.
+        """
+        self._lanes = dict(lanes)
+        self._turns_per_tenant = turns_per_tenant
+        self._shown = without_password(url)
+        self._client = _client(url, answer_within_s=_ANSWER_WITHIN_S)
+        # A connection of its own, since it blocks.
+        self._listener = _client(url, answer_within_s=LONGEST_WAIT_S + _ANSWER_WITHIN_S)
+        self._wake_key = f"{PREFIX}:wake:{uuid.uuid4().hex}"
+        self._offer = self._script("offer")
+        self._refill = self._script("refill")
+        self._take = self._script("take")
+        self._correct = self._script("correct")
+
+    @property
+    def lanes(self) -> Mapping[str, int]:
+        """The lanes and their weights."""
+        return self._lanes
+
+    def offer(self, lane: str, tenant: str, n: int = 1) -> int:
+        """Add up to ``n`` turns of one tenant; see :class:`queues.turns.Wire`."""
+        return self.offer_many(lane, {tenant: n})
+
+    def offer_many(self, lane: str, turns: Mapping[str, int]) -> int:
+        """Add turns of many tenants; see :class:`queues.turns.Wire`."""
+        return self._fill(self._offer, lane, turns)
+
+    def refill(self, lane: str, turns: Mapping[str, int]) -> int:
+        """Raise outstanding turns to at least the given numbers; see :class:`queues.turns.Wire`."""
+        return self._fill(self._refill, lane, turns)
+
+    def take(self, lane: str, n: int) -> list[Turn]:
+        """Take up to ``n`` turns; see :class:`queues.turns.Wire`."""
+        keys = self._keys(lane, "active", "turns", "idle", "clock", "costs", "news")
+        turns: list[Turn] = []
+        while len(turns) < n:
+            some = min(n - len(turns), TURNS_A_CALL)
+            with self._translated():
+                taken = self._take(keys, [some, DEFAULT_CHARGE, LEAST_CHARGE, KEEP])
+            turns += (Turn(tenant, lane, float(charge)) for tenant, charge in zip(taken[::2], taken[1::2], strict=True))
+            if len(taken) < 2 * some:
+                break
+        return turns
+
+    def correct(self, lane: str, tenant: str, delta: float, observed: float | None = None) -> None:
+        """Correct what a tenant is charged, and learn; see :class:`queues.turns.Wire`.
+
+        :raises InvalidInputError: ``delta`` or ``observed`` is no finite number.
+        """
+        keys = self._keys(lane, "active", "idle", "clock", "costs")
+        cost = "" if observed is None else _believed("observed", observed)
+        args = [tenant, _believed("delta", delta), cost, LEAST_CHARGE, SMOOTHING, KEEP]
+        with self._translated():
+            self._correct(keys, args)
+
+    def refund(self, turn: Turn) -> None:
+        """Give back a turn's charge, save for :data:`EMPTY_CLAIM_CHARGE`; see :class:`queues.turns.Wire`."""
+        if turn.charge > EMPTY_CLAIM_CHARGE:
+            self.correct(turn.lane, turn.tenant, EMPTY_CLAIM_CHARGE - turn.charge)
+
+    def wait_for_news(self, lanes: Iterable[str], timeout_s: float) -> bool:
+        """Block until there is news, at most :data:`LONGEST_WAIT_S`; see :class:`queues.turns.Wire`."""
+        keys = [self._wake_key, *(self._keys(lane, "news")[0] for lane in lanes)]
+        # 0 would mean for ever.
+        timeout_s = min(max(timeout_s, 0.001), LONGEST_WAIT_S)
+        with self._translated():
+            return self._listener.blpop(keys, timeout=timeout_s) is not None
+
+    def wake(self) -> None:
+        """Let this wire's own :meth:`wait_for_news` return at once; see :class:`queues.turns.Wire`."""
+        with self._translated(), self._client.pipeline(transaction=False) as pipeline:
+            pipeline.rpush(self._wake_key, 1)
+            pipeline.expire(self._wake_key, _WAKE_KEPT_S)
+            pipeline.execute()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+        self._listener.close()
+
+    def _fill(self, script: _Script, lane: str, turns: Mapping[str, int]) -> int:
+        keys = self._keys(lane, "active", "turns", "idle", "clock", "news")
+        pairs: list[str | int] = [part for pair in turns.items() for part in pair]
+        added = 0
+        with self._translated():
+            for start in range(0, len(pairs), 2 * TENANTS_A_CALL):
+                some = pairs[start : start + 2 * TENANTS_A_CALL]
+                added += int(script(keys, [self._turns_per_tenant, MOST_NEWS, *some]))
+        return added
+
+    def _keys(self, lane: str, *names: str) -> list[str]:
+        if lane not in self._lanes:
+            raise UnknownLaneError(field="lane", value=lane, hint=f"Lanes: {', '.join(self._lanes)}.")
+        return [f"{PREFIX}:{lane}:{name}" for name in names]
+
+    def _script(self, name: str) -> _Script:
+        text = Path(__file__).with_name(f"{name}.lua").read_text(encoding="utf-8")
+        # Sends the text again when the server has forgotten it (a restart, SCRIPT FLUSH).
+        return self._client.register_script(text)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            raise RedisUnavailableError(
+                f"Redis at {self._shown} does not answer: {error}",
+                hint="Start it or mend HEADRACE_BROKER_URL; no job is lost meanwhile.",
+                url=self._shown,
+            ) from error
+
+
+#: What redis-py makes of a script: call it with keys and arguments. Its own type knows nothing of the result.
+_Script = Any
+
+
+def _client(url: str, *, answer_within_s: float) -> redis.Redis:
+    try:
+        return redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            protocol=2,
+            socket_connect_timeout=_ANSWER_WITHIN_S,
+            socket_timeout=answer_within_s,
+            # Once more at once, for connections that died of age; whoever waits longer does it in its own way.
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        )
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the URL cannot be read: {error}", field="HEADRACE_BROKER_URL", value=without_password(url)
+        ) from None
+
+
+def _believed(field: str, work: float) -> float:
+    if not math.isfinite(work):
+        raise InvalidInputError("must be a finite number of work units", field=field, value=work)
+    return min(max(work, -MOST_COST), MOST_COST)

@@ -1,0 +1,73 @@
+"""What a call to a provider is, whoever the provider: the request, the reply, and what it used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+from prompts.messages import Message
+
+__all__ = ["CallReply", "CallRequest", "Finish", "Message", "Provider", "Usage"]
+
+Finish = Literal["complete", "length", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """One attempt on the wire. ``run_id`` names it there too; ``timeout_s`` is for all of it, in seconds.
+
+    ``api_key`` is a tenant's own key, used instead of the platform's; it shows in no ``repr``.
+    """
+
+    run_id: UUID
+    job_id: UUID
+    tenant_id: str
+    user_id: str
+    feature: str
+    model: str
+    messages: tuple[Message, ...]
+    max_output_tokens: int
+    output_schema: Mapping[str, Any] | None
+    timeout_s: float
+    api_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as billed, on one scale for all providers.
+
+    ``input_tokens`` is all of the input: what was read from and written to the cache lies inside it.
+    ``output_tokens`` is all of the output: ``reasoning_tokens`` lies inside it.
+    """
+
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallReply:
+    """An answer. ``finish`` says why it ends: done, cut at ``max_output_tokens`` (or the context), or refused."""
+
+    text: str
+    usage: Usage
+    model: str
+    provider_request_id: str | None
+    finish: Finish
+
+
+class Provider(Protocol):
+    """A provider's capability to answer messages with text. Safe for many threads at once."""
+
+    name: str
+
+    def call(self, request: CallRequest) -> CallReply:
+        """Ask once; no retries inside.
+
+        :raises errors.ProviderError: nothing else.
+        """
+        ...

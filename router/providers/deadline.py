@@ -1,0 +1,185 @@
+"""A total deadline for a call, which a server that drips bytes cannot outlive.
+
+The SDKs' timeouts hold for each read, so a server that sends one byte a second keeps a call alive for ever. Here the
+network itself knows the deadline: every connect, handshake, read and write gets what is left of it as its timeout.
+No thread is spent on watching, and the call ends inside the very system call that waits.
+
+Two waits are beyond reach: the resolver's (``getaddrinfo`` takes no timeout; resolv.conf bounds it) and the few
+microseconds of computing between reads.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import ssl
+import threading
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore2
+import httpx2
+
+CONNECT_TIMEOUT_S = 5.0
+_KEEPALIVE_S = 30.0
+# A pool walks all its connections under one lock at each call: 1,000 in one pool cost more CPU than the call itself.
+_POOLS = 16
+# A write of the standard backend may take its timeout once for each piece the kernel accepts; small pieces keep the
+# sum within the deadline.
+_WRITE_PIECE = 16 * 1024
+
+_ends_at: ContextVar[float | None] = ContextVar("call_ends_at", default=None)
+
+
+@contextmanager
+def deadline(timeout_s: float) -> Iterator[None]:
+    """Whatever this thread waits for on a :class:`DeadlineTransport` in this block ends within ``timeout_s`` seconds.
+
+    A wait that is cut off raises ``httpx2``'s timeout of its kind (connect, read, write).
+    """
+    token = _ends_at.set(time.monotonic() + timeout_s)
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
+
+
+def http_client(base_url: str) -> httpx2.Client:
+    """The HTTP client of one provider, for all threads of the process.
+
+    The number of connections has no limit of its own: one a thread is all that can be in use, and waiting for a free
+    one would only look like a slow provider. Redirects are not followed, so that a key goes nowhere else. Proxies are
+    taken from the usual environment variables (``HTTPS_PROXY``, ``NO_PROXY``, …) as they are now: ``httpx2`` reads
+    them only when it builds the transport itself.
+    """
+    return httpx2.Client(transport=DeadlineTransport(proxy=_proxy_for(base_url)), timeout=None)
+
+
+class DeadlineTransport(httpx2.BaseTransport):
+    """HTTP over connections that obey :func:`deadline`, spread over several pools by thread."""
+
+    def __init__(self, proxy: str | None = None) -> None:
+        ssl_context = httpx2.create_ssl_context()
+        self._transports = [_PoolTransport(ssl_context, proxy) for _ in range(_POOLS)]
+        self._turn = itertools.count()
+        self._mine = threading.local()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request on the pool of this thread."""
+        transport: httpx2.BaseTransport | None = getattr(self._mine, "transport", None)
+        if transport is None:
+            transport = self._mine.transport = self._transports[next(self._turn) % _POOLS]
+        return transport.handle_request(request)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for transport in self._transports:
+            transport.close()
+
+
+class _PoolTransport(httpx2.HTTPTransport):
+    def __init__(self, ssl_context: ssl.SSLContext, proxy: str | None) -> None:
+        super().__init__(verify=ssl_context)
+        # `HTTPTransport` builds its pool without a way to say over which network; the pool itself takes one. So the
+        # pool is replaced before its first use. A test fails should the attribute be named otherwise one day.
+        self._pool = httpcore2.ConnectionPool(
+            ssl_context=ssl_context,
+            proxy=_proxy(proxy),
+            max_connections=None,
+            max_keepalive_connections=None,
+            keepalive_expiry=_KEEPALIVE_S,
+            network_backend=_DeadlineBackend(),
+        )
+
+
+class _DeadlineBackend(httpcore2.NetworkBackend):
+    """The standard network, with the deadline on every wait."""
+
+    def __init__(self) -> None:
+        self._network = httpcore2.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.NetworkStream:
+        # Address by address here: the standard backend would grant the whole timeout to each of them.
+        options = list(socket_options or [])
+        failure: Exception = httpcore2.ConnectError(f"no address for {host}")
+        for address in _addresses(host, port):
+            left = _left(timeout, httpcore2.ConnectTimeout)
+            try:
+                return _DeadlineStream(self._network.connect_tcp(address, port, left, local_address, options))
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+
+class _DeadlineStream(httpcore2.NetworkStream):
+    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _WRITE_PIECE):
+            piece = buffer[start : start + _WRITE_PIECE]
+            self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(timeout: float | None, too_late: type[httpcore2.TimeoutException]) -> float | None:
+    """The seconds that a wait may take: the lesser of its own timeout and what is left of the deadline."""
+    ends_at = _ends_at.get()
+    if ends_at is None:
+        return timeout
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise too_late("the call's deadline has passed")
+    return left if timeout is None else min(timeout, left)
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore2.ConnectError(str(error)) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _proxy_for(base_url: str) -> str | None:
+    url = httpx2.URL(base_url)
+    if urllib.request.proxy_bypass(url.host):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+def _proxy(url: str | None) -> httpcore2.Proxy | None:
+    if url is None:
+        return None
+    proxy = httpx2.Proxy(url)
+    place = httpcore2.URL(
+        scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
+    )
+    return httpcore2.Proxy(place, auth=proxy.raw_auth)

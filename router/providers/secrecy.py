@@ -1,0 +1,48 @@
+"""Keys stay out of whatever people read: messages, reprs, logs and tracebacks."""
+
+from __future__ import annotations
+
+import re
+
+from errors import ProviderAuthError
+
+_HIDDEN = "[key]"
+_VISIBLE_ASCII = re.compile(r"[!-~]+")
+
+
+def check_key(provider: str, key: str) -> None:
+    """Refuse a key that cannot travel in a header, before a library quotes it in its complaint.
+
+    An empty one is refused too: an SDK would quietly take another key in its stead.
+
+    :raises ProviderAuthError: the key is empty, or has white space or characters beyond ASCII in it.
+    """
+    if not _VISIBLE_ASCII.fullmatch(key):
+        raise ProviderAuthError(
+            "the key is empty or holds white space or characters beyond ASCII; was a line break copied with it?",
+            provider=provider,
+        )
+
+
+def hide(text: str, key: str) -> str:
+    """The text without the key: some servers quote it in their refusal."""
+    return text.replace(key, _HIDDEN)
+
+
+def scrub(error: BaseException, key: str) -> None:
+    """Make a foreign exception fit to be a cause: its text without the key, its attributes and frames gone.
+
+    An SDK's exception holds the request with its headers, and so do the variables of the frames that it went
+    through, which some log formats print.
+    """
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        pending += [current.__cause__, current.__context__]
+        current.args = tuple(hide(arg, key) if isinstance(arg, str) else arg for arg in current.args)
+        current.__traceback__ = None
+        vars(current).clear()

@@ -1,0 +1,26 @@
+-- Run first at every migrate, as the login role of the owner URL: roles, schema and what only it may create.
+-- Whatever exists is left alone, so an administrator can prepare all of it by hand (docs/how-to/own-postgres.md).
+
+do $$
+declare r text;
+begin
+    foreach r in array array['headrace_owner', 'headrace_app', 'headrace_ops', 'headrace_producer'] loop
+        if not exists (select from pg_roles where rolname = r) then
+            execute format('create role %I nosuperuser nobypassrls %s', r,
+                           case r when 'headrace_owner' then 'nologin' else 'login' end);
+        end if;
+    end loop;
+    if not pg_has_role(current_user, 'headrace_owner', 'set') then
+        execute format('grant headrace_owner to %I', current_user);
+    end if;
+    if not exists (select from pg_namespace where nspname = 'headrace') then
+        create schema headrace authorization headrace_owner;
+    end if;
+    if not exists (select from pg_extension where extname = 'vector') then
+        create extension vector with schema headrace;
+    end if;
+    -- lets enqueue() carry `SET app.tenant_id = ''`, which restores the caller's own value on return
+    if not has_parameter_privilege('headrace_owner', 'app.tenant_id', 'set') then
+        grant set on parameter app.tenant_id to headrace_owner;
+    end if;
+end $$;

@@ -1,0 +1,113 @@
+-- What enqueue_batch holds while it works: one decoded request, with the reason why it is refused (null: it is fine).
+do $$ begin
+    if to_regtype('headrace.job_request') is null then
+        create type headrace.job_request as (
+            index integer, id uuid, user_id text, feature text, lane text, prompt text, variables jsonb, messages jsonb,
+            context jsonb, output_schema jsonb, max_output_tokens integer, estimated_tokens bigint, run_at timestamptz,
+            deadline timestamptz, on_over_budget text, on_unknown text, force_tier text, metadata jsonb,
+            idempotency_key text, body_hash bytea, error jsonb);
+    end if;
+end $$;
+
+-- The cap on one job's input, UTF-8 bytes (producers/requests.py says the same figure; a test holds them together).
+create or replace function headrace.max_input_bytes() returns integer language sql immutable return 400000;
+
+-- Why a request is refused: {"code", "field", "value", "message"}, or null when it is fine. What only Python can check
+-- (the output schema is a valid JSON schema) is checked there, and again at claim.
+create or replace function headrace.request_error(
+    p_tenant uuid, p_user text, p_feature text, p_lane text, p_prompt text, p_variables jsonb, p_messages jsonb,
+    p_context jsonb, p_output_schema jsonb, p_max_output integer, p_deadline timestamptz, p_on_over_budget text,
+    p_on_unknown text, p_force_tier text, p_metadata jsonb, p_key text, v_now timestamptz)
+returns jsonb language plpgsql stable as $$
+declare
+    v_declared jsonb;
+    v record;
+begin
+    if coalesce(length(p_user), 0) not between 1 and 200 then
+        return headrace.refusal('invalid_input', 'user_id', p_user, 'needs 1 to 200 characters');
+    end if;
+    if not exists (select from headrace.features f where f.name = p_feature and f.retired_at is null) then
+        return headrace.refusal('unknown_feature', 'feature', p_feature, 'no such feature in the routing policy');
+    end if;
+    if not exists (select from headrace.lanes l where l.name = coalesce(p_lane, 'interactive') and l.retired_at is null) then
+        return headrace.refusal('unknown_lane', 'lane', p_lane, 'no such lane');
+    end if;
+    if num_nonnulls(p_prompt, p_messages) <> 1 then
+        return headrace.refusal('invalid_input', 'prompt', p_prompt, 'give either prompt (with variables) or messages, not both and not neither');
+    end if;
+    if octet_length(coalesce(p_messages, p_variables, '{}')::text) + coalesce(octet_length(p_context::text), 0)
+       + coalesce(octet_length(p_output_schema::text), 0) > headrace.max_input_bytes() then
+        return headrace.refusal('too_long', case when p_prompt is null then 'messages' else 'variables' end, null,
+            format('the input is over the cap of %s bytes', headrace.max_input_bytes()));
+    end if;
+
+    if p_prompt is not null then
+        select m.variables into v_declared from headrace.prompt_pointers o join headrace.prompts m on m.id = o.prompt_id
+        where o.name = p_prompt and (o.tenant_id = p_tenant or o.tenant_id is null)
+        order by o.tenant_id nulls last limit 1;
+        if v_declared is null then
+            return headrace.refusal('unknown_prompt', 'prompt', p_prompt, 'no such prompt');
+        end if;
+        if jsonb_typeof(coalesce(p_variables, '{}')) <> 'object' then
+            return headrace.refusal('invalid_input', 'variables', null, 'needs an object of name and text');
+        end if;
+        for v in select k as name from jsonb_object_keys(v_declared) k where not coalesce(p_variables, '{}') ? k limit 1 loop
+            return headrace.refusal('missing_variable', 'variables.' || v.name, null, format('prompt %s needs the variable %s', p_prompt, v.name));
+        end loop;
+        for v in select e.key as name, e.value as value, (v_declared ->> e.key)::integer as cap
+                 from jsonb_each(coalesce(p_variables, '{}')) e loop
+            if not v_declared ? v.name then
+                return headrace.refusal('extra_variable', 'variables.' || v.name, null, format('prompt %s declares no variable %s', p_prompt, v.name));
+            elsif jsonb_typeof(v.value) <> 'string' then
+                return headrace.refusal('invalid_input', 'variables.' || v.name, v.value::text, 'a variable''s value must be text');
+            elsif length(v.value #>> '{}') > v.cap then
+                return headrace.refusal('too_long', 'variables.' || v.name, null,
+                    format('%s characters are over the cap of %s', length(v.value #>> '{}'), v.cap));
+            end if;
+        end loop;
+    else
+        if p_variables is not null then
+            return headrace.refusal('extra_variable', 'variables', null, 'messages take no variables');
+        end if;
+        if jsonb_typeof(p_messages) <> 'array' or jsonb_array_length(p_messages) = 0 then
+            return headrace.refusal('invalid_input', 'messages', null, 'needs a list of at least one {"role", "content"}');
+        end if;
+        for v in select e.value, e.ordinality - 1 as i from jsonb_array_elements(p_messages) with ordinality e loop
+            if jsonb_typeof(v.value) <> 'object' or (v.value ->> 'role') is null
+               or (v.value ->> 'role') not in ('system', 'user', 'assistant') then
+                return headrace.refusal('invalid_input', format('messages[%s].role', v.i),
+                    v.value ->> 'role', 'must be system, user or assistant');
+            elsif jsonb_typeof(v.value -> 'content') is distinct from 'string' or length(v.value ->> 'content') = 0 then
+                return headrace.refusal('invalid_input', format('messages[%s].content', v.i), null, 'must be text that is not empty');
+            end if;
+        end loop;
+        if not p_messages @> '[{"role": "user"}]' then
+            return headrace.refusal('invalid_input', 'messages', null, 'needs at least one user message');
+        end if;
+    end if;
+
+    if p_output_schema is not null and jsonb_typeof(p_output_schema) <> 'object' then
+        return headrace.refusal('invalid_schema', 'output_schema', null, 'must be a JSON schema object');
+    elsif p_max_output is not null and p_max_output not between 1 and 200000 then
+        return headrace.refusal('invalid_input', 'max_output_tokens', p_max_output::text, 'must be 1 to 200000');
+    elsif p_deadline <= v_now then
+        return headrace.refusal('deadline_passed', 'deadline', p_deadline::text, 'the deadline has passed');
+    elsif p_on_over_budget not in ('fail', 'wait') then
+        return headrace.refusal('invalid_input', 'on_over_budget', p_on_over_budget, 'must be fail or wait');
+    elsif p_on_unknown not in ('retry', 'fail') then
+        return headrace.refusal('invalid_input', 'on_unknown', p_on_unknown, 'must be retry or fail');
+    elsif p_force_tier not in ('cheap', 'strong') then
+        return headrace.refusal('invalid_input', 'force_tier', p_force_tier, 'must be cheap or strong');
+    elsif p_metadata is not null and jsonb_typeof(p_metadata) <> 'object' then
+        return headrace.refusal('invalid_input', 'metadata', null, 'must be an object');
+    elsif octet_length(p_metadata::text) > 16384 then
+        return headrace.refusal('too_long', 'metadata', null, 'is over the cap of 16384 bytes');
+    elsif p_key is not null and length(p_key) not between 1 and 200 then
+        return headrace.refusal('invalid_input', 'idempotency_key', left(p_key, 60), 'needs 1 to 200 characters');
+    end if;
+    return null;
+end $$;
+
+create or replace function headrace.refusal(code text, field text, value text, message text) returns jsonb
+language sql immutable
+return jsonb_strip_nulls(jsonb_build_object('code', code, 'field', field, 'value', left(value, 200), 'message', message));

@@ -1,0 +1,30 @@
+-- select headrace.enqueue(…): the way in for any service in any language, inside its own transaction: the job exists
+-- if and only if that transaction commits. Returns the job id. A refused request raises: sqlstate HR400, the message
+-- names field and reason, DETAIL is JSON {"code", "field", "value", "message"}.
+-- Runs as headrace_owner (tenant-bound by policy like everybody), with the caller's app.tenant_id restored on return.
+create or replace function headrace.enqueue(
+    tenant_id uuid, user_id text, feature text, prompt text default null, variables jsonb default null,
+    messages jsonb default null, context jsonb default null, output_schema jsonb default null,
+    max_output_tokens integer default null, lane text default 'interactive', idempotency_key text default null,
+    run_at timestamptz default null, deadline timestamptz default null, on_over_budget text default 'fail',
+    on_unknown text default 'retry', force_tier text default null, metadata jsonb default null, id uuid default null,
+    estimated_tokens bigint default null)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp set app.tenant_id = '' as $$
+declare r record;
+begin
+    select * into strict r from headrace.enqueue_batch(enqueue.tenant_id, jsonb_build_array(jsonb_strip_nulls(
+        jsonb_build_object('id', id, 'user_id', user_id, 'feature', feature, 'prompt', prompt, 'lane', lane,
+            'max_output_tokens', max_output_tokens, 'idempotency_key', idempotency_key, 'run_at', run_at,
+            'deadline', deadline, 'on_over_budget', on_over_budget, 'on_unknown', on_unknown, 'force_tier', force_tier,
+            'estimated_tokens', estimated_tokens))
+        || case when variables is null then '{}' else jsonb_build_object('variables', variables) end
+        || case when messages is null then '{}' else jsonb_build_object('messages', messages) end
+        || case when context is null then '{}' else jsonb_build_object('context', context) end
+        || case when output_schema is null then '{}' else jsonb_build_object('output_schema', output_schema) end
+        || case when metadata is null then '{}' else jsonb_build_object('metadata', metadata) end), true);
+    if r.error is not null then
+        raise exception using errcode = 'HR400', detail = r.error::text,
+            message = format('headrace.enqueue: %s: %s', r.error ->> 'field', r.error ->> 'message');
+    end if;
+    return r.job_id;
+end $$;

@@ -1,0 +1,114 @@
+-- Enqueue many jobs of one tenant in one statement each for checks, keys, jobs and queue: the one code path of every
+-- way in. Bad rows are returned with field and reason, good ones go in beside them.
+--
+-- p_jobs: [{"id", "user_id", "feature", "prompt" | "messages", "variables", "context", "output_schema",
+--           "max_output_tokens", "estimated_tokens", "lane", "idempotency_key", "run_at", "deadline",
+--           "on_over_budget", "on_unknown", "force_tier", "metadata"}, …]
+-- Identity: the id (same id: nothing happens) and the idempotency key (same key and body: the first job's id; another
+-- body: idempotency_conflict). The body is what is asked of the model, not when: id, key, run_at, deadline and the
+-- estimate do not count. Keys are inserted in their order, so two bulks cannot deadlock.
+-- p_wake: leave a note for the scheduler (for transactions whose commit we do not see); else the caller offers turns.
+create or replace function headrace.enqueue_batch(p_tenant uuid, p_jobs jsonb, p_wake boolean)
+returns table (index integer, job_id uuid, created boolean, lane text, error jsonb)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := headrace.now();
+    v_rows headrace.job_request[];
+begin
+    perform set_config('app.tenant_id', p_tenant::text, true);
+    if not exists (select from headrace.tenants where id = p_tenant) then
+        return query select i - 1, null::uuid, false, null::text, jsonb_build_object(
+            'code', 'unknown_tenant', 'field', 'tenant_id', 'value', p_tenant, 'message', 'no such tenant')
+        from generate_series(1, jsonb_array_length(p_jobs)) i;
+        return;
+    end if;
+
+    -- (1) decode and check
+    select array_agg(row(r.ordinality::integer - 1, coalesce(r.id, uuidv7()), r.user_id, r.feature, coalesce(r.lane, 'interactive'),
+               r.prompt, case when r.prompt is not null then coalesce(r.variables, '{}') end, r.messages, r.context,
+               r.output_schema, r.max_output_tokens,
+               coalesce(r.estimated_tokens, 1 + octet_length(coalesce(r.messages, r.variables, '{}')::text) / 3
+                        + coalesce(r.max_output_tokens, 500)),
+               r.run_at, r.deadline, coalesce(r.on_over_budget, 'fail'), coalesce(r.on_unknown, 'retry'), r.force_tier,
+               coalesce(r.metadata, '{}'), r.idempotency_key,
+               case when r.idempotency_key is not null then sha256(convert_to(
+                   (e.value - array['id', 'idempotency_key', 'run_at', 'deadline', 'estimated_tokens'])::text, 'UTF8')) end,
+               headrace.request_error(p_tenant, r.user_id, r.feature, r.lane, r.prompt, r.variables, r.messages, r.context,
+                   r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown, r.force_tier,
+                   r.metadata, r.idempotency_key, v_now)
+           )::headrace.job_request order by r.ordinality)
+    into v_rows
+    from jsonb_array_elements(p_jobs) with ordinality e(value, ordinality)
+    cross join lateral (select e.ordinality, x.* from jsonb_to_record(e.value) as x(
+        id uuid, user_id text, feature text, lane text, prompt text, variables jsonb, messages jsonb, context jsonb,
+        output_schema jsonb, max_output_tokens integer, estimated_tokens bigint, run_at timestamptz, deadline timestamptz,
+        on_over_budget text, on_unknown text, force_tier text, metadata jsonb, idempotency_key text)) r;
+
+    return query select r.index, null::uuid, false, null::text, r.error from unnest(v_rows) r where r.error is not null;
+
+    -- (2) keys: whoever comes first owns it; in the keys' order
+    if exists (select from unnest(v_rows) r where r.idempotency_key is not null and r.error is null) then
+        insert into headrace.idempotency (tenant_id, key, job_id, body_hash, created_at)
+        select p_tenant, r.idempotency_key, r.id, r.body_hash, v_now
+        from unnest(v_rows) r where r.idempotency_key is not null and r.error is null
+        order by r.idempotency_key, r.index
+        on conflict do nothing;
+        return query
+        select r.index, case when i.body_hash = r.body_hash then i.job_id end, false, null::text,
+               case when i.body_hash <> r.body_hash then jsonb_build_object(
+                   'code', 'idempotency_conflict', 'field', 'idempotency_key', 'value', r.idempotency_key,
+                   'message', 'the key was used before with another request', 'job_id', i.job_id) end
+        from unnest(v_rows) r
+        join headrace.idempotency i on i.tenant_id = p_tenant and i.key = r.idempotency_key
+        where r.error is null and i.job_id <> r.id;
+        select array_agg(r order by r.index) into v_rows
+        from unnest(v_rows) r
+        where r.error is null and not exists (
+            select from headrace.idempotency i
+            where i.tenant_id = p_tenant and i.key = r.idempotency_key and i.job_id <> r.id);
+    end if;
+
+    -- (3) jobs, and queue rows for those that are new; ranks as queue_rank() gives them, one after the other
+    return query
+    with born as (
+        insert into headrace.jobs (id, tenant_id, user_id, feature, lane, prompt, variables, messages, context,
+            output_schema, max_output_tokens, estimated_tokens, run_at, deadline, on_over_budget, on_unknown,
+            force_tier, metadata, idempotency_key, created_at)
+        select r.id, p_tenant, r.user_id, r.feature, r.lane, r.prompt, r.variables, r.messages, r.context,
+            r.output_schema, r.max_output_tokens, r.estimated_tokens, r.run_at, r.deadline, r.on_over_budget,
+            r.on_unknown, r.force_tier, r.metadata, r.idempotency_key, v_now
+        from unnest(v_rows) r where r.error is null
+        on conflict do nothing
+        returning id
+    ),
+    fresh as (
+        select r.*, r.run_at > v_now as later,
+               sum(r.estimated_tokens) over (partition by r.lane, r.user_id, r.run_at > v_now order by r.index)
+               - first_value(r.estimated_tokens) over (partition by r.lane, r.user_id, r.run_at > v_now order by r.index) as behind,
+               first_value(r.estimated_tokens) over (partition by r.lane, r.user_id, r.run_at > v_now order by r.index) as first_one
+        from unnest(v_rows) r join born b on b.id = r.id
+    ),
+    tags as (
+        select f.lane, f.user_id, headrace.queue_rank(p_tenant, f.lane, f.user_id, min(f.first_one)) as first_rank
+        from fresh f where f.later is not true group by f.lane, f.user_id
+    ),
+    queued as (
+        insert into headrace.queue (id, tenant_id, lane, user_id, feature, state, reason, rank, estimated_tokens,
+                                    run_at, deadline, created_at)
+        select f.id, p_tenant, f.lane, f.user_id, f.feature,
+               case when f.later then 'scheduled' else 'queued' end, case when f.later then 'asked_for' end,
+               case when f.later is not true then t.first_rank + f.behind end, f.estimated_tokens,
+               case when f.later then f.run_at end, f.deadline, v_now
+        from fresh f left join tags t on t.lane = f.lane and t.user_id = f.user_id
+        returning id, state
+    )
+    select r.index, r.id, b.id is not null, case when q.state = 'queued' then r.lane end, null::jsonb
+    from unnest(v_rows) r left join born b on b.id = r.id left join queued q on q.id = r.id
+    where r.error is null;
+
+    if p_wake then
+        insert into headrace.wakes (tenant_id, lane)
+        select p_tenant, r.lane from unnest(v_rows) r where r.error is null group by r.lane;
+    end if;
+end $$;

@@ -1,0 +1,32 @@
+-- Take a running job out of *running* and let it run again: at once (p_run_at null: queued) or later (scheduled, with
+-- the reason). Its reservation is released and its slots are freed. An attempt that was not the job's own doing (hand
+-- back, defer) is not counted. A cancelled or expired job ends instead. Returns the job's new state.
+create or replace function headrace.put_back(p_tenant uuid, q headrace.queue, p_run_at timestamptz, p_reason text,
+                                             p_burns_attempt boolean, p_died boolean, v_now timestamptz)
+returns text language plpgsql as $$
+begin
+    if q.cancel_requested_at is not null then
+        perform headrace.end_job(p_tenant, q, 'cancelled', 'cancelled', null, v_now);
+        return 'cancelled';
+    end if;
+    if q.deadline <= greatest(v_now, p_run_at) then
+        perform headrace.end_job(p_tenant, q, 'expired', 'deadline_passed', null, v_now);
+        return 'expired';
+    end if;
+    perform headrace.release(p_tenant, q.claim_id, v_now);
+    update headrace.slots set claim_id = null where claim_id = q.claim_id;
+    update headrace.queue x set
+        state = case when p_run_at is null then 'queued' else 'scheduled' end,
+        run_at = p_run_at, reason = case when p_run_at is not null then p_reason end,
+        rank = greatest(x.rank, headrace.virtual_time(p_tenant, x.lane)),
+        attempts = x.attempts - case when p_burns_attempt then 0 else 1 end,
+        deaths = x.deaths + case when p_died then 1 else 0 end,
+        claim_id = null, worker_id = null, claimed_at = null, claim_deadline = null
+    where x.id = q.id and x.tenant_id = p_tenant;
+    update headrace.jobs j set first_claimed_at = q.claimed_at
+    where j.id = q.id and j.tenant_id = p_tenant and j.first_claimed_at is null;
+    insert into headrace.job_events (tenant_id, job_id, event, detail, at)
+    values (p_tenant, q.id, p_reason, jsonb_strip_nulls(jsonb_build_object(
+        'attempt', q.attempts, 'claim_id', q.claim_id, 'worker_id', q.worker_id, 'run_at', p_run_at)), v_now);
+    return case when p_run_at is null then 'queued' else 'scheduled' end;
+end $$;

@@ -1,0 +1,47 @@
+-- settle: a worker's only way out of *running*. One transaction: the run is priced and booked (fenced by its status),
+-- and if (job, claim) is still ours the verdict is carried out (fenced by the claim).
+--
+-- p_run: what settle_run takes, or null when no call is to be settled.
+-- p_verdict: ended | retry | defer | hand_back | next_call
+-- p_outcome: ended: {"outcome", "reason", "error", "run_id", "output", "output_json", "finish", "max_output_tokens"};
+--            retry and defer: {"delay_s" | "until", "reason"}.
+-- Returns ended, scheduled, queued, kept, cancelled, expired; lost: the job is no longer this claim's (the run was
+-- settled all the same). A repeat after a lost answer returns what the first try did, or lost, which is harmless.
+-- Locks: queue row → run → caps.
+create or replace function headrace.settle(p_tenant uuid, p_job uuid, p_claim uuid, p_run jsonb, p_verdict text,
+                                           p_outcome jsonb default '{}')
+returns text language plpgsql as $$
+declare
+    v_now timestamptz := headrace.now();
+    q headrace.queue;
+begin
+    perform set_config('app.tenant_id', p_tenant::text, true);
+    select * into q from headrace.queue where id = p_job and tenant_id = p_tenant for update;
+    if p_run is not null then
+        perform headrace.settle_run(p_tenant, p_run, v_now);
+    end if;
+    if q.claim_id is distinct from p_claim then
+        return case when exists (select from headrace.jobs j
+                                 where j.id = p_job and j.tenant_id = p_tenant and j.ended_claim = p_claim)
+                    then 'ended' else 'lost' end;
+    end if;
+
+    case p_verdict
+    when 'next_call' then
+        return 'kept';
+    when 'ended' then
+        if p_outcome ->> 'outcome' = 'succeeded' then
+            insert into headrace.results (job_id, tenant_id, run_id, output, output_json, finish, max_output_tokens, created_at)
+            values (p_job, p_tenant, (p_outcome ->> 'run_id')::uuid, p_outcome ->> 'output', p_outcome -> 'output_json',
+                    p_outcome ->> 'finish', (p_outcome ->> 'max_output_tokens')::integer, v_now);
+        end if;
+        perform headrace.end_job(p_tenant, q, p_outcome ->> 'outcome', p_outcome ->> 'reason', p_outcome -> 'error', v_now);
+        return 'ended';
+    when 'retry', 'defer' then
+        return headrace.put_back(p_tenant, q,
+            coalesce((p_outcome ->> 'until')::timestamptz, v_now + make_interval(secs => (p_outcome ->> 'delay_s')::double precision)),
+            p_outcome ->> 'reason', p_verdict = 'retry', false, v_now);
+    when 'hand_back' then
+        return headrace.put_back(p_tenant, q, null, 'handed_back', false, false, v_now);
+    end case;
+end $$;

@@ -1,0 +1,123 @@
+-- Take back one job whose worker is silent (no heartbeat for p_silent_s, or stopped) or whose claim is past its
+-- deadline (a hung thread in a live process). Its open runs become *unknown*, charged at the reserved worst case. Then
+-- it runs again, or ends: poison after p_max_deaths deaths, or when the job asked for on_unknown = fail.
+-- One job a transaction (locks of several tenants' caps are never held together); the caller repeats until no row.
+create or replace function headrace.take_back(p_silent_s double precision, p_max_deaths integer)
+returns table (tenant_id uuid, lane text, job_id uuid, state text) language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := headrace.now();
+    q headrace.queue;
+    v_open uuid;
+    v_unknown boolean := false;
+    v_on_unknown text;
+begin
+    -- indexes: queue_overdue, queue_by_worker (for each worker that is gone)
+    select x.* into q from headrace.queue x
+    where x.state = 'running' and x.claim_deadline < v_now
+    order by x.claim_deadline limit 1 for update skip locked;
+    if not found then
+        select x.* into q from headrace.queue x
+        where x.state = 'running' and not exists (
+            select from headrace.workers w where w.id = x.worker_id and w.stopped_at is null
+              and w.heartbeat_at >= v_now - make_interval(secs => p_silent_s))
+        limit 1 for update skip locked;
+    end if;
+    if not found then return; end if;
+
+    for v_open in select r.id from headrace.runs r
+                  where r.claim_id = q.claim_id and r.status = 'started' and r.tenant_id = q.tenant_id order by r.id loop
+        perform headrace.settle_run(q.tenant_id, jsonb_build_object('id', v_open, 'status', 'unknown',
+                                                                   'error_code', 'worker_lost'), v_now);
+        v_unknown := true;
+    end loop;
+
+    tenant_id := q.tenant_id; lane := q.lane; job_id := q.id;
+    select j.on_unknown into v_on_unknown from headrace.jobs j where j.id = q.id and j.tenant_id = q.tenant_id;
+    if v_unknown and v_on_unknown = 'fail' then
+        perform headrace.end_job(q.tenant_id, q, 'failed', 'outcome_unknown', jsonb_build_object('code', 'outcome_unknown',
+            'message', 'the worker was lost during a call; the job asked not to be repeated then'), v_now);
+        state := 'failed';
+    elsif q.deaths + 1 >= p_max_deaths then
+        perform headrace.end_job(q.tenant_id, q, 'failed', 'poison', jsonb_build_object('code', 'poison',
+            'message', format('%s workers died on this job', q.deaths + 1)), v_now);
+        state := 'failed';
+    else
+        state := headrace.put_back(q.tenant_id, q, null, 'taken_back', true, true, v_now);
+    end if;
+    return next;
+end $$;
+
+-- Scheduled jobs whose time has come → queued, p_limit at most. Index: queue_due.
+create or replace function headrace.release_due(p_limit integer)
+returns table (tenant_id uuid, lane text, jobs integer) language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := headrace.now();
+begin
+    return query
+    with due as (
+        select x.id, x.tenant_id from headrace.queue x
+        where x.state = 'scheduled' and x.run_at <= v_now
+        order by x.run_at limit p_limit for update skip locked
+    ),
+    moved as (
+        update headrace.queue x set state = 'queued', run_at = null, reason = null,
+            rank = case when x.rank is null then headrace.queue_rank(x.tenant_id, x.lane, x.user_id, x.estimated_tokens)
+                        else greatest(x.rank, headrace.virtual_time(x.tenant_id, x.lane)) end
+        from due where x.id = due.id and x.tenant_id = due.tenant_id
+        returning x.tenant_id, x.lane
+    )
+    select m.tenant_id, m.lane, count(*)::integer from moved m group by m.tenant_id, m.lane;
+end $$;
+
+-- Waiting jobs past their deadline → expired, p_limit at most. Index: queue_expiring. Waiting jobs hold no caps, so
+-- no cap is locked here. Returns how many.
+create or replace function headrace.expire(p_limit integer) returns integer language plpgsql as $$
+declare
+    v_now timestamptz := headrace.now();
+    q headrace.queue;
+    v_count integer := 0;
+begin
+    for q in select * from headrace.queue x where x.state <> 'running' and x.deadline <= v_now
+             order by x.deadline limit p_limit for update skip locked loop
+        perform headrace.end_job(q.tenant_id, q, 'expired', 'deadline_passed', null, v_now);
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end $$;
+
+-- Notes left by transactions that were not ours to see commit, taken and summed. p_limit at most.
+create or replace function headrace.drain_wakes(p_limit integer)
+returns table (tenant_id uuid, lane text, jobs integer) language sql as $$
+    with taken as (
+        delete from headrace.wakes w using (
+            select id from headrace.wakes order by id limit p_limit for update skip locked) t
+        where w.id = t.id returning w.tenant_id, w.lane)
+    select t.tenant_id, t.lane, count(*)::integer from taken t group by t.tenant_id, t.lane;
+$$;
+
+-- The sweep's question: how many turns should each tenant have on each lane: min(queued, W), nothing for what is
+-- paused. A loose index scan: one seek for each (tenant, lane) with queued work, not a scan of the backlog.
+create or replace function headrace.turns_wanted(p_w integer)
+returns table (tenant_id uuid, lane text, turns integer) language sql stable as $$
+    with recursive pairs as (
+        (select q.tenant_id, q.lane from headrace.queue q where q.state = 'queued' order by q.tenant_id, q.lane limit 1)
+        union all
+        select n.tenant_id, n.lane from pairs p cross join lateral (
+            select q.tenant_id, q.lane from headrace.queue q
+            where q.state = 'queued' and (q.tenant_id, q.lane) > (p.tenant_id, p.lane)
+            order by q.tenant_id, q.lane limit 1) n
+    )
+    select p.tenant_id, p.lane, c.turns
+    from pairs p
+    join headrace.tenants t on t.id = p.tenant_id and t.paused_at is null
+    join headrace.lanes l on l.name = p.lane and l.paused_at is null
+    cross join lateral (
+        select count(*)::integer as turns from (
+            select from headrace.queue q
+            where q.tenant_id = p.tenant_id and q.lane = p.lane and q.state = 'queued'
+              and not exists (select from headrace.features f where f.name = q.feature and f.paused_at is not null)
+            limit p_w) w) c
+    where c.turns > 0;
+$$;

@@ -1,0 +1,64 @@
+-- Settle one run: price it, turn its reservation into spend, keep the rollup current. Fenced by the run's own status
+-- (started or unknown), so a repeat does nothing and a zombie's true usage still corrects an *unknown* run.
+-- Statuses: succeeded and failed cost what their tokens say (a refused call: none); unknown costs the reserved worst case.
+-- Locks: run → caps. Returns the cost in USD, or null when there was nothing to settle.
+create or replace function headrace.settle_run(p_tenant uuid, p_run jsonb, v_now timestamptz)
+returns numeric language plpgsql as $$
+declare
+    v_id uuid := p_run ->> 'id';
+    v_status text := p_run ->> 'status';
+    r headrace.runs;
+    v_before headrace.runs;
+    v_cost numeric;
+    v_spent_before numeric;
+begin
+    select * into v_before from headrace.runs
+    where id = v_id and tenant_id = p_tenant and status in ('started', 'unknown') for no key update;
+    if not found or (v_before.status = 'unknown' and v_status = 'unknown') then return null; end if;
+
+    if v_status = 'unknown' then
+        v_cost := v_before.reserved_usd;
+    else
+        select headrace.cost_of(m, coalesce((p_run ->> 'input_tokens')::bigint, 0),
+                                coalesce((p_run ->> 'cached_input_tokens')::bigint, 0),
+                                coalesce((p_run ->> 'cache_write_tokens')::bigint, 0),
+                                coalesce((p_run ->> 'output_tokens')::bigint, 0))
+        into strict v_cost from headrace.model_prices m where m.id = v_before.price_id;
+    end if;
+
+    update headrace.runs set
+        status = v_status, cost_usd = v_cost, over_reserved_usd = greatest(v_cost - v_before.reserved_usd, 0),
+        input_tokens = (p_run ->> 'input_tokens')::integer,
+        cached_input_tokens = (p_run ->> 'cached_input_tokens')::integer,
+        cache_write_tokens = (p_run ->> 'cache_write_tokens')::integer,
+        output_tokens = (p_run ->> 'output_tokens')::integer,
+        reasoning_tokens = (p_run ->> 'reasoning_tokens')::integer,
+        error_code = p_run ->> 'error_code', http_status = (p_run ->> 'http_status')::integer,
+        provider_request_id = p_run ->> 'provider_request_id', latency_ms = (p_run ->> 'latency_ms')::integer,
+        settled_at = v_now
+    where id = v_id and tenant_id = p_tenant returning * into r;
+
+    v_spent_before := coalesce(v_before.cost_usd, 0);
+    if r.key_owner = 'platform' then
+        perform headrace.book(p_tenant, r.user_id, r.feature, r.created_at, v_cost - v_spent_before,
+                              case when v_before.status = 'started' then -r.reserved_usd else 0 end, v_now);
+        if v_before.status = 'started' then
+            update headrace.reservations set amount_usd = amount_usd - r.reserved_usd
+            where claim_id = r.claim_id and tenant_id = p_tenant;
+        end if;
+    end if;
+
+    insert into headrace.spend_daily as d (day, tenant_id, user_id, feature, prompt_id, provider, model, key_owner,
+        calls, failed_calls, input_tokens, cached_input_tokens, output_tokens, cost_usd)
+    values ((r.created_at at time zone 'UTC')::date, p_tenant, r.user_id, r.feature, r.prompt_id, r.provider, r.model,
+        r.key_owner, case when v_before.status = 'started' then 1 else 0 end,
+        (r.status <> 'succeeded')::integer - (v_before.status = 'unknown')::integer,
+        coalesce(r.input_tokens, 0), coalesce(r.cached_input_tokens, 0), coalesce(r.output_tokens, 0),
+        v_cost - v_spent_before)
+    on conflict (tenant_id, day, user_id, feature, prompt_id, provider, model, key_owner) do update set
+        calls = d.calls + excluded.calls, failed_calls = d.failed_calls + excluded.failed_calls,
+        input_tokens = d.input_tokens + excluded.input_tokens,
+        cached_input_tokens = d.cached_input_tokens + excluded.cached_input_tokens,
+        output_tokens = d.output_tokens + excluded.output_tokens, cost_usd = d.cost_usd + excluded.cost_usd;
+    return v_cost;
+end $$;

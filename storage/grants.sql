@@ -1,0 +1,36 @@
+-- Who may do what, applied again at every migrate. Money and history are append-only where nothing needs more.
+
+revoke all on all tables in schema headrace from public;
+revoke all on all functions in schema headrace from public;
+grant usage on schema headrace to headrace_app, headrace_ops, headrace_producer;
+
+-- the application: tenant-bound by policy on every table
+grant select on headrace.plans, headrace.features, headrace.lanes, headrace.model_prices, headrace.tenants,
+    headrace.prompts, headrace.prompt_pointers, headrace.prompt_history, headrace.jobs, headrace.queue, headrace.results,
+    headrace.idempotency, headrace.job_events, headrace.job_status, headrace.runs, headrace.caps, headrace.spend_buckets,
+    headrace.reservations, headrace.spend_daily, headrace.outbox, headrace.audit, headrace.chunks,
+    headrace.provider_keys to headrace_app;
+grant insert on headrace.jobs, headrace.queue, headrace.results, headrace.idempotency, headrace.job_events, headrace.wakes,
+    headrace.runs, headrace.caps, headrace.spend_buckets, headrace.reservations, headrace.spend_daily, headrace.outbox,
+    headrace.chunks to headrace_app;
+grant update on headrace.jobs, headrace.queue, headrace.runs, headrace.caps, headrace.spend_buckets,
+    headrace.reservations, headrace.spend_daily to headrace_app;
+grant delete on headrace.queue, headrace.reservations, headrace.chunks to headrace_app;
+grant select, update on headrace.slots to headrace_app;
+grant select on headrace.workers to headrace_app;
+
+-- operators: every tenant, by policy; still no bypass of row security and no history rewritten
+grant select on all tables in schema headrace to headrace_ops;
+grant insert, update on headrace.tenants, headrace.plans, headrace.features, headrace.lanes, headrace.prompt_pointers,
+    headrace.model_prices, headrace.jobs, headrace.queue, headrace.runs, headrace.caps, headrace.spend_buckets,
+    headrace.reservations, headrace.spend_daily, headrace.workers, headrace.slots, headrace.outbox,
+    headrace.provider_keys to headrace_ops;
+grant insert on headrace.prompts, headrace.prompt_history, headrace.job_events, headrace.wakes, headrace.audit,
+    headrace.results, headrace.idempotency to headrace_ops;
+grant delete on headrace.queue, headrace.reservations, headrace.wakes, headrace.slots, headrace.idempotency,
+    headrace.workers, headrace.outbox to headrace_ops;
+
+grant execute on all functions in schema headrace to headrace_app, headrace_ops;
+grant execute on function headrace.enqueue to headrace_producer;
+revoke execute on function headrace.ensure_partitions, headrace.take_back, headrace.release_due, headrace.expire,
+    headrace.drain_wakes from headrace_app;

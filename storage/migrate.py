@@ -1,0 +1,110 @@
+"""Bring a database to this release: roles, schema, migrations, functions, grants.
+
+The smallest runner that is safe: one transaction under one advisory lock, so that two processes that start together
+apply nothing twice and a failure leaves nothing half done. Migrations are plain SQL, applied once, in the order of
+their names, and never edited afterwards (their hash is checked). Functions and grants are applied again each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import psycopg
+
+from errors import MigrationError
+from storage.connect import connect
+
+LEAST_SERVER = 180000
+_LOCK = 0x4865_6164_7261_6365  # "Headrace"
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What a migrate did."""
+
+    applied: tuple[str, ...]
+    functions: int
+
+
+def migrate(owner_url: str) -> Migrated:
+    """Apply what is missing. ``owner_url`` logs in as a member of ``headrace_owner`` (or a superuser, the first time).
+
+    Raises :class:`errors.MigrationError` (nothing was changed) or :class:`errors.PostgresUnavailableError`.
+    """
+    with connect(owner_url) as connection:
+        if connection.info.server_version < LEAST_SERVER:
+            raise MigrationError(
+                "Headrace needs PostgreSQL 18 or newer",
+                value=connection.info.server_version,
+                hint="Point HEADRACE_OWNER_DATABASE_URL at a newer server.",
+            )
+        with connection.transaction():
+            connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+            # only its own schema is ever meant: nothing may be resolved through somebody else's search_path
+            connection.execute("set local search_path = pg_catalog, pg_temp")
+            connection.execute("set local client_min_messages = warning")
+            _run(connection, "bootstrap.sql", _read(files("storage") / "bootstrap.sql"))
+            connection.execute("set local role headrace_owner")
+            applied = _apply_missing(connection)
+            functions = _files(files("storage") / "functions")
+            # bodies may name functions that come later in the alphabet
+            connection.execute("set local check_function_bodies = off")
+            for name, text in functions:
+                _run(connection, name, text)
+            connection.execute("select headrace.ensure_partitions()")
+            _run(connection, "grants.sql", _read(files("storage") / "grants.sql"))
+    return Migrated(tuple(applied), len(functions))
+
+
+def pending(connection: psycopg.Connection) -> list[str]:
+    """Names of migrations that this release has and the database has not (all of them on an empty database)."""
+    row = connection.execute("select to_regclass('headrace.schema_migrations')").fetchone()
+    if row is None or row[0] is None:
+        return [name for name, _ in _files(files("storage") / "migrations")]
+    done = {name for (name,) in connection.execute("select name from headrace.schema_migrations")}
+    return [name for name, _ in _files(files("storage") / "migrations") if name not in done]
+
+
+def _apply_missing(connection: psycopg.Connection) -> list[str]:
+    connection.execute(
+        "create table if not exists headrace.schema_migrations ("
+        " name text primary key, hash text not null, applied_at timestamptz not null default clock_timestamp())"
+    )
+    done: dict[str, str] = dict(connection.execute("select name, hash from headrace.schema_migrations").fetchall())
+    applied = []
+    for name, text in _files(files("storage") / "migrations"):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if name not in done:
+            _run(connection, name, text)
+            connection.execute("insert into headrace.schema_migrations (name, hash) values (%s, %s)", [name, digest])
+            applied.append(name)
+        elif done[name] != digest:
+            raise MigrationError(
+                f"migration {name} was edited after it had been applied",
+                hint="Restore the file and put the change into a new migration.",
+            )
+    return applied
+
+
+def _run(connection: psycopg.Connection, name: str, text: str) -> None:
+    try:
+        connection.execute(text.encode())
+    except psycopg.Error as error:
+        raise MigrationError(f"{name} failed: {error}", hint="Nothing was changed.") from error
+
+
+def _files(folder: Traversable) -> list[tuple[str, str]]:
+    found = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found += [(f"{entry.name}/{name}", text) for name, text in _files(entry)]
+        elif entry.name.endswith(".sql"):
+            found.append((entry.name, _read(entry)))
+    return sorted(found)
+
+
+def _read(file: Traversable) -> str:
+    return file.read_text(encoding="utf-8")

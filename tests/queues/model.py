@@ -1,0 +1,69 @@
+"""The turn-taking of one lane in plain Python, one turn at a time: what the Lua has to agree with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from queues.redis import wire
+
+
+@dataclass
+class Model:
+    most_turns: int
+    active: dict[str, float] = field(default_factory=dict)
+    turns: dict[str, int] = field(default_factory=dict)
+    idle: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    virtual_time: float = 0.0
+
+    def wipe(self) -> None:
+        self.__init__(self.most_turns)  # type: ignore[misc]
+
+    def offer(self, turns: Mapping[str, int]) -> int:
+        return sum(self._add(tenant, n) for tenant, n in turns.items())
+
+    def refill(self, turns: Mapping[str, int]) -> int:
+        return sum(self._add(tenant, n - self.turns.get(tenant, 0)) for tenant, n in turns.items())
+
+    def take(self, n: int) -> list[tuple[str, float]]:
+        taken = []
+        while self.active and len(taken) < n:
+            tenant = min(self.active, key=lambda name: (self.active[name], name))
+            self.virtual_time = max(self.virtual_time, self.active[tenant])
+            charge = max(self.costs.get(tenant, wire.DEFAULT_CHARGE), wire.LEAST_CHARGE)
+            self.active[tenant] += charge
+            self.turns[tenant] -= 1
+            if not self.turns[tenant]:
+                del self.turns[tenant]
+                self.idle[tenant] = self.active.pop(tenant)
+            taken.append((tenant, charge))
+        if taken:
+            self._forget()
+        return taken
+
+    def correct(self, tenant: str, delta: float, observed: float | None) -> None:
+        if observed is not None:
+            cost = max(observed, wire.LEAST_CHARGE)
+            average = self.costs.get(tenant, cost)
+            self.costs[tenant] = average + (cost - average) * wire.SMOOTHING
+        if tenant in self.active:
+            if delta:
+                self.active[tenant] = max(self.active[tenant] + delta, self.virtual_time)
+        elif delta:
+            finish = self.idle.pop(tenant, self.virtual_time - wire.KEEP) + delta
+            if finish > self.virtual_time - wire.KEEP:
+                self.idle[tenant] = finish
+
+    def _add(self, tenant: str, n: int) -> int:
+        had = self.turns.get(tenant, 0)
+        added = max(0, min(n, self.most_turns - had))
+        if added:
+            self.turns[tenant] = had + added
+            if tenant not in self.active:
+                self.active[tenant] = max(self.idle.pop(tenant, self.virtual_time), self.virtual_time)
+        return added
+
+    def _forget(self) -> None:
+        passed = self.virtual_time - wire.KEEP
+        self.idle = {tenant: tag for tenant, tag in self.idle.items() if tag > passed}
