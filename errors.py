@@ -287,6 +287,12 @@ class OutputInvalidError(RetryableError):
     code = "output_invalid"
 
 
+class InternalFaultError(RetryableError):
+    """A fault of Headrace's own."""
+
+    code = "internal_fault"
+
+
 # --------------------------------------------------------------------------------------------- set-up and services
 
 

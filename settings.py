@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     simulator_url: str | None = Field(None, description="where the provider simulator listens, if one is used")
     call_timeout_s: float = Field(30.0, gt=0, description="total time of one provider call, s")
     breaker_fail_max: int = Field(5, ge=1, description="consecutive failures that open a provider's breaker")
-    breaker_reset_s: float = Field(10.0, gt=0, description="time an open breaker waits before it lets a call through, s")
+    breaker_reset_s: float = Field(10.0, gt=0, description="time that an open breaker lets nothing through, s")
 
     # -- policy
     routing_policy: Path | None = Field(None, description="a routing policy of your own; the shipped one if unset")

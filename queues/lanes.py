@@ -1,8 +1,9 @@
 """Choosing among lanes by weight.
 
 Stride scheduling, held by each consumer for itself and without a clock: a lane's *pass* grows by its stride (inversely
-proportional to its weight) with each turn served, and the lane with the lowest pass is next. A lane that had no turns
-comes back at the level of the busy ones: it saves nothing up while it is idle.
+proportional to its weight) with each turn served, and the lane with the lowest pass is next. A lane that turns out to
+have none is moved up to where the others are, so that it saves nothing up, and is asked again one stride later: an idle
+light lane is not asked at every turn, and an idle heavy one is served as soon as it has something.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ class LaneChooser:
         whole = math.lcm(*weights.values())
         self._strides = {lane: whole // weight for lane, weight in weights.items()}
         self._passes = dict.fromkeys(weights, 0)
-        self._busy: set[str] = set()
-        self._level = 0
 
     @property
     def lanes(self) -> Collection[str]:
@@ -36,7 +35,7 @@ class LaneChooser:
 
         Lanes come in the order in which they are served first. Nothing is charged before :meth:`record`.
         """
-        passes = {lane: self._start(lane) for lane in self._strides if lane in among}
+        passes = {lane: at for lane, at in self._passes.items() if lane in among}
         shares: dict[str, int] = {}
         for _ in range(slots if passes else 0):
             lane = min(passes, key=passes.__getitem__)
@@ -45,20 +44,15 @@ class LaneChooser:
         return shares
 
     def record(self, wanted: Mapping[str, int], got: Mapping[str, int]) -> None:
-        """Charge what a round of takes brought. A lane that brought less than was wanted of it is idle.
+        """Charge what a round of takes brought. A lane that brought less than was wanted of it has no more.
 
         :param wanted: lane → turns asked for.
         :param got: lane → turns that came, for each lane that was asked.
         """
         for lane, turns in got.items():
-            self._passes[lane] = self._start(lane) + turns * self._strides[lane]
-            if turns < wanted[lane]:
-                self._busy.discard(lane)
-            else:
-                self._busy.add(lane)
-        if self._busy:
-            self._level = max(self._level, min(self._passes[lane] for lane in self._busy))
-
-    def _start(self, lane: str) -> int:
-        own = self._passes[lane]
-        return own if lane in self._busy else max(own, self._level)
+            self._passes[lane] += turns * self._strides[lane]
+        spent = {lane for lane, turns in got.items() if turns < wanted[lane]}
+        level = min((at for lane, at in self._passes.items() if lane not in spent), default=0)
+        for lane in spent:
+            later = 0 if got[lane] else self._strides[lane]
+            self._passes[lane] = max(self._passes[lane], level) + later

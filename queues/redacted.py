@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+import re
+
+_PASSWORD_IN_QUERY = re.compile(r"(password=)[^&#]*", re.IGNORECASE)
 
 
 def without_password(url: str) -> str:
-    """The URL with ``***`` in place of its password, whether that stands before the host or in the query."""
-    parts = urlsplit(url)
-    place = parts.netloc
-    if "@" in place:
-        user, _, host = place.rpartition("@")
-        name, colon, _ = user.partition(":")
-        place = f"{name}{colon}{'***' if colon else ''}@{host}"
-    query = [(key, "***" if "password" in key.lower() else value) for key, value in parse_qsl(parts.query)]
-    return urlunsplit(parts._replace(netloc=place, query=urlencode(query, safe="*/")))
+    """The URL with ``***`` in place of its password, whether that stands before the host or in the query.
+
+    It reads no more of the URL than it must, so that one with mistakes in it (a password with a bare ``/`` or ``@``)
+    gives nothing away either.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    credentials, at, place = rest.rpartition("@")
+    name, colon, _ = credentials.partition(":")
+    secret = ":***" if colon else ""
+    return _PASSWORD_IN_QUERY.sub(r"\1***", f"{scheme}{separator}{name}{secret}{at}{place}")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import psycopg
-from psycopg.rows import TupleRow, dict_row
-from psycopg_pool import ConnectionPool
+from psycopg.rows import dict_row
 
 from errors import ConfigurationError, PostgresUnavailableError, UnsafeRoleError
 
-CONNECT_TIMEOUT_S = 5
+# Nothing is kept in a session, so that PgBouncer in transaction mode can stand in front.
+SESSION: dict[str, Any] = {
+    "autocommit": True,
+    "row_factory": dict_row,
+    "connect_timeout": 5,
+    "application_name": "headrace",
+}
+
+Row: TypeAlias = dict[str, Any]
+Connection: TypeAlias = psycopg.Connection[Row]
 
 
 def redacted(url: str) -> str:
@@ -20,10 +27,10 @@ def redacted(url: str) -> str:
     return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:***@", re.sub(r"(password=)[^&\s]*", r"\1***", url))
 
 
-def connect(url: str, *, autocommit: bool = True) -> psycopg.Connection[TupleRow]:
-    """Open one connection. Raises :class:`errors.PostgresUnavailableError` naming the server."""
+def connect(url: str) -> Connection:
+    """Open one autocommit connection. Raises :class:`errors.PostgresUnavailableError` naming the server."""
     try:
-        return psycopg.connect(url, autocommit=autocommit, connect_timeout=CONNECT_TIMEOUT_S, application_name="headrace")
+        return psycopg.Connection[Row].connect(url, **SESSION)
     except psycopg.ProgrammingError as error:
         raise ConfigurationError("the database URL cannot be read", field="HEADRACE_DATABASE_URL") from error
     except psycopg.OperationalError as error:
@@ -38,47 +45,15 @@ def unavailable(url: str, error: Exception) -> PostgresUnavailableError:
     )
 
 
-def open_pool(url: str, *, least: int = 1, most: int = 16) -> ConnectionPool[psycopg.Connection[dict[str, object]]]:
-    """A pool of autocommit connections with rows as dicts. Raises when the first connection cannot be made.
-
-    Works behind PgBouncer in transaction mode: nothing is kept in a session, and prepared statements are off.
-    """
-    connect(url).close()  # fail at once and kindly, instead of a pool that retries in the background
-    pool: ConnectionPool[psycopg.Connection[dict[str, object]]] = ConnectionPool(
-        url,
-        connection_class=psycopg.Connection[dict[str, object]],
-        kwargs={
-            "autocommit": True,
-            "row_factory": dict_row,
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "application_name": "headrace",
-        },
-        min_size=least,
-        max_size=most,
-        timeout=10,
-        open=True,
-        name="headrace",
-    )
-    return pool
-
-
-def refuse_unsafe_role(connection: psycopg.Connection[TupleRow]) -> None:
+def refuse_unsafe_role(connection: Connection) -> None:
     """Raise :class:`errors.UnsafeRoleError` when the role could bypass row-level security."""
     row = connection.execute(
         "select rolname, rolsuper, rolbypassrls from pg_roles where rolname = current_user"
     ).fetchone()
-    if row is not None and (row[1] or row[2]):
+    if row is not None and (row["rolsuper"] or row["rolbypassrls"]):
         raise UnsafeRoleError(
-            f"the role {row[0]} {'is a superuser' if row[1] else 'has BYPASSRLS'}: row-level security would not hold",
+            f"the role {row['rolname']} {'is a superuser' if row['rolsuper'] else 'has BYPASSRLS'}: "
+            "row-level security would not hold",
             field="HEADRACE_DATABASE_URL",
             hint="Connect as headrace_app.",
         )
-
-
-@contextlib.contextmanager
-def translated(url: str) -> Iterator[None]:
-    """Turn a lost connection into :class:`errors.PostgresUnavailableError`."""
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        raise unavailable(url, error) from error

@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 import psycopg
 
 from errors import MigrationError
-from storage.connect import connect
+from storage.connect import Connection, connect
 
 LEAST_SERVER = 180000
 _LOCK = 0x4865_6164_7261_6365  # "Headrace"
@@ -59,21 +59,22 @@ def migrate(owner_url: str) -> Migrated:
     return Migrated(tuple(applied), len(functions))
 
 
-def pending(connection: psycopg.Connection) -> list[str]:
+def pending(connection: Connection) -> list[str]:
     """Names of migrations that this release has and the database has not (all of them on an empty database)."""
-    row = connection.execute("select to_regclass('headrace.schema_migrations')").fetchone()
-    if row is None or row[0] is None:
+    row = connection.execute("select to_regclass('headrace.schema_migrations') as there").fetchone()
+    if row is None or row["there"] is None:
         return [name for name, _ in _files(files("storage") / "migrations")]
-    done = {name for (name,) in connection.execute("select name from headrace.schema_migrations")}
+    done = {row["name"] for row in connection.execute("select name from headrace.schema_migrations")}
     return [name for name, _ in _files(files("storage") / "migrations") if name not in done]
 
 
-def _apply_missing(connection: psycopg.Connection) -> list[str]:
+def _apply_missing(connection: Connection) -> list[str]:
     connection.execute(
         "create table if not exists headrace.schema_migrations ("
         " name text primary key, hash text not null, applied_at timestamptz not null default clock_timestamp())"
     )
-    done: dict[str, str] = dict(connection.execute("select name, hash from headrace.schema_migrations").fetchall())
+    rows = connection.execute("select name, hash from headrace.schema_migrations").fetchall()
+    done: dict[str, str] = {row["name"]: row["hash"] for row in rows}
     applied = []
     for name, text in _files(files("storage") / "migrations"):
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -89,7 +90,7 @@ def _apply_missing(connection: psycopg.Connection) -> list[str]:
     return applied
 
 
-def _run(connection: psycopg.Connection, name: str, text: str) -> None:
+def _run(connection: Connection, name: str, text: str) -> None:
     try:
         connection.execute(text.encode())
     except psycopg.Error as error:

@@ -41,6 +41,7 @@ class Keeper:
         self._children: dict[str, Child] = {}
         self._told_to_stop = False
         self._told_to_look = True
+        self._looks = 0
         self._published: KeeperState | None = None
         self._alarm, alarm = os.pipe()
         for end in (self._alarm, alarm):
@@ -78,6 +79,7 @@ class Keeper:
         self._told_to_stop = True
 
     def _adopt(self) -> None:
+        self._looks += 1
         for path in sorted(self._run.glob("*.server.json")):
             server = read_server(path)
             child = self._children.get(server.name)
@@ -100,7 +102,7 @@ class Keeper:
 
     def _publish(self, *, stopping: bool = False) -> None:
         servers = {name: child.state() for name, child in self._children.items()}
-        state = KeeperState(os.getpid(), stopping, servers)
+        state = KeeperState(os.getpid(), stopping, self._looks, servers)
         if state != self._published and not self._directory_is_gone():
             write_state(self._run / "state.json", state)
             self._published = state

@@ -125,7 +125,7 @@ def _bring_up(directory: Path, account: Account, services: frozenset[ServiceName
             _signal_keeper(run, signal.SIGHUP)
         else:
             _start_keeper(here)
-        if _are_ready(here, wanted):
+        if _are_ready(here, wanted, looks=current.looks if current else 0):
             return here
     raise ServiceError(
         "the keeper of the private services went away again and again", hint=_see(directory / "logs" / "keeper.log")
@@ -208,9 +208,11 @@ def _signal_keeper(run: Path, number: int) -> bool:
     return False
 
 
-def _are_ready(here: Place, wanted: dict[ServiceName, str]) -> bool:
+def _are_ready(here: Place, wanted: dict[ServiceName, str], *, looks: int) -> bool:
     """Wait for the servers; ``False`` when the keeper goes away meanwhile.
 
+    :param looks: the keeper has to have looked once more than that. A keeper that has just been told to stop, or
+        been killed, may still seem to be in office; one that has looked since we asked was alive and willing then.
     :raises ServiceError: one of them could not be started.
     """
     deadline = time.monotonic() + _READY_WITHIN_S
@@ -223,7 +225,8 @@ def _are_ready(here: Place, wanted: dict[ServiceName, str]) -> bool:
         for server in mine:
             if server.condition == "failed":
                 raise _failure(here, server)
-        if state and not state.stopping and len(mine) == len(wanted) and all(s.condition == "running" for s in mine):
+        is_willing = state is not None and not state.stopping and state.looks > looks
+        if is_willing and len(mine) == len(wanted) and all(server.condition == "running" for server in mine):
             return True
         if not is_locked(here.run / "keeper.lock"):
             return False

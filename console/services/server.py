@@ -61,6 +61,7 @@ class KeeperState:
 
     pid: int
     stopping: bool
+    looks: int  # how often it has looked for new servers, each time that it was asked to
     servers: dict[str, ServerState] = field(default_factory=dict)
 
 
@@ -89,7 +90,7 @@ def read_state(path: Path) -> KeeperState | None:
     except FileNotFoundError:
         return None
     servers = {name: ServerState(**entry) for name, entry in facts["servers"].items()}
-    return KeeperState(facts["pid"], facts["stopping"], servers)
+    return KeeperState(facts["pid"], facts["stopping"], facts["looks"], servers)
 
 
 def log_tail(path: Path, *, after: int = 0, limit: int = 1500) -> str:

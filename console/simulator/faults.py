@@ -75,9 +75,10 @@ class Faults:
 
     def set(self, wanted: Behaviours) -> None:
         """Put the given fields into force."""
-        for provider, change in (("openai", wanted.openai), ("anthropic", wanted.anthropic)):
-            if change is not None:
-                self._set_one(provider, change)
+        if wanted.openai is not None:
+            self._set_one("openai", wanted.openai)
+        if wanted.anthropic is not None:
+            self._set_one("anthropic", wanted.anthropic)
 
     def describe(self) -> dict[str, Any]:
         """Both providers' behaviour as it is now; ``fault_count`` is what is left of it."""

@@ -1,7 +1,7 @@
 """A text that matches a regular expression, for JSON schemas that ask for a ``pattern``.
 
 Reads the part of the syntax that schemas use: literals, classes, groups, alternatives, repetition and anchors. Anything
-else (look-arounds, back-references) raises :class:`UnreadablePattern`.
+else (look-arounds, back-references) raises :class:`UnreadablePatternError`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _KINDS = {"d": string.digits, "w": string.ascii_lowercase + string.digits + "_",
 _UNLIMITED = 10_000
 
 
-class UnreadablePattern(ValueError):
+class UnreadablePatternError(ValueError):
     """The pattern uses syntax that is not read here."""
 
 
@@ -51,7 +51,7 @@ def sample(pattern: str, dice: Dice, *, extra: int = 0) -> str:
     """A text that ``pattern`` matches.
 
     :param extra: how many times more than the least each repetition is taken, as far as it allows.
-    :raises UnreadablePattern: for syntax that is not read here.
+    :raises UnreadablePatternError: for syntax that is not read here.
     """
     node = _Parser(pattern).whole()
     written: list[str] = []
@@ -82,7 +82,7 @@ class _Parser:
     def whole(self) -> _Node:
         node = self._alternatives()
         if self._at < len(self._pattern):
-            raise UnreadablePattern(f"unbalanced ')' at {self._at} in {self._pattern!r}")
+            raise UnreadablePatternError(f"unbalanced ')' at {self._at} in {self._pattern!r}")
         return node
 
     def _alternatives(self) -> _Node:
@@ -111,18 +111,18 @@ class _Parser:
         if char == "\\":
             return self._escape()
         if char in "*+?":
-            raise UnreadablePattern(f"nothing to repeat at {self._at - 1} in {self._pattern!r}")
+            raise UnreadablePatternError(f"nothing to repeat at {self._at - 1} in {self._pattern!r}")
         return _OneOf(char)
 
     def _group(self) -> _Node:
         if self._take("?") and not self._take(":"):
             if not (self._take("P<") or self._take("<")) or self._peek() in ("=", "!"):
-                raise UnreadablePattern(f"look-around in {self._pattern!r}")
+                raise UnreadablePatternError(f"look-around in {self._pattern!r}")
             while self._next() != ">":
                 pass
         node = self._alternatives()
         if not self._take(")"):
-            raise UnreadablePattern(f"unclosed '(' in {self._pattern!r}")
+            raise UnreadablePatternError(f"unclosed '(' in {self._pattern!r}")
         return node
 
     def _escape(self) -> _Node:
@@ -145,11 +145,11 @@ class _Parser:
             try:
                 return chr(int(digits, 16))
             except ValueError:
-                raise UnreadablePattern(f"\\{char}{digits} in {self._pattern!r}") from None
+                raise UnreadablePatternError(f"\\{char}{digits} in {self._pattern!r}") from None
         if char.isalnum():
             known = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
             if char not in known:
-                raise UnreadablePattern(f"\\{char} in {self._pattern!r}")
+                raise UnreadablePatternError(f"\\{char} in {self._pattern!r}")
             return known[char]
         return char
 
@@ -164,14 +164,14 @@ class _Parser:
                 self._next()
                 high = self._member()
                 if len(high) != 1 or ord(high) < ord(low):
-                    raise UnreadablePattern(f"range {low}-{high} in {self._pattern!r}")
+                    raise UnreadablePatternError(f"range {low}-{high} in {self._pattern!r}")
                 found.extend(chr(code) for code in range(ord(low), min(ord(high), ord(low) + 512) + 1))
             else:
                 found.extend(low)
         self._next()
         characters = [char for char in _PRINTABLE if char not in found] if negated else found
         if not characters:
-            raise UnreadablePattern(f"empty class in {self._pattern!r}")
+            raise UnreadablePatternError(f"empty class in {self._pattern!r}")
         return _OneOf("".join(characters))
 
     def _member(self) -> str:
@@ -204,7 +204,7 @@ class _Parser:
 
     def _next(self) -> str:
         if self._at >= len(self._pattern):
-            raise UnreadablePattern(f"unexpected end of {self._pattern!r}")
+            raise UnreadablePatternError(f"unexpected end of {self._pattern!r}")
         self._at += 1
         return self._pattern[self._at - 1]
 

@@ -41,9 +41,7 @@ class PromptCache:
         digest = blake2b(model.encode(), digest_size=16)
         tokens = position = 0
         for mark in breakpoints:
-            for text, text_tokens in zip(
-                texts[position : mark.texts], counts[position : mark.texts], strict=True
-            ):
+            for text, text_tokens in zip(texts[position : mark.texts], counts[position : mark.texts], strict=True):
                 digest.update(b"\x00" + text.encode("utf-8", "surrogatepass"))
                 tokens += text_tokens
             position = mark.texts

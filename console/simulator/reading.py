@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 _TAGGED = re.compile(r"<([A-Za-z][\w-]*)(?:\s[^<>]*)?>\s*(.*?)\s*</\1>", re.DOTALL)
 _FENCED = re.compile(r"^(```+|~~~+|\"\"\"|---+)[^\n]*\n(.*?)\n\1\s*$", re.DOTALL | re.MULTILINE)
@@ -32,14 +32,15 @@ _NAME = re.compile(
 _REFERENCE = re.compile(r"(?<!\w)(?:#\d{2,}|[A-Z]{2,}-?\d{2,}[\w-]*)\b")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
-COMMON = frozenset(
+_COMMON = (
     "a about after again all also am an and any are as at be because been before being but by can cannot could did do"
     " does doing down each few for from further had has have having he hello her here hers hi him his how i if in into"
     " is it its just me more most my no nor not now of off on once only or other our ours out over own please same she"
     " should so some such than thank thanks that the their theirs them then there these they this those through to too"
     " under until up us very was we were what when where which while who whom why will with would yes you your yours"
-    " i'm i've it's don't can't didn't we've shall may must upon hereby herein thereof".split()
+    " i'm i've it's don't can't didn't we've shall may must upon hereby herein thereof"
 )
+COMMON = frozenset(_COMMON.split())
 
 
 class Reading:
@@ -60,6 +61,11 @@ class Reading:
         return [word.lower() for word in _WORD.findall(self.text)]
 
     @cached_property
+    def stems(self) -> Counter[str]:
+        """How often each word occurs, plurals counted with their singular."""
+        return Counter(map(stem, self.words))
+
+    @cached_property
     def weights(self) -> Counter[str]:
         """How often each word that carries meaning occurs."""
         return Counter(word for word in self.words if len(word) > 2 and word not in COMMON and not word.isdigit())
@@ -71,12 +77,13 @@ class Reading:
 
     @cached_property
     def key_sentences(self) -> list[str]:
-        """The sentences, the one that says most first: dense in the text's own keywords, early rather than late."""
+        """The sentences, the one that says most first: dense in keywords and facts, early rather than late."""
         scored = []
         for position, sentence in enumerate(self.sentences):
             words = [word.lower() for word in _WORD.findall(sentence)]
             weight = sum(self.weights[word] for word in set(words))
-            scored.append((weight / (6 + len(words)) - 0.02 * position, -position, sentence))
+            facts = sum(fact in sentence for fact in (*self.amounts, *self.references, *self.dates))
+            scored.append((weight / (6 + len(words)) + 0.2 * facts - 0.03 * position, -position, sentence))
         return [sentence for _, _, sentence in sorted(scored, reverse=True)]
 
     @cached_property
@@ -135,6 +142,7 @@ def material(text: str) -> str:
     return longest if len(longest) > 20 else text
 
 
+@lru_cache(maxsize=16_384)
 def stem(word: str) -> str:
     """A word without its plural ending."""
     if len(word) > 4 and word.endswith("ies"):

@@ -194,9 +194,8 @@ class _Filler:
         return 2 if _type_of(plain) == "boolean" else math.inf
 
     def _number(self, schema: Schema, path: str, *, whole: bool) -> int | float:
-        low, high = schema.get("minimum"), schema.get("maximum")
-        lows = [bound for bound in (low, schema.get("exclusiveMinimum")) if _is_number(bound)]
-        highs = [bound for bound in (high, schema.get("exclusiveMaximum")) if _is_number(bound)]
+        lows: list[float] = [schema[key] for key in ("minimum", "exclusiveMinimum") if _is_number(schema.get(key))]
+        highs: list[float] = [schema[key] for key in ("maximum", "exclusiveMaximum") if _is_number(schema.get(key))]
         wanted = self._content.number(path, max(lows, default=None), min(highs, default=None))
         return fit_number(wanted, schema, whole=whole)
 
@@ -225,8 +224,8 @@ def _has_type(value: Any, kind: Any) -> bool:
         return any(_has_type(value, one) for one in kind)
     actual = {bool: "boolean", str: "string", list: "array", dict: "object", type(None): "null"}
     if type(value) in actual:
-        return actual[type(value)] == kind
-    return kind == "number" or (kind == "integer" and float(value).is_integer())
+        return bool(actual[type(value)] == kind)
+    return bool(kind == "number" or (kind == "integer" and float(value).is_integer()))
 
 
 def _merged(first: Schema, second: Schema | bool) -> Schema:

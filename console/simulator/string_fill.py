@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from console.simulator.dice import Dice
-from console.simulator.pattern_fill import UnreadablePattern, sample
+from console.simulator.pattern_fill import UnreadablePatternError, sample
 from console.simulator.reading import shorten
 
 _PADDING = " and so on"
@@ -26,7 +26,7 @@ def fit_string(text: str, schema: dict[str, Any], dice: Dice, path: str) -> str:
     pattern = schema.get("pattern")
     if isinstance(pattern, str) and not _matches(pattern, text, least, limit):
         return _by_pattern(pattern, text, dice, least, limit)
-    return _long_enough(text, least) if limit is None else shorten(_long_enough(text, least), limit)
+    return _within(text, least, limit)
 
 
 def _matches(pattern: str, text: str, least: int, limit: int | None) -> bool:
@@ -42,14 +42,13 @@ def _by_pattern(pattern: str, text: str, dice: Dice, least: int, limit: int | No
     for extra in (2, 0, 1, 4, 8, 16, 32, 64, max(least, 0)):
         try:
             found = sample(pattern, dice, extra=min(extra, 512))
-        except UnreadablePattern:
+        except UnreadablePatternError:
             break
         if len(found) < least:
             found = _padded(pattern, found, least)
         if _matches(pattern, found, least, limit):
             return found
-    fitted = _long_enough(text, least)
-    return fitted if limit is None else shorten(fitted, limit)
+    return _within(text, least, limit)
 
 
 def _padded(pattern: str, found: str, least: int) -> str:
@@ -58,6 +57,14 @@ def _padded(pattern: str, found: str, least: int) -> str:
         if len(longer) >= least and _matches(pattern, longer, least, None):
             return longer
     return found
+
+
+def _within(text: str, least: int, limit: int | None) -> str:
+    text = _long_enough(text, least)
+    if limit is None or len(text) <= limit:
+        return text
+    short = shorten(text, limit)
+    return short if len(short) >= least else text[:limit]
 
 
 def _long_enough(text: str, least: int) -> str:

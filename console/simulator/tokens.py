@@ -1,7 +1,7 @@
 """Tokens: counted from the text, never guessed.
 
-OpenAI's models count o200k tokens. Anthropic publishes no tokenizer; half as many again as o200k stands in for it, which
-stays inside the bounds that a caller can compute without the provider.
+OpenAI's models count o200k tokens. Anthropic publishes no tokenizer; half as many again as o200k stands in for it,
+which stays inside the bounds that a caller can compute without the provider.
 """
 
 from __future__ import annotations

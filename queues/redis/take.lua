@@ -1,5 +1,5 @@
 -- take(
---   keys=[active, turns, idle, clock, costs, news],
+--   keys=[active, turns, idle, clock, costs, news, other_active, other_news, ...],
 --   args=[n, default_charge, least_charge, keep]
 -- ) -> [tenant, charge, tenant, charge, ...]
 --
@@ -17,6 +17,8 @@
 --   clock   string: the lane's virtual time, in work units; absent means 0
 --   costs   hash: tenant -> running average of what its jobs cost, in work units
 --   news    list: one entry for each consumer that should look
+--   other_active, other_news
+--           the same two keys of every other lane
 --
 -- ARGV
 --   n               most turns to take, 1 or more
@@ -103,10 +105,18 @@ end
 redis.call("SET", clock, exact(virtual_time))
 redis.call("ZREMRANGEBYSCORE", idle, "-inf", exact(virtual_time - keep))
 
--- Whoever leaves turns behind passes the news on; whoever takes the last one silences it.
+-- Whoever leaves turns behind, in whichever lane, passes the news on: so one offer of many turns wakes one consumer after
+-- the other, and a consumer that heard of one lane and took from another leaves nobody asleep.
+local function pass_on(lane_active, lane_news)
+  if redis.call("EXISTS", lane_active) == 1 and redis.call("LLEN", lane_news) == 0 then
+    redis.call("RPUSH", lane_news, 1)
+  end
+end
 if redis.call("EXISTS", active) == 0 then
   redis.call("DEL", news)
-elseif redis.call("LLEN", news) == 0 then
-  redis.call("RPUSH", news, 1)
+end
+pass_on(active, news)
+for i = 7, #KEYS, 2 do
+  pass_on(KEYS[i], KEYS[i + 1])
 end
 return taken

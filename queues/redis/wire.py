@@ -96,6 +96,9 @@ class RedisWire:
     def take(self, lane: str, n: int) -> list[Turn]:
         """Take up to ``n`` turns; see :class:`queues.turns.Wire`."""
         keys = self._keys(lane, "active", "turns", "idle", "clock", "costs", "news")
+        for other in self._lanes:
+            if other != lane:
+                keys += self._keys(other, "active", "news")
         turns: list[Turn] = []
         while len(turns) < n:
             some = min(n - len(turns), TURNS_A_CALL)
@@ -189,9 +192,13 @@ def _client(url: str, *, answer_within_s: float) -> redis.Redis:
             # Once more at once, for connections that died of age; whoever waits longer does it in its own way.
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
-    except ValueError as error:
+    except ValueError:
+        # Without the cause: it quotes the URL's parts, and where they are mistaken for each other, the password.
         raise ConfigurationError(
-            f"the URL cannot be read: {error}", field="HEADRACE_BROKER_URL", value=without_password(url)
+            "the URL cannot be read",
+            field="HEADRACE_BROKER_URL",
+            value=without_password(url),
+            hint="Special characters in a password have to be percent-encoded.",
         ) from None
 
 

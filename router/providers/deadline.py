@@ -24,13 +24,17 @@ from typing import Any
 import httpcore2
 import httpx2
 
-CONNECT_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_S = 5.0
 _KEEPALIVE_S = 30.0
-# A pool walks all its connections under one lock at each call: 1,000 in one pool cost more CPU than the call itself.
+# A pool walks all its connections under one lock at each call. With 400 calls in flight a call costs 1.3 ms of CPU
+# with one pool, 0.7 with 16, and no less with 64.
 _POOLS = 16
 # A write of the standard backend may take its timeout once for each piece the kernel accepts; small pieces keep the
 # sum within the deadline.
 _WRITE_PIECE = 16 * 1024
+
+# A proxy for this machine itself never makes sense, though few environments say so.
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _ends_at: ContextVar[float | None] = ContextVar("call_ends_at", default=None)
 
@@ -57,6 +61,11 @@ def http_client(base_url: str) -> httpx2.Client:
     them only when it builds the transport itself.
     """
     return httpx2.Client(transport=DeadlineTransport(proxy=_proxy_for(base_url)), timeout=None)
+
+
+def timeouts(timeout_s: float) -> httpx2.Timeout:
+    """The timeouts of single waits in a call of ``timeout_s`` seconds: an address that does not answer gets 5 s."""
+    return httpx2.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s))
 
 
 class DeadlineTransport(httpx2.BaseTransport):
@@ -168,7 +177,7 @@ def _addresses(host: str, port: int) -> list[str]:
 
 def _proxy_for(base_url: str) -> str | None:
     url = httpx2.URL(base_url)
-    if urllib.request.proxy_bypass(url.host):
+    if url.host in _LOOPBACK or urllib.request.proxy_bypass(url.host):
         return None
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")

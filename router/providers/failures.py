@@ -61,6 +61,11 @@ class Refusal:
     request_id: str | None
 
 
+def words(*values: object) -> frozenset[str]:
+    """Those of the values that are words: an SDK hands on whatever JSON a server put in the place of its codes."""
+    return frozenset(value for value in values if isinstance(value, str))
+
+
 def without_answer(provider: str, cause: BaseException | None) -> ProviderError:
     """The error of a call that got no whole answer. ``cause`` is the HTTP client's own exception, if it is known."""
     if isinstance(cause, _NEVER_SENT):

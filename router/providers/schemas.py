@@ -12,11 +12,15 @@ from typing import Any
 
 from anthropic import transform_schema
 
-_OPENAI_STRICT_WORDS = frozenset(
-    """$defs $ref additionalProperties anyOf const description enum exclusiveMaximum exclusiveMinimum format items
-    maxItems maximum minItems minimum multipleOf pattern properties required title type""".split()
+_OPENAI_STRICT_WORDS = (
+    frozenset({"type", "properties", "required", "additionalProperties", "items", "anyOf", "enum", "const"})
+    | {"$defs", "$ref", "title", "description", "format", "pattern", "minItems", "maxItems"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 )
-_CLAUDE_LOSES = frozenset("patternProperties not if then else dependentSchemas dependentRequired prefixItems".split())
+_CLAUDE_LOSES = frozenset({"patternProperties", "prefixItems", "not", "if", "then", "else"}) | {
+    "dependentSchemas",
+    "dependentRequired",
+}
 
 
 def openai_format(schema: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -45,15 +49,14 @@ def claude_format(schema: Mapping[str, Any]) -> dict[str, Any] | None:
                 return None
     try:
         return {"type": "json_schema", "schema": transform_schema(_one_type_each(schema))}
-    except (ValueError, TypeError, AssertionError):
-        return None  # without a type somewhere, which Claude demands
+    except (ValueError, TypeError, AssertionError, RecursionError):
+        return None  # without a type somewhere, which Claude demands, or too deep
 
 
 def in_words(schema: Mapping[str, Any]) -> str:
     """The instruction that asks for an answer of this schema."""
-    return (
-        "Answer with one JSON value and nothing around it. It must be valid under this JSON Schema:\n"
-        + json.dumps(schema, ensure_ascii=False)
+    return "Answer with one JSON value and nothing around it. It must be valid under this JSON Schema:\n" + json.dumps(
+        schema, ensure_ascii=False
     )
 
 

@@ -49,6 +49,23 @@ def test_an_idle_lane_saves_nothing_up():
     assert served == {"interactive": 10, "batch": 10}
 
 
+def test_a_trickling_lane_saves_nothing_up():
+    chooser = LaneChooser({"interactive": 1, "batch": 1})
+    for _ in range(100):
+        wanted = chooser.share(16, ["interactive", "batch"])
+        chooser.record(wanted, wanted | {"interactive": 1})
+
+    served = sum((serve(chooser, 1, {"interactive", "batch"}) for _ in range(40)), Counter())
+
+    assert abs(served["interactive"] - served["batch"]) <= 16
+
+
+def test_an_idle_light_lane_is_not_asked_at_every_turn():
+    chooser = LaneChooser({"interactive": 9, "batch": 1})
+    asked = Counter(lane for _ in range(90) for lane in serve(chooser, 1, {"interactive"}))
+    assert asked == {"interactive": 90, "batch": 9}
+
+
 def test_a_lane_that_comes_back_is_served_at_once():
     chooser = LaneChooser({"interactive": 9, "batch": 1})
     for _ in range(1000):

@@ -1,10 +1,21 @@
--- Give back what a claim still holds under the caps and forget its reservation.
+-- A claim lets go: calls of which nothing was heard become *unknown*, charged at the reserved worst case (index
+-- runs_open); what it still holds under the caps is given back. Returns how many calls became unknown.
 create or replace function headrace.release(p_tenant uuid, p_claim uuid, v_now timestamptz)
-returns void language plpgsql as $$
-declare r headrace.reservations;
+returns integer language plpgsql as $$
+declare
+    r headrace.reservations;
+    v_open uuid;
+    v_unknown integer := 0;
 begin
+    for v_open in select o.id from headrace.runs o
+                  where o.claim_id = p_claim and o.status = 'started' and o.tenant_id = p_tenant order by o.id loop
+        perform headrace.settle_run(p_tenant, jsonb_build_object('id', v_open, 'status', 'unknown',
+                                                                 'error_code', 'worker_lost'), v_now);
+        v_unknown := v_unknown + 1;
+    end loop;
     delete from headrace.reservations where claim_id = p_claim and tenant_id = p_tenant returning * into r;
     if r.amount_usd > 0 then
         perform headrace.book(p_tenant, r.user_id, r.feature, v_now, 0, -r.amount_usd, v_now);
     end if;
+    return v_unknown;
 end $$;

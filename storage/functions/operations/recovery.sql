@@ -8,8 +8,7 @@ returns table (tenant_id uuid, lane text, job_id uuid, state text) language plpg
 declare
     v_now timestamptz := headrace.now();
     q headrace.queue;
-    v_open uuid;
-    v_unknown boolean := false;
+    v_unknown boolean;
     v_on_unknown text;
 begin
     -- indexes: queue_overdue, queue_by_worker (for each worker that is gone)
@@ -25,13 +24,7 @@ begin
     end if;
     if not found then return; end if;
 
-    for v_open in select r.id from headrace.runs r
-                  where r.claim_id = q.claim_id and r.status = 'started' and r.tenant_id = q.tenant_id order by r.id loop
-        perform headrace.settle_run(q.tenant_id, jsonb_build_object('id', v_open, 'status', 'unknown',
-                                                                   'error_code', 'worker_lost'), v_now);
-        v_unknown := true;
-    end loop;
-
+    v_unknown := headrace.release(q.tenant_id, q.claim_id, v_now) > 0;
     tenant_id := q.tenant_id; lane := q.lane; job_id := q.id;
     select j.on_unknown into v_on_unknown from headrace.jobs j where j.id = q.id and j.tenant_id = q.tenant_id;
     if v_unknown and v_on_unknown = 'fail' then

@@ -118,6 +118,14 @@ def home() -> Iterator[Home]:
     found.remove()
 
 
+@pytest.fixture(scope="module")
+def lasting_home() -> Iterator[Home]:
+    """A directory for a whole file's tests, each of which leaves it in a state that a start can cope with."""
+    found = Home(Path(tempfile.mkdtemp(prefix="hr-", dir="/tmp")).resolve())
+    yield found
+    found.remove()
+
+
 @pytest.fixture
 def blank() -> Settings:
     """The settings of a machine where nothing is set."""
@@ -138,14 +146,19 @@ def eventually() -> Callable[..., object]:
     return wait
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def servers_are_well() -> Callable[[Endpoints], None]:
-    """Check that Postgres and Valkey answer, and that Postgres kept what `remember` put there."""
+    """Check that Postgres and Valkey answer, and that Postgres still has what was ever committed to it."""
+    committed: dict[str, int] = {}
 
     def check(found: Endpoints) -> None:
-        with psycopg.connect(found.require_owner(), connect_timeout=10) as connection:
-            connection.execute("create table if not exists kept (note text)")
-            connection.execute("insert into kept values ('once')")
+        url = found.require_owner()
+        with psycopg.connect(url, connect_timeout=10) as connection:
+            connection.execute("create table if not exists kept (note int)")
+            if url in committed:
+                assert connection.execute("select max(note) from kept").fetchone() == (committed[url],)
+            committed[url] = committed.get(url, 0) + 1
+            connection.execute("insert into kept values (%s)", [committed[url]])
         assert redis.from_url(found.redis_url).ping()
 
     return check

@@ -18,8 +18,8 @@ from console.services.provision import Endpoints
 
 
 @pytest.fixture
-def started(home) -> Endpoints:
-    return home.start()
+def started(lasting_home) -> Endpoints:
+    return lasting_home.start()
 
 
 def test_start_gives_a_durable_utf8_database_with_vectors(started):
@@ -69,20 +69,20 @@ def test_start_gives_a_valkey_that_never_evicts_and_keeps_nothing(started):
     }
 
 
-def test_servers_listen_for_nobody_else(home, started):
-    for process in home.processes():
+def test_servers_listen_for_nobody_else(lasting_home, started):
+    for process in lasting_home.processes():
         assert process.net_connections(kind="inet") == []
-    sockets = home.place.sockets.stat()
+    sockets = lasting_home.place.sockets.stat()
     assert stat.S_IMODE(sockets.st_mode) == 0o700
     assert sockets.st_uid == for_servers().uid
     for name in ("run", "logs"):
-        kept = (home.directory / name).stat()
+        kept = (lasting_home.directory / name).stat()
         assert (stat.S_IMODE(kept.st_mode), kept.st_uid) == (0o700, os.geteuid())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs a user for the servers")
-def test_root_runs_the_servers_as_another_user(home, started):
-    for pid in home.pids().values():
+def test_root_runs_the_servers_as_another_user(lasting_home, started):
+    for pid in lasting_home.pids().values():
         assert psutil.Process(pid).uids().real == for_servers().uid != 0
 
 
@@ -104,13 +104,13 @@ def test_a_start_that_cannot_prepare_leaves_nothing_up(home, eventually):
     eventually(lambda: not home.processes())
 
 
-def test_a_second_start_finds_the_same_servers(home, started):
-    before = home.pids()
+def test_a_second_start_finds_the_same_servers(lasting_home, started):
+    before = lasting_home.pids()
 
-    again = home.start()
+    again = lasting_home.start()
 
     assert again == started
-    assert home.pids() == before
+    assert lasting_home.pids() == before
 
 
 def test_two_shells_at_once_get_the_same_servers(home):
@@ -137,24 +137,22 @@ def test_a_service_that_was_not_wanted_at_first_joins_the_others(home, blank):
     assert home.keeper() == keeper
 
 
-def test_stop_ends_everything_and_the_data_stays(home, started, servers_are_well):
+def test_stop_ends_everything_and_the_data_stays(lasting_home, started, servers_are_well):
     servers_are_well(started)
 
-    assert services.stop(home.directory) is True
-    assert home.processes() == []
-    assert [entry.condition for entry in services.status(home.directory)] == ["stopped"] * 3
+    assert services.stop(lasting_home.directory) is True
+    assert lasting_home.processes() == []
+    assert [entry.condition for entry in services.status(lasting_home.directory)] == ["stopped"] * 3
 
-    home.start()
-    with psycopg.connect(started.require_owner()) as connection:
-        assert connection.execute("select note from kept").fetchall() == [("once",)]
+    servers_are_well(lasting_home.start())
 
 
 def test_stop_where_nothing_ever_ran(tmp_path):
     assert services.stop(tmp_path / "nowhere") is False
 
 
-def test_status_tells_of_running_servers(home, started):
-    found = {entry.name: entry for entry in services.status(home.directory)}
+def test_status_tells_of_running_servers(lasting_home, started):
+    found = {entry.name: entry for entry in services.status(lasting_home.directory)}
 
     assert found["postgres"].condition == found["redis"].condition == "running"
     assert found["postgres"].address == started.database_url

@@ -1,0 +1,1 @@
+"""The commands of ``headrace``, one file a command."""

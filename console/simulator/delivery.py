@@ -1,0 +1,78 @@
+"""How an answer reaches the client: whole, cut in the middle, a byte at a time, or never."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.types import Receive, Send
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The bounds of the slow faults, s."""
+
+    hang_s: float = 120.0
+    drip_every_s: float = 0.2
+    drip_s: float = 120.0
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The request's body; ``None`` when the client left before it was complete."""
+    chunks = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def client_leaves(receive: Receive, within_s: float) -> bool:
+    """Wait, and say whether the client left meanwhile."""
+    try:
+        async with asyncio.timeout(within_s):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return False
+    return True
+
+
+async def send_whole(send: Send, status: int, headers: Headers, parts: Sequence[bytes]) -> None:
+    """Send everything; a single part with its length, several as they come."""
+    if len(parts) == 1:
+        headers = [*headers, _length(parts[0])]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    for part in parts[:-1]:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": parts[-1]})
+
+
+async def send_half(send: Send, headers: Headers, body: bytes) -> None:
+    """Promise the whole body and send half of it. The server drops the connection of an answer left incomplete."""
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, _length(body)]})
+    await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+
+
+async def send_drip(receive: Receive, send: Send, headers: Headers, body: bytes, pace: Pace) -> bool:
+    """Send a byte at a time until time is up, then what is left. Returns whether the client stayed to the end."""
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, _length(body)]})
+    ends = time.monotonic() + pace.drip_s
+    sent = 0
+    while sent < len(body) - 1 and time.monotonic() < ends:
+        await send({"type": "http.response.body", "body": body[sent : sent + 1], "more_body": True})
+        sent += 1
+        if await client_leaves(receive, pace.drip_every_s):
+            return False
+    await send({"type": "http.response.body", "body": body[sent:]})
+    return True
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return b"content-length", str(len(body)).encode()

@@ -1,0 +1,210 @@
+"""The way in from Python: enqueue jobs, read results. One sync core; the async forms run it in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NewType
+from uuid import UUID
+
+import structlog
+
+from errors import HeadraceError, InvalidInputError, NotFoundError, ServiceError, by_code
+from producers.requests import JobRequest, as_row, check
+from queues.turns import Wire
+from storage import jobs
+from storage.database import Database
+from storage.jobs import Enqueued, State
+
+JobId = NewType("JobId", UUID)
+
+CHUNK = 1000  # jobs a transaction
+_WITHIN_S = 10.0  # how long an enqueue waits for Postgres to come back
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.01, 0.25
+
+log = structlog.get_logger("headrace.producer")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One request of many that did not go in: its place among them, and why."""
+
+    index: int
+    error: HeadraceError
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of many requests. ``job_ids`` is as long as the input, None where one was refused."""
+
+    job_ids: Sequence[JobId | None]
+    refused: Sequence[Refused]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A job's state and, once it ended, its answer or error. ``cost_usd`` is of all its runs so far, in USD.
+
+    ``output`` is the text, ``output_json`` the value when an output schema was asked for; ``finish`` is ``complete``,
+    ``length`` (cut at the output limit) or ``refusal``.
+    """
+
+    job_id: JobId
+    state: State
+    reason: str | None
+    output: str | None
+    output_json: Any
+    finish: str | None
+    error: Mapping[str, Any] | None
+    attempts: int
+    cost_usd: Decimal
+
+
+class Client:
+    """Enqueues for any tenant, as ``headrace_app``. Safe for many threads. Close it when done."""
+
+    def __init__(self, database: Database, wire: Wire) -> None:
+        """``wire`` only carries hints: when it does not answer, the jobs are in all the same and start a bit later."""
+        self._database = database
+        self._wire = wire
+
+    def enqueue(self, *, dry_run: bool = False, conn: Any = None, **fields: Any) -> JobId:
+        """Enqueue one job and return its id. The fields are those of :class:`producers.requests.JobRequest`.
+
+        With ``conn`` (a psycopg connection) the job is inserted in the caller's own transaction: it exists if and
+        only if that commits. Raises :class:`errors.InvalidInputError` (or its kind) naming the field, or
+        :class:`errors.PostgresUnavailableError`.
+        """
+        if dry_run:
+            raise InvalidInputError("is not supported by this release", field="dry_run", value=True)
+        request = check(fields)
+        if conn is not None:
+            return JobId(_raised(jobs.enqueue_in(conn, request.tenant_id, as_row(request))))
+        (done,) = self._insert(request.tenant_id, [as_row(request)])
+        self._offer(request.tenant_id, [done])
+        return JobId(_raised(done))
+
+    def enqueue_many(
+        self, requests: Iterable[Mapping[str, Any]], *, progress: Callable[[int], object] | None = None
+    ) -> Batch:
+        """Enqueue many jobs: atomic per tenant and chunk of 1,000; refused ones are reported, good ones go in.
+
+        ``progress`` is called with how many requests were handled since its last call.
+        """
+        ids: list[JobId | None] = []
+        refused: list[Refused] = []
+        pending: dict[UUID, list[tuple[int, JobRequest]]] = defaultdict(list)
+
+        def flush(tenant_id: UUID) -> None:
+            chunk = pending.pop(tenant_id, [])
+            if not chunk:
+                return
+            done = self._insert(tenant_id, [as_row(request) for _, request in chunk])
+            self._offer(tenant_id, done)
+            for (index, _), one in zip(chunk, done, strict=True):
+                if one.error is not None:
+                    refused.append(Refused(index, _typed(one.error)))
+                elif one.job_id is not None:
+                    ids[index] = JobId(one.job_id)
+            if progress is not None:
+                progress(len(chunk))
+
+        for index, fields in enumerate(requests):
+            ids.append(None)
+            try:
+                request = check(fields)
+            except InvalidInputError as error:
+                refused.append(Refused(index, error))
+                if progress is not None:
+                    progress(1)
+                continue
+            pending[request.tenant_id].append((index, request))
+            if len(pending[request.tenant_id]) >= CHUNK:
+                flush(request.tenant_id)
+        for tenant_id in list(pending):
+            flush(tenant_id)
+        return Batch(ids, sorted(refused, key=lambda one: one.index))
+
+    def result(self, job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Result:
+        """The job's state and answer; with ``timeout`` (seconds) waits so long for its end.
+
+        Returns the state at hand when the time is up. Raises :class:`errors.NotFoundError` for an id that is not this
+        tenant's.
+        """
+        give_up = time.monotonic() + (timeout or 0.0)
+        pause_s = _FIRST_LOOK_S
+        while True:
+            found = self._look(job_id, tenant_id)
+            left_s = give_up - time.monotonic()
+            if found.state.ended or left_s <= 0:
+                return found
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 1.5, _LONGEST_LOOK_S)
+
+    async def aenqueue(self, **fields: Any) -> JobId:
+        """:meth:`enqueue` for asyncio."""
+        return await asyncio.to_thread(lambda: self.enqueue(**fields))
+
+    async def aenqueue_many(self, requests: Iterable[Mapping[str, Any]]) -> Batch:
+        """:meth:`enqueue_many` for asyncio."""
+        return await asyncio.to_thread(lambda: self.enqueue_many(requests))
+
+    async def aresult(self, job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Result:
+        """:meth:`result` for asyncio."""
+        return await asyncio.to_thread(lambda: self.result(job_id, tenant_id=tenant_id, timeout=timeout))
+
+    def close(self) -> None:
+        """Let go of Postgres and the wire."""
+        self._wire.close()
+        self._database.close()
+
+    def _insert(self, tenant_id: UUID, rows: Sequence[Mapping[str, Any]]) -> list[Enqueued]:
+        # safe to repeat: the ids were made here, so a second try finds what the first one wrote
+        return self._database.patiently(
+            lambda connection, _repeat: jobs.enqueue_batch(connection, tenant_id, rows, wake=False), within_s=_WITHIN_S
+        )
+
+    def _offer(self, tenant_id: UUID, done: Sequence[Enqueued]) -> None:
+        lanes: dict[str, int] = defaultdict(int)
+        for one in done:
+            if one.lane is not None:
+                lanes[one.lane] += 1
+        for lane, n in lanes.items():
+            try:
+                self._wire.offer(lane, str(tenant_id), n)
+            except ServiceError as error:
+                log.warning("turn.hint_lost", error=str(error), lane=lane)  # the sweep finds it within a second
+
+    def _look(self, job_id: UUID, tenant_id: UUID) -> Result:
+        with self._database.as_tenant(tenant_id) as connection:
+            row = jobs.show(connection, job_id)
+        if row is None:
+            raise NotFoundError("no such job of this tenant", field="job_id", value=str(job_id))
+        return Result(
+            job_id=JobId(row.id),
+            state=row.state,
+            reason=row.reason,
+            output=row.output,
+            output_json=row.output_json,
+            finish=row.finish,
+            error=row.error,
+            attempts=row.attempts,
+            cost_usd=row.cost_usd,
+        )
+
+
+def _raised(done: Enqueued) -> UUID:
+    if done.error is not None:
+        raise _typed(done.error)
+    assert done.job_id is not None, "neither an id nor an error"
+    return done.job_id
+
+
+def _typed(error: Mapping[str, Any]) -> HeadraceError:
+    facts = dict(error)
+    kind = by_code(facts.pop("code"))
+    return kind(facts.pop("message"), field=facts.pop("field", None), value=facts.pop("value", None), **facts)

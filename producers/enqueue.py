@@ -1,0 +1,97 @@
+"""``from producers import enqueue, enqueue_many, result``: thin shells over one default client.
+
+The default client reads the environment once, at first use (``HEADRACE_DATABASE_URL``, ``HEADRACE_REDIS_URL`` or
+``HEADRACE_BROKER_URL``); a service that wants its own builds a :class:`producers.client.Client`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from errors import ConfigurationError
+from producers.client import Batch, Client, JobId, Result
+from queues.broker_url import open_wire
+from settings import Settings, plain
+from storage.database import Database
+
+_lock = threading.Lock()
+_client: Client | None = None
+
+
+def default_client() -> Client:
+    """The client of this process, made from the settings at first use."""
+    global _client
+    with _lock:
+        if _client is None:
+            _client = connect(Settings())
+        return _client
+
+
+def connect(settings: Settings) -> Client:
+    """A client for these settings. Raises :class:`errors.ConfigurationError` when a URL is missing."""
+    database_url = plain(settings.database_url)
+    wire_url = plain(settings.broker_url) or plain(settings.redis_url)
+    hint = "`headrace services env` prints those of the private services."
+    if database_url is None:
+        raise ConfigurationError("is not set", field="HEADRACE_DATABASE_URL", hint=hint)
+    if wire_url is None:
+        raise ConfigurationError("is not set", field="HEADRACE_REDIS_URL", hint=hint)
+    wire = open_wire(wire_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    return Client(Database(database_url), wire)
+
+
+def enqueue(
+    *,
+    tenant_id: UUID | str,
+    user_id: str,
+    feature: str,
+    prompt: str | None = None,
+    variables: Mapping[str, str] | None = None,
+    messages: Iterable[Mapping[str, str]] | None = None,
+    context: Any = None,
+    output_schema: Mapping[str, Any] | None = None,
+    max_output_tokens: int | None = None,
+    lane: str = "interactive",
+    idempotency_key: str | None = None,
+    run_at: Any = None,
+    deadline: Any = None,
+    on_over_budget: str = "fail",
+    on_unknown: str = "retry",
+    force_tier: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
+    conn: Any = None,
+) -> JobId:
+    """Enqueue one job; see :meth:`producers.client.Client.enqueue`."""
+    fields = {name: value for name, value in locals().items() if name not in ("dry_run", "conn")}
+    if messages is not None:
+        fields["messages"] = list(messages)
+    return default_client().enqueue(dry_run=dry_run, conn=conn, **fields)
+
+
+def enqueue_many(requests: Iterable[Mapping[str, Any]]) -> Batch:
+    """Enqueue many jobs; see :meth:`producers.client.Client.enqueue_many`."""
+    return default_client().enqueue_many(requests)
+
+
+def result(job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Result:
+    """A job's state and answer; see :meth:`producers.client.Client.result`."""
+    return default_client().result(job_id, tenant_id=tenant_id, timeout=timeout)
+
+
+async def aenqueue(**fields: Any) -> JobId:
+    """:func:`enqueue` for asyncio."""
+    return await default_client().aenqueue(**fields)
+
+
+async def aenqueue_many(requests: Iterable[Mapping[str, Any]]) -> Batch:
+    """:func:`enqueue_many` for asyncio."""
+    return await default_client().aenqueue_many(requests)
+
+
+async def aresult(job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Result:
+    """:func:`result` for asyncio."""
+    return await default_client().aresult(job_id, tenant_id=tenant_id, timeout=timeout)

@@ -1,0 +1,85 @@
+"""The one way to a provider: through its breaker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from errors import BreakerOpenError, ConfigurationError, NoProviderKeyError, ProviderAuthError
+from router.breakers import Breakers
+from router.policy import Target
+from router.providers.anthropic_messages import AnthropicMessages
+from router.providers.calls import CallReply, CallRequest, Provider
+from router.providers.openai_responses import OpenAIResponses
+
+
+class Gateway:
+    """Calls providers, each behind its breaker. Safe for many threads at once."""
+
+    def __init__(self, providers: Mapping[str, Provider], breakers: Breakers) -> None:
+        """``providers`` by name; one without a key is not among them."""
+        self._providers = providers
+        self._breakers = breakers
+
+    def call(self, target: Target, request: CallRequest) -> CallReply:
+        """Ask the target once. The target's model rules, whatever model the request names.
+
+        :raises NoProviderKeyError: the target's provider has no key here.
+        :raises BreakerOpenError: the provider is left alone for a while; nothing was sent.
+        :raises ProviderError: the call failed.
+        """
+        provider = self._providers.get(target.provider)
+        if provider is None:
+            raise self._without_key(target)
+        if request.model != target.model:
+            request = replace(request, model=target.model)
+        with self._breakers.calling(target.provider):
+            return provider.call(request)
+
+    def held(self, target: Target) -> NoProviderKeyError | BreakerOpenError | None:
+        """Why the target cannot be asked now, or None when it can: asked before anything is reserved for a call."""
+        if target.provider not in self._providers:
+            return self._without_key(target)
+        wait_s = self._breakers.wait_s(target.provider)
+        if wait_s <= 0:
+            return None
+        return BreakerOpenError(
+            f"the breaker of {target.provider} is open", provider=target.provider, retry_after_s=round(wait_s, 3)
+        )
+
+    def _without_key(self, target: Target) -> NoProviderKeyError:
+        return NoProviderKeyError(
+            "no key is configured for the provider",
+            field="provider",
+            value=target.provider,
+            hint=f"Providers with a key: {', '.join(sorted(self._providers)) or 'none'}.",
+        )
+
+
+def build_providers(
+    openai_key: str | None,
+    openai_base_url: str | None,
+    anthropic_key: str | None,
+    anthropic_base_url: str | None,
+) -> dict[str, Provider]:
+    """The providers that have a key, by name. A base URL of ``None`` is the provider's own.
+
+    :raises ConfigurationError: a key or a base URL cannot be one.
+    """
+    providers: dict[str, Provider] = {}
+    try:
+        if openai_key:
+            providers["openai"] = OpenAIResponses(openai_key, _checked("openai_base_url", openai_base_url))
+        if anthropic_key:
+            providers["anthropic"] = AnthropicMessages(
+                anthropic_key, _checked("anthropic_base_url", anthropic_base_url)
+            )
+    except ProviderAuthError as error:
+        raise ConfigurationError(error.message, field=f"{error.provider}_api_key") from error
+    return providers
+
+
+def _checked(setting: str, base_url: str | None) -> str | None:
+    if base_url is not None and not base_url.startswith(("http://", "https://")):
+        raise ConfigurationError("a base URL begins with http:// or https://", field=setting, value=base_url)
+    return base_url

@@ -1,0 +1,194 @@
+"""Jobs: what is asked for, what came of it. The four transactions are SQL functions (``storage/functions/jobs``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import tuple_row
+from psycopg.types.json import Jsonb
+
+from storage.connect import Connection
+from storage.statements import sql
+
+
+class State(StrEnum):
+    """Where a job stands. The first three are live (a row in ``queue``), the others are endings."""
+
+    SCHEDULED = "scheduled"  # runnable later; the row says why and when
+    QUEUED = "queued"  # runnable
+    RUNNING = "running"  # claimed
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # attempts used up or a permanent error: the dead letters
+    REJECTED = "rejected"  # a guard refused
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"  # past its deadline
+
+    @property
+    def ended(self) -> bool:
+        """Whether this is an ending."""
+        return self not in (State.SCHEDULED, State.QUEUED, State.RUNNING)
+
+
+REFUSED_SQLSTATE = "HR400"  # what headrace.enqueue raises for a request that it refuses
+_ENQUEUE_FIELDS = (
+    "user_id", "feature", "prompt", "variables", "messages", "context", "output_schema", "max_output_tokens", "lane",
+    "idempotency_key", "run_at", "deadline", "on_over_budget", "on_unknown", "force_tier", "metadata", "id",
+    "estimated_tokens",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """What became of one request of a batch: an id, or the reason why it was refused."""
+
+    index: int
+    job_id: UUID | None
+    created: bool
+    lane: str | None  # where a turn is to be offered; None when nothing became runnable
+    error: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job that this claim holds, with all that the pipeline needs to run it. Times in seconds from the claim."""
+
+    job_id: UUID
+    user_id: str
+    feature: str
+    attempt: int
+    rank: int
+    estimated_tokens: int
+    plan: str
+    weight: float
+    prompt_id: UUID | None
+    variables: Mapping[str, str] | None
+    messages: Sequence[Mapping[str, str]] | None
+    context: Any
+    output_schema: Mapping[str, Any] | None
+    max_output_tokens: int | None
+    on_over_budget: str
+    on_unknown: str
+    force_tier: str | None
+    metadata: Mapping[str, Any]
+    remaining_s: float | None  # until its deadline
+    queued_s: float
+    more: bool  # W or more are still queued
+
+
+def enqueue_batch(
+    connection: Connection, tenant_id: UUID, requests: Sequence[Mapping[str, Any]], *, wake: bool
+) -> list[Enqueued]:
+    """Insert many jobs of one tenant; refused ones come back with their reason. ``wake``: leave a scheduler's note."""
+    rows = connection.execute(sql("jobs", "enqueue_batch"), [tenant_id, Jsonb(list(requests)), wake]).fetchall()
+    return sorted((Enqueued(**row) for row in rows), key=lambda one: one.index)
+
+
+def enqueue_in(connection: Any, tenant_id: UUID, request: Mapping[str, Any]) -> Enqueued:
+    """Insert one job in the caller's own transaction: any psycopg connection that may call headrace.enqueue."""
+    fields = {name: request.get(name) for name in _ENQUEUE_FIELDS}
+    for name in ("variables", "messages", "context", "output_schema", "metadata"):
+        fields[name] = None if fields[name] is None else Jsonb(fields[name])
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        try:
+            cursor.execute(sql("jobs", "enqueue"), {"tenant_id": tenant_id, **fields})
+        except psycopg.Error as error:
+            if error.sqlstate != REFUSED_SQLSTATE:
+                raise
+            return Enqueued(0, None, False, None, json.loads(error.diag.message_detail or "{}"))
+        (job_id,) = cursor.fetchone()
+    return Enqueued(0, job_id, True, None, None)
+
+
+def claim(
+    connection: Connection,
+    tenant_id: UUID,
+    lane: str,
+    *,
+    claim_id: UUID,
+    worker_id: UUID,
+    timeout_s: float,
+    turns_per_tenant: int,
+    repeat: bool = False,
+) -> ClaimedJob | None:
+    """Claim the tenant's next job of a lane, or None when there is none to run."""
+    row = connection.execute(
+        sql("jobs", "claim"), [tenant_id, lane, claim_id, worker_id, timeout_s, turns_per_tenant, repeat]
+    ).fetchone()
+    if row is None:
+        return None
+    row["weight"] = float(row["weight"])
+    return ClaimedJob(**row)
+
+
+def settle(
+    connection: Connection,
+    tenant_id: UUID,
+    job_id: UUID,
+    claim_id: UUID,
+    *,
+    run: Mapping[str, Any] | None,
+    verdict: str,
+    outcome: Mapping[str, Any],
+) -> str:
+    """Carry out a verdict; see ``storage/functions/jobs/settle.sql`` for verdicts, outcomes and what is returned."""
+    row = connection.execute(
+        sql("jobs", "settle"),
+        [tenant_id, job_id, claim_id, None if run is None else Jsonb(dict(run)), verdict, Jsonb(dict(outcome))],
+    ).fetchone()
+    return str(row["settled"]) if row else "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One job as its owner sees it: state, outcome, answer and what its runs cost (USD)."""
+
+    id: UUID
+    tenant_id: UUID
+    user_id: str
+    feature: str
+    lane: str
+    state: State
+    reason: str | None
+    error: Mapping[str, Any] | None
+    attempts: int
+    run_at: datetime | None
+    deadline: datetime | None
+    created_at: datetime
+    ended_at: datetime | None
+    output: str | None
+    output_json: Any
+    finish: str | None
+    cost_usd: Any  # Decimal
+
+
+def show(connection: Connection, job_id: UUID) -> JobView | None:
+    """One job, or None when there is none that this connection may see."""
+    row = connection.execute(sql("jobs", "show"), [job_id]).fetchone()
+    return None if row is None else JobView(**{**row, "state": State(row["state"])})
+
+
+def list_jobs(
+    connection: Connection, *, tenant_id: UUID | None, state: State | None, feature: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """The newest jobs, narrowed by what is given."""
+    return connection.execute(
+        sql("jobs", "list"), {"tenant_id": tenant_id, "state": state, "feature": feature, "limit": limit}
+    ).fetchall()
+
+
+def history(connection: Connection, job_id: UUID) -> list[dict[str, Any]]:
+    """All that happened to a job, oldest first: events and calls as ``at``, ``what``, ``detail``."""
+    return connection.execute(sql("jobs", "history"), {"job_id": job_id}).fetchall()
+
+
+def count_by_state(connection: Connection, tenant_id: UUID | None = None) -> dict[str, int]:
+    """How many jobs are in each state, live and ended."""
+    rows = connection.execute(sql("jobs", "count_by_state"), {"tenant_id": tenant_id}).fetchall()
+    return {row["state"]: row["jobs"] for row in rows}

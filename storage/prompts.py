@@ -1,0 +1,73 @@
+"""Prompts as kept: immutable versions, one pointer a name, a history of every move."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from storage.connect import Connection
+from storage.ids import new_id
+from storage.statements import sql
+
+
+@dataclass(frozen=True, slots=True)
+class PromptVersion:
+    """One immutable version of a prompt; ``variables`` maps a name to its cap in characters."""
+
+    id: UUID
+    name: str
+    version: int
+    body: str
+    variables: Mapping[str, int]
+    output_schema: Mapping[str, Any] | None
+    max_output_tokens: int
+    min_output_tokens: int | None
+
+
+def get(connection: Connection, prompt_id: UUID) -> PromptVersion | None:
+    """One version by id, or None when this connection may not see it."""
+    row = connection.execute(sql("prompts", "get"), [prompt_id]).fetchone()
+    return None if row is None else PromptVersion(**row)
+
+
+def publish_default(
+    connection: Connection,
+    *,
+    name: str,
+    description: str,
+    body: str,
+    variables: Mapping[str, int],
+    output_schema: Mapping[str, Any] | None,
+    max_output_tokens: int,
+    min_output_tokens: int | None,
+    actor: str,
+) -> bool:
+    """Make this text a default prompt's active version if it was not published before; whether it was new.
+
+    A text that was published once is never published again, so that a restart does not undo a rollback.
+    """
+    content = json.dumps(
+        [body, dict(variables), output_schema, max_output_tokens, min_output_tokens], sort_keys=True, ensure_ascii=False
+    )
+    row = connection.execute(
+        sql("prompts", "publish_default"),
+        {
+            "id": new_id(),
+            "name": name,
+            "description": description,
+            "body": body,
+            "variables": Jsonb(dict(variables)),
+            "output_schema": None if output_schema is None else Jsonb(dict(output_schema)),
+            "max_output_tokens": max_output_tokens,
+            "min_output_tokens": min_output_tokens,
+            "content_hash": hashlib.sha256(content.encode()).digest(),
+            "actor": actor,
+        },
+    ).fetchone()
+    return row is not None

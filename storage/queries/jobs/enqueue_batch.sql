@@ -1,0 +1,2 @@
+-- Insert a batch of one tenant's jobs (storage/functions/jobs/enqueue_batch.sql).
+select index, job_id, created, lane, error from headrace.enqueue_batch(%s, %s, %s);

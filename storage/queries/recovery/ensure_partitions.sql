@@ -1,0 +1,2 @@
+-- Partitions of the months ahead (storage/functions/operations/housekeeping.sql).
+select headrace.ensure_partitions() as made;

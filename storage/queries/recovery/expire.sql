@@ -1,0 +1,2 @@
+-- Waiting jobs past their deadline (storage/functions/operations/recovery.sql).
+select headrace.expire(%s) as expired;

@@ -1,0 +1,76 @@
+"""What the scheduler asks of Postgres, as headrace_ops: due jobs, notes, lost workers, expiry, missing turns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from storage.connect import Connection
+from storage.statements import sql
+
+Turns = Mapping[str, Mapping[UUID, int]]
+"""lane → tenant → how many turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A job that was taken from a lost worker: queued again, or ended (``failed``: poison or on_unknown)."""
+
+    tenant_id: UUID
+    lane: str
+    job_id: UUID
+    state: str
+
+
+def release_due(connection: Connection, *, limit: int = 500) -> Turns:
+    """Queue the scheduled jobs whose time has come; the turns to offer."""
+    return _turns(connection.execute(sql("recovery", "release_due"), [limit]).fetchall())
+
+
+def drain_wakes(connection: Connection, *, limit: int = 5000) -> Turns:
+    """Take the notes that foreign transactions left; the turns to offer."""
+    return _turns(connection.execute(sql("recovery", "drain_wakes"), [limit]).fetchall())
+
+
+def take_back(connection: Connection, *, silent_s: float, max_deaths: int) -> TakenBack | None:
+    """Take one job back from a lost worker, or None when there is none."""
+    row = connection.execute(sql("recovery", "take_back"), [silent_s, max_deaths]).fetchone()
+    return None if row is None else TakenBack(**row)
+
+
+def expire(connection: Connection, *, limit: int = 500) -> int:
+    """End waiting jobs that are past their deadline; how many."""
+    row = connection.execute(sql("recovery", "expire"), [limit]).fetchone()
+    return int(row["expired"]) if row else 0
+
+
+def turns_wanted(connection: Connection, *, turns_per_tenant: int) -> Turns:
+    """How many turns each tenant should have on each lane by what is queued now: min(queued, W)."""
+    return _turns(connection.execute(sql("recovery", "turns_wanted"), [turns_per_tenant]).fetchall())
+
+
+def try_lead(connection: Connection) -> bool:
+    """Whether this transaction is the one sweeper now (an advisory lock, held to the transaction's end)."""
+    row = connection.execute(sql("recovery", "try_lead")).fetchone()
+    return bool(row and row["lead"])
+
+
+def ensure_partitions(connection: Connection) -> int:
+    """Make the partitions of the months ahead; how many were missing."""
+    row = connection.execute(sql("recovery", "ensure_partitions")).fetchone()
+    return int(row["made"]) if row else 0
+
+
+def forget_keys(connection: Connection, *, days: int) -> int:
+    """Delete idempotency keys older than ``days``; how many."""
+    return connection.execute(sql("recovery", "forget_keys"), [days]).rowcount
+
+
+def _turns(rows: Iterable[dict[str, Any]]) -> Turns:
+    found: dict[str, dict[UUID, int]] = defaultdict(dict)
+    for row in rows:
+        found[row["lane"]][row["tenant_id"]] = row["turns"]
+    return found

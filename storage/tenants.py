@@ -1,0 +1,77 @@
+"""Tenants: who pays, on which plan, up to how much a day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import psycopg
+
+from errors import InvalidInputError
+from storage.connect import Connection
+from storage.ids import new_id
+from storage.statements import sql
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant. Caps in USD a rolling 24 hours, effective values (its own, else the plan's)."""
+
+    id: UUID
+    external_id: str | None
+    name: str
+    plan: str
+    daily_cost_cap_usd: Decimal
+    weight: float
+    paused: bool
+    created_at: datetime
+
+
+def add(
+    connection: Connection,
+    *,
+    name: str,
+    plan: str = "free",
+    daily_cap_usd: Decimal | None = None,
+    external_id: str | None = None,
+) -> UUID:
+    """Add a tenant (as headrace_ops); its id. Raises :class:`errors.InvalidInputError` naming the field."""
+    tenant_id = new_id()
+    try:
+        connection.execute(sql("tenants", "add"), [tenant_id, external_id, name, plan, daily_cap_usd])
+    except psycopg.errors.ForeignKeyViolation as error:
+        plans = [row["name"] for row in connection.execute(sql("tenants", "plans")).fetchall()]
+        raise InvalidInputError(
+            "no such plan", field="plan", value=plan, hint=f"One of: {', '.join(plans)}."
+        ) from error
+    except psycopg.errors.UniqueViolation as error:
+        raise InvalidInputError("is taken by another tenant", field="external_id", value=external_id) from error
+    except psycopg.errors.CheckViolation as error:
+        field = "daily_cap_usd" if "cost_cap" in str(error.diag.constraint_name) else "name"
+        value = daily_cap_usd if field == "daily_cap_usd" else name
+        raise InvalidInputError("is out of range", field=field, value=value) from error
+    return tenant_id
+
+
+def find(connection: Connection, name_or_id: str) -> Tenant | None:
+    """A tenant by id, external id or name (the newest of that name)."""
+    row = connection.execute(sql("tenants", "find"), {"given": name_or_id}).fetchone()
+    return None if row is None else _tenant(row)
+
+
+def list_tenants(connection: Connection) -> list[Tenant]:
+    """Every tenant that this connection may see, oldest first."""
+    return [_tenant(row) for row in connection.execute(sql("tenants", "list")).fetchall()]
+
+
+def set_cap(connection: Connection, tenant_id: UUID, daily_cap_usd: Decimal | None, *, actor: str) -> None:
+    """Change a tenant's daily cap (None: the plan's); in effect at the next begin, with an audit row."""
+    connection.execute(
+        sql("tenants", "set_cap"), {"tenant_id": tenant_id, "daily_cap_usd": daily_cap_usd, "actor": actor}
+    )
+
+
+def _tenant(row: dict[str, object]) -> Tenant:
+    return Tenant(**{**row, "weight": float(str(row["weight"]))})  # type: ignore[arg-type]

@@ -1,0 +1,211 @@
+"""Every way a call fails is one of our errors, for both providers, with the SDK's exception as its cause."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+from email.utils import formatdate
+
+import pytest
+
+from errors import (
+    PermanentError,
+    ProviderAnswerLostError,
+    ProviderAuthError,
+    ProviderMalformedAnswerError,
+    ProviderQuotaError,
+    ProviderRateLimitedError,
+    ProviderRefusedError,
+    ProviderUnavailableError,
+    ProviderUnreachableError,
+    RetryableError,
+)
+from router.providers.failures import retry_after_s
+
+
+def refusal(provider: str, kind: str, message: str = "because") -> dict:
+    """An error body as the provider writes it."""
+    if provider == "openai":
+        return {"error": {"type": kind, "code": kind, "message": message, "param": None}}
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_in_body"}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, ProviderRefusedError),
+        (401, ProviderAuthError),
+        (402, ProviderQuotaError),
+        (403, ProviderAuthError),
+        (404, ProviderRefusedError),
+        (408, ProviderUnavailableError),
+        (409, ProviderUnavailableError),
+        (413, ProviderRefusedError),
+        (422, ProviderRefusedError),
+        (429, ProviderRateLimitedError),
+        (500, ProviderUnavailableError),
+        (502, ProviderUnavailableError),
+        (503, ProviderUnavailableError),
+        (504, ProviderAnswerLostError),
+        (524, ProviderAnswerLostError),
+        (529, ProviderUnavailableError),
+    ],
+)
+def test_a_status_becomes_its_error(provider, adapter_to, told, ask, status, kind):
+    told.answer(refusal(provider, "some_error"), status, x_request_id="req_1", request_id="req_1")
+
+    with pytest.raises(kind) as caught:
+        adapter_to(provider, told.url).call(ask())
+
+    error = caught.value
+    assert type(error) is kind
+    assert (error.provider, error.http_status, error.request_id) == (provider, status, "req_1")
+    assert "because" in error.message
+    assert type(error.__cause__).__module__.startswith(provider)
+    assert isinstance(error, RetryableError) is not isinstance(error, PermanentError)
+    assert len(told.requests) == 1  # a retry is never the SDK's
+
+
+@pytest.mark.parametrize(
+    ("of", "status", "kind", "message"),
+    [
+        ("openai", 429, "insufficient_quota", "You exceeded your current quota."),
+        ("openai", 400, "billing_hard_limit_reached", "Billing hard limit."),
+        ("anthropic", 400, "invalid_request_error", "Your credit balance is too low to access the API."),
+        ("anthropic", 402, "billing_error", "Pay."),
+    ],
+)
+def test_no_money_left_is_no_rate_limit(adapter_to, told, ask, of, status, kind, message):
+    told.answer(refusal(of, kind, message), status)
+
+    with pytest.raises(ProviderQuotaError):
+        adapter_to(of, told.url).call(ask())
+
+
+def test_a_rate_limit_says_how_long_to_wait(provider, adapter_to, told, ask):
+    told.answer(refusal(provider, "rate_limit_error"), 429, retry_after="17")
+
+    with pytest.raises(ProviderRateLimitedError) as caught:
+        adapter_to(provider, told.url).call(ask())
+
+    assert caught.value.retry_after_s == 17.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after": "nonsense"}, None),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
+    ],
+)
+def test_retry_after_is_read_from_the_usual_headers(headers, seconds):
+    assert retry_after_s(headers) == seconds
+
+
+def test_retry_after_may_be_a_date():
+    seconds = retry_after_s({"retry-after": formatdate(time.time() + 3_600, usegmt=True)})
+
+    assert seconds is not None
+    assert 3_000 < seconds <= 3_600
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>busy</html>", b'{"error": "text"}', b"[1]", b'{"error": {"message": 5, "type": [1], "code": {}}}']
+)
+def test_an_error_page_of_any_shape_is_translated(provider, adapter_to, told, ask, body):
+    told.answer(body, 503)
+
+    with pytest.raises(ProviderUnavailableError):
+        adapter_to(provider, told.url).call(ask())
+
+
+def test_a_long_error_text_is_cut(provider, adapter_to, told, ask):
+    told.answer(refusal(provider, "some_error", "blah " * 5_000), 400)
+
+    with pytest.raises(ProviderRefusedError) as caught:
+        adapter_to(provider, told.url).call(ask())
+
+    assert len(str(caught.value)) < 400
+
+
+def test_a_redirect_is_not_followed(provider, adapter_to, told, ask):
+    told.answer({}, 307, location=f"{told.url}/elsewhere")
+
+    with pytest.raises(ProviderRefusedError):
+        adapter_to(provider, told.url).call(ask())
+
+    assert len(told.requests) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b'{"id": "resp_', b"<html></html>", b"null", b"[]", b"\xff\xfe"])
+def test_a_broken_answer_is_malformed_and_may_have_been_billed(provider, adapter_to, told, ask, body):
+    told.answer(body)
+
+    with pytest.raises(ProviderMalformedAnswerError) as caught:
+        adapter_to(provider, told.url).call(ask())
+
+    assert caught.value.billable is None
+    assert caught.value.__cause__ is not None
+
+
+def test_an_answer_with_broken_compression_is_malformed(provider, adapter_to, told, ask):
+    told.answer(gzip.compress(b"{}")[:-9] + b"garbage!!", content_encoding="gzip")
+
+    with pytest.raises(ProviderMalformedAnswerError):
+        adapter_to(provider, told.url).call(ask())
+
+
+def test_no_listener_means_nothing_was_sent(provider, adapter_to, ask):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+        with pytest.raises(ProviderUnreachableError) as caught:
+            adapter_to(provider, url).call(ask())
+
+    assert caught.value.billable is False
+
+
+def test_a_host_that_does_not_exist_means_nothing_was_sent(provider, adapter_to, ask):
+    with pytest.raises(ProviderUnreachableError):
+        adapter_to(provider, "http://no-such-host.invalid").call(ask())
+
+
+def request_read(connection: socket.socket) -> None:
+    """Read from the connection until the request's body has begun."""
+    received = b""
+    while b"\r\n\r\n{" not in received:
+        received += connection.recv(65_536)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"HTTP/1.1 200 OK\r\ncontent-le", b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{", b"nonsense\r\n\r\n"],
+)
+def test_an_answer_that_breaks_off_is_lost_and_may_have_been_billed(provider, adapter_to, wire, ask, sent):
+    def cut(connection: socket.socket, _: threading.Event) -> None:
+        request_read(connection)
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+
+    with pytest.raises(ProviderAnswerLostError) as caught:
+        adapter_to(provider, wire(cut).url).call(ask())
+
+    assert type(caught.value) is ProviderAnswerLostError
+    assert caught.value.billable is None
+
+
+def test_a_reset_after_the_request_is_a_lost_answer(provider, adapter_to, wire, ask):
+    def reset(connection: socket.socket, _: threading.Event) -> None:
+        request_read(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+
+    with pytest.raises(ProviderAnswerLostError):
+        adapter_to(provider, wire(reset).url).call(ask())

@@ -1,0 +1,130 @@
+"""Connections: kept, shared by threads, through a proxy where the environment names one, to nowhere unasked."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpcore2
+import pytest
+
+from router.providers.deadline import DeadlineTransport
+from tests.router.providers.conftest import ADAPTERS, OWN_KEY, PLATFORM_KEY
+
+
+def test_a_thread_keeps_its_connection(provider, adapter_to, wire, ask, an_answer):
+    import json
+
+    connections = []
+
+    def answer_twice(connection, _: threading.Event) -> None:
+        connections.append(connection)
+        body = json.dumps(an_answer()).encode()
+        for _ in range(2):
+            received = b""
+            while b"Two metres?" not in received:
+                received += connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+    adapter = adapter_to(provider, wire(answer_twice).url)
+    from router.providers.calls import Message
+
+    request = ask(messages=(Message("user", "Two metres?"),))
+    adapter.call(request)
+    adapter.call(request)
+
+    assert len(connections) == 1
+
+
+def test_many_threads_call_at_once_each_with_its_own_key(provider, adapter_to, told, ask, an_answer):
+    told.answer(an_answer())
+    adapter = adapter_to(provider, told.url)
+    keys = [f"sk-own-{n:04}" for n in range(32)]
+    start = threading.Barrier(len(keys))
+
+    def call(key: str) -> None:
+        start.wait(timeout=30)
+        adapter.call(ask(api_key=key, user_id=key))
+
+    with ThreadPoolExecutor(len(keys)) as pool:
+        list(pool.map(call, keys))
+    adapter.call(ask())
+
+    sent = {
+        (headers.get("authorization", "").removeprefix("Bearer ") or headers.get("x-api-key"))
+        for _, headers, _ in told.requests
+    }
+    assert sent == {*keys, PLATFORM_KEY}
+
+
+def test_a_key_of_the_environment_is_never_used(monkeypatch, provider, adapter_to, told, ask, an_answer):
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "sk-of-the-environment")
+    told.answer(an_answer())
+    adapter = adapter_to(provider, told.url)
+
+    adapter.call(ask())
+    adapter.call(ask(api_key=OWN_KEY))
+
+    assert not [value for _, headers, _ in told.requests for value in headers.values() if "environment" in value]
+
+
+def test_a_base_url_of_the_environment_is_never_used(monkeypatch, provider, told):
+    monkeypatch.setenv("OPENAI_BASE_URL", told.url)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", told.url)
+
+    adapter = ADAPTERS[provider](PLATFORM_KEY)
+
+    assert str(adapter._client.base_url).startswith(
+        {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}[provider]
+    )
+
+
+def test_a_gateway_is_told_whose_call_it_is(provider, adapter_to, told, ask, an_answer):
+    told.answer(an_answer())
+
+    adapter_to(provider, told.url).call(ask(user_id="ada\r\nx-evil: 1 ü", feature="report"))
+
+    headers = told.last_headers
+    assert headers["helicone-user-id"] == "ada%0D%0Ax-evil: 1 %C3%BC"
+    assert headers["helicone-property-feature"] == "report"
+    assert headers["helicone-property-tenant"] == "0198c000-0000-7000-8000-00000000000a"
+    assert "x-evil" not in headers
+
+
+def test_the_provider_itself_gets_no_gateways_headers(provider, ask):
+    adapter = ADAPTERS[provider](PLATFORM_KEY)
+
+    assert not [name for name in adapter._headers(ask()) if name.startswith("Helicone")]
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch, provider, adapter_to, told, ask, an_answer):
+    told.answer(an_answer())
+    monkeypatch.setenv("http_proxy", told.url.replace("http://", "http://me:secret@"))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    reply = adapter_to(provider, "http://provider.invalid").call(ask())
+
+    path, headers, _ = told.requests[0]
+    assert reply.text == "Two metres."
+    assert path.startswith("http://provider.invalid/v1/")
+    assert headers["proxy-authorization"].startswith("Basic ")
+
+
+def test_this_machine_is_never_behind_a_proxy(monkeypatch, provider, adapter_to, told, ask, an_answer):
+    told.answer(an_answer())
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:1")
+
+    assert adapter_to(provider, told.url).call(ask()).text == "Two metres."
+
+
+@pytest.mark.parametrize("proxy", [None, "http://proxy.invalid:3128", "socks5://proxy.invalid:1080"])
+def test_every_pool_runs_over_our_network_without_a_limit(proxy):
+    transport = DeadlineTransport(proxy=proxy)
+
+    for pool in (part._pool for part in transport._transports):
+        assert isinstance(pool, httpcore2.ConnectionPool)
+        assert type(pool._network_backend).__name__ == "_DeadlineBackend"
+        assert pool._max_connections > 1_000
+    transport.close()

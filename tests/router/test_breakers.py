@@ -1,0 +1,254 @@
+"""Breakers: what opens them, what does not, and that they never stand between calls that could run together."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from errors import (
+    BreakerOpenError,
+    ProviderAnswerLostError,
+    ProviderAuthError,
+    ProviderError,
+    ProviderMalformedAnswerError,
+    ProviderQuotaError,
+    ProviderRateLimitedError,
+    ProviderRefusedError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    ProviderUnreachableError,
+)
+from router.breakers import Breakers
+
+FAIL_MAX = 3
+RESET_S = 10.0
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def breakers(clock):
+    return Breakers(fail_max=FAIL_MAX, reset_s=RESET_S, clock=clock)
+
+
+def attempt(breakers: Breakers, error: Exception | None = None, provider: str = "openai") -> None:
+    """One call that ends as said; its own error is swallowed, any other is not."""
+    try:
+        with breakers.calling(provider):
+            if error is not None:
+                raise error
+    except (ProviderError, KeyError) as raised:
+        if raised is not error:
+            raise
+
+
+def unavailable() -> ProviderUnavailableError:
+    return ProviderUnavailableError(provider="openai")
+
+
+def opened(breakers: Breakers) -> Breakers:
+    for _ in range(FAIL_MAX):
+        attempt(breakers, unavailable())
+    assert breakers.state("openai") == "open"
+    return breakers
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ProviderUnavailableError,
+        ProviderTimeoutError,
+        ProviderAnswerLostError,
+        ProviderUnreachableError,
+        ProviderMalformedAnswerError,
+    ],
+)
+def test_failures_in_a_row_open_the_breaker(breakers, kind):
+    for _ in range(FAIL_MAX - 1):
+        attempt(breakers, kind(provider="openai"))
+    assert breakers.state("openai") == "closed"
+
+    attempt(breakers, kind(provider="openai"))
+
+    assert breakers.state("openai") == "open"
+
+
+NEUTRAL = [ProviderRefusedError, ProviderAuthError, ProviderQuotaError, ProviderRateLimitedError]
+
+
+@pytest.mark.parametrize("kind", NEUTRAL)
+def test_refusals_and_rate_limits_do_not_open_it(breakers, kind):
+    for _ in range(5 * FAIL_MAX):
+        attempt(breakers, kind(provider="openai"))
+
+    assert breakers.state("openai") == "closed"
+
+
+@pytest.mark.parametrize("kind", NEUTRAL)
+def test_refusals_and_rate_limits_do_not_heal_it_either(breakers, kind):
+    for _ in range(FAIL_MAX):
+        attempt(breakers, kind(provider="openai"))
+        attempt(breakers, unavailable())
+
+    assert breakers.state("openai") == "open"
+
+
+def test_a_success_breaks_the_row(breakers):
+    for _ in range(5):
+        for _ in range(FAIL_MAX - 1):
+            attempt(breakers, unavailable())
+        attempt(breakers)
+
+    assert breakers.state("openai") == "closed"
+
+
+def test_the_failure_that_opens_it_reaches_the_caller_unchanged(breakers):
+    for _ in range(FAIL_MAX - 1):
+        attempt(breakers, unavailable())
+    last = unavailable()
+
+    with pytest.raises(ProviderUnavailableError) as caught, breakers.calling("openai"):
+        raise last
+
+    assert caught.value is last
+    assert caught.value.__context__ is None
+
+
+def test_an_open_breaker_says_who_and_for_how_long(breakers, clock):
+    opened(breakers)
+    clock.now += 4.0
+
+    with pytest.raises(BreakerOpenError) as caught, breakers.calling("openai"):
+        pytest.fail("nothing may be called")
+
+    assert caught.value.details == {"provider": "openai", "retry_after_s": 6.0}
+
+
+def test_each_provider_has_its_own(breakers):
+    opened(breakers)
+
+    attempt(breakers, provider="anthropic")
+
+    assert breakers.state("anthropic") == "closed"
+
+
+def test_a_probe_that_succeeds_closes_it(breakers, clock):
+    opened(breakers)
+    clock.now += RESET_S
+
+    with breakers.calling("openai"):
+        assert breakers.state("openai") == "half-open"
+
+    assert breakers.state("openai") == "closed"
+
+
+def test_a_probe_that_fails_opens_it_for_the_whole_time_again(breakers, clock):
+    opened(breakers)
+    clock.now += RESET_S
+    attempt(breakers, unavailable())
+    clock.now += RESET_S - 1
+
+    with pytest.raises(BreakerOpenError) as caught, breakers.calling("openai"):
+        pytest.fail("nothing may be called")
+
+    assert caught.value.details["retry_after_s"] == 1.0
+
+
+def test_only_one_probe_runs_at_a_time(breakers, clock):
+    opened(breakers)
+    clock.now += RESET_S
+
+    with breakers.calling("openai"), pytest.raises(BreakerOpenError) as caught, breakers.calling("openai"):
+        pytest.fail("a second probe was let through")
+
+    assert 0 < caught.value.details["retry_after_s"] <= RESET_S
+
+
+@pytest.mark.parametrize("kind", [*NEUTRAL, KeyError])
+def test_a_probe_that_shows_nothing_lets_the_next_call_probe(breakers, clock, kind):
+    opened(breakers)
+    clock.now += RESET_S
+    attempt(breakers, kind(provider="openai") if kind is not KeyError else KeyError())
+    assert breakers.state("openai") == "half-open"
+
+    attempt(breakers)
+
+    assert breakers.state("openai") == "closed"
+
+
+@pytest.mark.parametrize("late", [None, unavailable()], ids=["success", "failure"])
+def test_a_call_from_before_the_breaker_opened_changes_nothing_when_it_ends(breakers, clock, late):
+    late_call = breakers.calling("openai")
+    late_call.__enter__()
+    opened(breakers)
+    clock.now += 4.0
+    late_call.__exit__(type(late) if late else None, late, None)
+
+    assert breakers.state("openai") == "open"
+    clock.now += RESET_S - 4.0
+    attempt(breakers)
+    assert breakers.state("openai") == "closed"
+
+
+def test_calls_run_side_by_side(breakers):
+    inside = threading.Barrier(8)
+
+    def call(_: int) -> None:
+        with breakers.calling("openai"):
+            inside.wait(timeout=30)  # breaks unless all eight are inside at once
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(call, range(8)))
+
+
+def test_of_many_threads_exactly_one_probes(breakers, clock):
+    opened(breakers)
+    clock.now += RESET_S
+    others_refused = threading.Semaphore(0)
+    start = threading.Barrier(8)
+
+    def call(_: int) -> str:
+        start.wait(timeout=30)
+        try:
+            with breakers.calling("openai"):
+                for _ in range(7):
+                    assert others_refused.acquire(timeout=30)
+                return "probed"
+        except BreakerOpenError:
+            others_refused.release()
+            return "refused"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(call, range(8)))
+
+    assert sorted(outcomes) == ["probed"] + ["refused"] * 7
+    assert breakers.state("openai") == "closed"
+
+
+def test_no_failure_of_concurrent_calls_goes_uncounted():
+    breakers = Breakers(fail_max=400, reset_s=RESET_S)
+
+    def fail(_: int) -> None:
+        attempt(breakers, unavailable())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fail, range(399)))
+        assert breakers.state("openai") == "closed"
+        list(pool.map(fail, range(1)))
+
+    assert breakers.state("openai") == "open"

@@ -1,0 +1,147 @@
+"""One worker process: the composition root that ``headrace worker`` starts N times.
+
+    python -m workers.boot --threads 16 --parent 4711
+
+Reads the settings, builds everything once, hands it on. SIGTERM drains: no new turns, running calls end, what has not
+begun is handed back. It also drains when its parent is gone, so that no process outlives a killed ``headrace worker``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+import dramatiq
+import structlog
+
+from errors import ConfigurationError, HeadraceError
+from queues.broker import TurnBroker
+from queues.broker_url import open_wire
+from router.breakers import Breakers
+from router.gateway import Gateway, build_providers
+from router.policy import load_policy
+from settings import Settings, plain
+from storage.connect import refuse_unsafe_role
+from storage.database import Database
+from storage.ids import new_id
+from workers import actors
+from workers.backoff import Backoff
+from workers.heartbeat import Heartbeat
+from workers.logs import configure_logs
+from workers.pipeline import Pipeline
+from workers.turn_account import TurnAccount
+
+log = structlog.get_logger("headrace.worker")
+_ORPHAN_CHECK_S = 0.5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM; the exit code (0: drained, 2: could not start)."""
+    parser = argparse.ArgumentParser(prog="python -m workers.boot", description="One Headrace worker process.")
+    parser.add_argument("--threads", type=int, default=16, help="jobs at once")
+    parser.add_argument("--parent", type=int, default=0, help="drain when this process is gone")
+    given = parser.parse_args(arguments)
+    settings = Settings()
+    configure_logs(settings)
+    try:
+        run(settings, threads=given.threads, parent=given.parent)
+    except HeadraceError as error:
+        log.critical("worker.cannot_start", **error.as_dict())
+        print(f"headrace worker: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
+    """Build the process's parts, work until told to stop, drain."""
+    draining = threading.Event()
+    stopping = _on_signals()
+    worker_id = new_id()
+    with (
+        Database(_needed(settings, "database_url"), connections=min(16, threads // 4 + 3)) as database,
+        Database(_needed(settings, "ops_database_url"), connections=1) as operations,
+    ):
+        for one in (database, operations):
+            with one.connection() as connection:
+                refuse_unsafe_role(connection)
+        wire = open_wire(
+            plain(settings.broker_url) or _needed(settings, "redis_url"),
+            lanes=settings.lane_weights,
+            turns_per_tenant=settings.turns_per_tenant,
+        )
+        providers = build_providers(
+            plain(settings.openai_api_key),
+            settings.openai_base_url,
+            plain(settings.anthropic_api_key),
+            settings.anthropic_base_url,
+        )
+        if not providers:
+            raise ConfigurationError(
+                "no provider key is set",
+                field="OPENAI_API_KEY, ANTHROPIC_API_KEY",
+                hint="Set one, or run the simulator: `headrace simulate`.",
+            )
+        pipeline = Pipeline(
+            worker_id=worker_id,
+            database=database,
+            turns=TurnAccount(wire, turns_per_tenant=settings.turns_per_tenant),
+            gateway=Gateway(providers, Breakers(fail_max=settings.breaker_fail_max, reset_s=settings.breaker_reset_s)),
+            policy=load_policy(settings.routing_policy),
+            backoff=Backoff(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
+            call_timeout_s=settings.call_timeout_s,
+            claim_timeout_s=settings.claim_timeout_s,
+            draining=draining,
+        )
+        broker = TurnBroker(wire)
+        dramatiq.set_broker(broker)
+        actors.declare(broker, pipeline)
+        heartbeat = Heartbeat(operations, worker_id, every_s=settings.heartbeat_s, threads=threads)
+        heartbeat.start()
+        worker = dramatiq.Worker(broker, worker_threads=threads)
+        worker.start()
+        log.info("worker.ready", worker_id=str(worker_id), threads=threads, providers=sorted(providers))
+
+        while not stopping.wait(_ORPHAN_CHECK_S):
+            if parent and os.getppid() != parent:
+                log.warning("worker.orphaned", worker_id=str(worker_id))
+                break
+
+        log.info("worker.draining", worker_id=str(worker_id))
+        draining.set()
+        heartbeat.draining()
+        worker.stop(timeout=round(settings.drain_s * 1000))
+        heartbeat.stop()
+        broker.close()
+        log.info("worker.stopped", worker_id=str(worker_id))
+
+
+def _on_signals() -> threading.Event:
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        if stopping.is_set():
+            os._exit(130)  # asked twice: leave at once; what is running is taken back
+        stopping.set()
+
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(one, stop)
+    return stopping
+
+
+def _needed(settings: Settings, name: str) -> str:
+    value = plain(getattr(settings, name))
+    if value is None:
+        raise ConfigurationError(
+            "is not set",
+            field=f"HEADRACE_{name.upper()}",
+            hint="Start it by `headrace worker`, which starts private services, or set it.",
+        )
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""What a job comes to, decided before anything is written: each outcome knows its verdict for ``settle``.
+
+Pure: errors and grants go in, outcomes come out; no database, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from errors import BreakerOpenError, HeadraceError, ProviderAnswerLostError, ProviderError, RetryableError
+from storage.runs import Grant
+from workers.backoff import Backoff
+
+WAIT_FOR_ROOM_S = 0.25  # others' reservations are settled within a call's time; look again this soon
+BREAKER_GRACE_S = 0.1  # come back just after the breaker lets a probe through, not just before
+_NEVER_FITS_HINT = "Raise the cap, or ask for less."
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The model answered."""
+
+    run_id: UUID
+    output: str
+    output_json: Any
+    finish: str
+    max_output_tokens: int
+
+    verdict = "ended"
+
+    def as_settled(self) -> dict[str, Any]:
+        """The outcome as ``settle`` takes it."""
+        facts: dict[str, Any] = {
+            "outcome": "succeeded",
+            "run_id": str(self.run_id),
+            "output": self.output,
+            "finish": self.finish,
+            "max_output_tokens": self.max_output_tokens,
+        }
+        return facts | ({} if self.output_json is None else {"output_json": self.output_json})
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The job ends without an answer: failed, rejected, cancelled or expired."""
+
+    outcome: str
+    reason: str
+    error: Mapping[str, Any]
+
+    verdict = "ended"
+
+    def as_settled(self) -> dict[str, Any]:
+        """The outcome as ``settle`` takes it."""
+        return {"outcome": self.outcome, "reason": self.reason, "error": dict(self.error)}
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The attempt failed; another one after ``delay_s`` seconds."""
+
+    reason: str
+    delay_s: float
+
+    verdict = "retry"
+
+    def as_settled(self) -> dict[str, Any]:
+        """The outcome as ``settle`` takes it."""
+        return {"reason": self.reason, "delay_s": self.delay_s}
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Nothing failed, but it cannot run now: later, without burning an attempt."""
+
+    reason: str
+    delay_s: float | None = None
+    until: datetime | None = None
+
+    verdict = "defer"
+
+    def as_settled(self) -> dict[str, Any]:
+        """The outcome as ``settle`` takes it."""
+        when = {"delay_s": self.delay_s} if self.until is None else {"until": self.until.isoformat()}
+        return {"reason": self.reason, **when}
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """This process is draining: somebody else runs it, at once."""
+
+    verdict = "hand_back"
+
+    def as_settled(self) -> dict[str, Any]:
+        """The outcome as ``settle`` takes it."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The job is no longer this claim's: only what its calls used is still settled."""
+
+    verdict = "next_call"
+
+    def as_settled(self) -> dict[str, Any]:
+        """The outcome as ``settle`` takes it."""
+        return {}
+
+
+Outcome: TypeAlias = Succeeded | Ended | Retry | Defer | HandBack | Lost
+
+
+def rejected(error: HeadraceError) -> Ended:
+    """A guard refused the job for good."""
+    return Ended("rejected", error.code, error.as_dict())
+
+
+def of_refused_grant(grant: Grant, *, on_over_budget: str, model: str) -> Outcome:
+    """What a verdict of ``begin`` other than *granted* means for the job."""
+    if grant.verdict == "lost":
+        return Lost()
+    if grant.verdict == "wait_for_room":
+        return Defer("waiting_for_room", delay_s=WAIT_FOR_ROOM_S)
+    if grant.verdict == "over_budget":
+        if on_over_budget == "wait" and grant.room_at is not None:
+            return Defer("over_budget", until=grant.room_at)
+        return Ended("rejected", "over_budget", _over_budget(grant))
+    if grant.verdict == "unpriced":
+        message = f"no price is known for {model}, and nothing runs unpriced"
+        hint = "Run `headrace migrate` to sync prices, or name another model in the routing policy."
+        return Ended(
+            "rejected",
+            "unpriced_model",
+            {"code": "unpriced_model", "message": message, "field": "model", "value": model, "hint": hint},
+        )
+    reason = {"cancelled": "cancelled", "expired": "deadline_passed"}[grant.verdict]
+    return Ended(grant.verdict, reason, {"code": reason, "message": f"the job was {grant.verdict} before its call"})
+
+
+def of_held_providers(held: Sequence[HeadraceError]) -> Outcome:
+    """What it means that no provider could even be asked: wait for the first breaker, or give up without a key."""
+    waits = [float(error.details["retry_after_s"]) for error in held if isinstance(error, BreakerOpenError)]
+    if waits:
+        return Defer("provider_held", delay_s=min(waits) + BREAKER_GRACE_S)
+    return rejected(held[0])
+
+
+def of_failed_calls(error: HeadraceError, *, attempt: int, backoff: Backoff, on_unknown: str) -> Outcome:
+    """What the last error of an attempt, all providers tried, means for the job."""
+    if isinstance(error, ProviderAnswerLostError) and on_unknown == "fail":
+        return Ended("failed", "outcome_unknown", error.as_dict())
+    if not isinstance(error, RetryableError):
+        return Ended("failed", error.code, error.as_dict())
+    if attempt >= backoff.max_attempts:
+        return Ended("failed", error.code, error.as_dict() | {"attempts": attempt})
+    asked_s = error.retry_after_s if isinstance(error, ProviderError) else None
+    return Retry(error.code, backoff.delay_s(attempt, at_least_s=asked_s))
+
+
+def _over_budget(grant: Grant) -> dict[str, Any]:
+    whose = "the tenant" if grant.cap_scope == "tenant" else f"{grant.cap_scope} {grant.cap_key}"
+    return {
+        "code": "over_budget",
+        "message": (
+            f"the worst case of {grant.reserved_usd} USD does not fit under the daily cap of {whose}: "
+            f"{grant.spent_usd} of {grant.limit_usd} USD are spent"
+        ),
+        "field": f"cap.{grant.cap_scope}",
+        "value": grant.cap_key or "tenant",
+        "limit_usd": str(grant.limit_usd),
+        "spent_usd": str(grant.spent_usd),
+        "reserved_usd": str(grant.others_reserved_usd),
+        "worst_case_usd": str(grant.reserved_usd),
+        "room_at": None if grant.room_at is None else grant.room_at.isoformat(),
+        "hint": _NEVER_FITS_HINT if grant.room_at is None else f"Room returns at {grant.room_at.isoformat()}.",
+    }

@@ -1,0 +1,273 @@
+"""The life of one job in a worker, from a turn taken to the job settled. Read top to bottom.
+
+Each step is one named function; what is atomic with what shows here: `claim`, `begin` and `settle` are one short
+transaction each, and no transaction is open while a provider is called.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from errors import (
+    BreakerOpenError,
+    HeadraceError,
+    InternalFaultError,
+    InvalidInputError,
+    OutputInvalidError,
+    ProviderError,
+)
+from queues.turns import Turn
+from router.gateway import Gateway
+from router.policy import Policy, Target
+from router.providers.calls import CallReply, CallRequest
+from storage import jobs, runs
+from storage.connect import Connection
+from storage.database import Database
+from storage.ids import new_id
+from storage.jobs import ClaimedJob
+from storage.runs import Grant, PlannedCall
+from workers import outcomes
+from workers.answers import read_answer
+from workers.backoff import Backoff
+from workers.outcomes import HandBack, Lost, Outcome, Succeeded
+from workers.plan import Plan, plan_job
+from workers.prompt_cache import PromptCache
+from workers.turn_account import TurnAccount
+
+log = structlog.get_logger("headrace.job")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What ties a worker to a job: the fence of everything that it writes."""
+
+    id: UUID
+    tenant_id: UUID
+    job: ClaimedJob
+
+
+class Pipeline:
+    """Runs one job for each turn. One object a process, shared by its threads; all that it needs is handed to it."""
+
+    def __init__(
+        self,
+        *,
+        worker_id: UUID,
+        database: Database,
+        turns: TurnAccount,
+        gateway: Gateway,
+        policy: Policy,
+        backoff: Backoff,
+        call_timeout_s: float,
+        claim_timeout_s: float,
+        draining: threading.Event,
+    ) -> None:
+        self._worker_id = worker_id
+        self._database = database
+        self._turns = turns
+        self._gateway = gateway
+        self._policy = policy
+        self._backoff = backoff
+        self._call_timeout_s = call_timeout_s
+        self._claim_timeout_s = claim_timeout_s
+        self._draining = draining
+        self._prompts = PromptCache(database)
+
+    def run(self, turn: Turn) -> None:
+        """Take the turn's tenant's next job through its life; nothing to claim is fine."""
+        claim = self._claim(turn)
+        if claim is None:
+            self._turns.claimed_nothing(turn)
+            return
+        self._turns.claimed(turn, claim.job)
+        work = Work()
+        try:
+            outcome = self._work(claim, work)
+        except Exception as error:  # the outermost loop of a job: a fault of ours must not hold it till its deadline
+            log.exception("job.fault", tenant_id=turn.tenant, job_id=str(claim.job.job_id))
+            outcome = outcomes.of_failed_calls(
+                InternalFaultError(f"{type(error).__name__}: the worker's log tells more"),
+                attempt=claim.job.attempt,
+                backoff=self._backoff,
+                on_unknown=claim.job.on_unknown,
+            )
+        state = self._settle(claim, work.unsettled_run, outcome)
+        self._turns.settled(turn, claim.job, work.tokens, queued=state == "queued")
+        _log_line(claim, outcome, state, work)
+
+    # ------------------------------------------------------------------------------------------------- the stations
+
+    def _claim(self, turn: Turn) -> Claim | None:
+        claim_id, tenant_id = new_id(), UUID(turn.tenant)
+
+        def step(connection: Connection, repeat: bool) -> ClaimedJob | None:
+            return jobs.claim(
+                connection,
+                tenant_id,
+                turn.lane,
+                claim_id=claim_id,
+                worker_id=self._worker_id,
+                timeout_s=self._claim_timeout_s,
+                turns_per_tenant=self._turns.turns_per_tenant,
+                repeat=repeat,
+            )
+
+        job = self._database.patiently(step, give_up=self._draining)
+        return None if job is None else Claim(claim_id, tenant_id, job)
+
+    def _work(self, claim: Claim, work: Work) -> Outcome:
+        """Plan the job and ask its providers, one after the other, until one answers. Decides; ends nothing."""
+        try:
+            plan = self._plan(claim)
+        except InvalidInputError as error:
+            return outcomes.rejected(error)
+
+        held: list[HeadraceError] = []  # why a provider could not even be asked
+        failed: HeadraceError | None = None
+        for target in plan.targets:
+            if self._draining.is_set() and failed is None:
+                return HandBack()
+            not_now = self._gateway.held(target)
+            if not_now is not None:
+                held.append(not_now)
+                continue
+            if not self._keep_books(claim, work):
+                return Lost()
+            call = plan.call(target)
+            grant = self._begin(claim, call)
+            if grant.verdict != "granted":
+                return outcomes.of_refused_grant(grant, on_over_budget=claim.job.on_over_budget, model=target.model)
+            try:
+                return self._call(claim, plan, call, grant, work)
+            except OutputInvalidError as error:
+                failed = error  # the provider is fine, the answer was not: the next attempt asks anew
+                break
+            except (ProviderError, BreakerOpenError) as error:
+                failed = error
+        if failed is None:
+            return outcomes.of_held_providers(held)
+        return outcomes.of_failed_calls(
+            failed, attempt=claim.job.attempt, backoff=self._backoff, on_unknown=claim.job.on_unknown
+        )
+
+    def _plan(self, claim: Claim) -> Plan:
+        prompt = self._database.patiently(
+            lambda _connection, _repeat: self._prompts.get(claim.tenant_id, claim.job.prompt_id)
+        )
+        return plan_job(claim.job, prompt, self._policy)
+
+    def _begin(self, claim: Claim, call: PlannedCall) -> Grant:
+        return self._database.patiently(
+            lambda connection, _repeat: runs.begin(connection, claim.tenant_id, claim.job.job_id, claim.id, call)
+        )
+
+    def _call(self, claim: Claim, plan: Plan, call: PlannedCall, grant: Grant, work: Work) -> Succeeded:
+        """Ask the provider once. What it used waits in ``work`` to be settled together with what comes next."""
+        request = self._request(claim, plan, call, grant)
+        started = time.monotonic()
+        work.calls += 1
+        work.unsettled_run = {"id": str(call.run_id), "status": "unknown", "error_code": "internal_fault"}
+        try:
+            reply = self._gateway.call(Target(call.provider, call.model), request)
+        except (ProviderError, BreakerOpenError) as error:
+            work.unsettled_run = _failed_run(call, error, started)
+            raise
+        work.unsettled_run = _answered_run(call, reply, started)
+        work.tokens += reply.usage.input_tokens + reply.usage.output_tokens
+        output, value = read_answer(reply, plan.output_schema)
+        return Succeeded(call.run_id, output, value, reply.finish, request.max_output_tokens)
+
+    def _request(self, claim: Claim, plan: Plan, call: PlannedCall, grant: Grant) -> CallRequest:
+        left_s = self._call_timeout_s if grant.remaining_s is None else min(self._call_timeout_s, grant.remaining_s)
+        return CallRequest(
+            run_id=call.run_id,
+            job_id=claim.job.job_id,
+            tenant_id=str(claim.tenant_id),
+            user_id=claim.job.user_id,
+            feature=claim.job.feature,
+            model=call.model,
+            messages=plan.messages,
+            max_output_tokens=grant.max_output_tokens or call.max_output_tokens,
+            output_schema=plan.output_schema,
+            timeout_s=max(left_s, 0.001),
+        )
+
+    def _keep_books(self, claim: Claim, work: Work) -> bool:
+        """Settle the failed call before the next one begins; whether the job is still ours."""
+        if work.unsettled_run is None:
+            return True
+        state = self._settle(claim, work.unsettled_run, None)
+        work.unsettled_run = None
+        return state == "kept"
+
+    def _settle(self, claim: Claim, run: Mapping[str, Any] | None, outcome: Outcome | None) -> str:
+        """The only way out of *running*: run and verdict in one transaction. No outcome: another call follows."""
+        verdict, facts = ("next_call", {}) if outcome is None else (outcome.verdict, outcome.as_settled())
+        return self._database.patiently(
+            lambda connection, _repeat: jobs.settle(
+                connection, claim.tenant_id, claim.job.job_id, claim.id, run=run, verdict=verdict, outcome=facts
+            )
+        )
+
+
+@dataclass(slots=True)
+class Work:
+    """What has been done for a job so far: calls made, tokens used, the last call's books if still open."""
+
+    calls: int = 0
+    tokens: int = 0
+    unsettled_run: Mapping[str, Any] | None = None
+
+
+def _answered_run(call: PlannedCall, reply: CallReply, started: float) -> dict[str, Any]:
+    return {
+        "id": str(call.run_id),
+        "status": "succeeded",
+        "input_tokens": reply.usage.input_tokens,
+        "cached_input_tokens": reply.usage.cached_input_tokens,
+        "cache_write_tokens": reply.usage.cache_write_tokens,
+        "output_tokens": reply.usage.output_tokens,
+        "reasoning_tokens": reply.usage.reasoning_tokens,
+        "http_status": 200,
+        "provider_request_id": reply.provider_request_id,
+        "latency_ms": round((time.monotonic() - started) * 1000),
+    }
+
+
+def _failed_run(call: PlannedCall, error: ProviderError | BreakerOpenError, started: float) -> dict[str, Any]:
+    provider_error = error if isinstance(error, ProviderError) else None
+    # an answer that was lost may have been billed: nobody knows, so the run says so and costs its reservation
+    unknown = provider_error is not None and provider_error.billable is None
+    return {
+        "id": str(call.run_id),
+        "status": "unknown" if unknown else "failed",
+        "error_code": error.code,
+        "http_status": provider_error.http_status if provider_error else None,
+        "provider_request_id": provider_error.request_id if provider_error else None,
+        "latency_ms": round((time.monotonic() - started) * 1000),
+    }
+
+
+def _log_line(claim: Claim, outcome: Outcome, state: str, work: Work) -> None:
+    """The one canonical line of a job's turn; never its text."""
+    log.info(
+        "job.settled",
+        tenant_id=str(claim.tenant_id),
+        job_id=str(claim.job.job_id),
+        claim_id=str(claim.id),
+        feature=claim.job.feature,
+        attempt=claim.job.attempt,
+        verdict=outcome.verdict,
+        state=state,
+        reason=getattr(outcome, "reason", None),
+        calls=work.calls,
+        tokens=work.tokens,
+        queued_s=round(claim.job.queued_s, 3),
+    )

@@ -1,0 +1,135 @@
+"""The scheduler: what time and accidents ask for. Any number of them may run; each step is safe beside itself.
+
+Every 200 ms: due jobs and the notes of foreign transactions. Every second: lost workers' jobs, expiry, the sweep.
+Every ten minutes: partitions ahead, old idempotency keys.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from errors import ServiceError
+from queues.turns import Wire
+from storage import recovery
+from storage.connect import Connection
+from storage.database import Database
+from storage.recovery import Turns
+
+T = TypeVar("T")
+log = structlog.get_logger("headrace.scheduler")
+
+
+@dataclass(slots=True)
+class Chore:
+    """Something done again and again: every ``every_s`` seconds."""
+
+    name: str
+    every_s: float
+    step: Callable[[], object]
+    due_at: float = field(default=0.0)
+
+
+class Scheduler:
+    """Does its chores until told to stop. As headrace_ops."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        wire: Wire,
+        worker_silent_s: float,
+        max_deaths: int,
+        turns_per_tenant: int,
+        idempotency_days: int,
+    ) -> None:
+        self._database = database
+        self._wire = wire
+        self._worker_silent_s = worker_silent_s
+        self._max_deaths = max_deaths
+        self._turns_per_tenant = turns_per_tenant
+        self._idempotency_days = idempotency_days
+        self._chores = [
+            Chore("wakes", 0.2, self.drain_wakes),
+            Chore("due", 0.2, self.release_due),
+            Chore("take_back", 1.0, self.take_back),
+            Chore("expire", 1.0, self.expire),
+            Chore("sweep", 1.0, self.sweep),
+            Chore("housekeeping", 600.0, self.housekeeping),
+        ]
+
+    def run(self, stopping: threading.Event) -> None:
+        """Do the chores when they are due, until ``stopping``. A service that is away is waited for."""
+        log.info("scheduler.ready")
+        while not stopping.is_set():
+            for chore in self._chores:
+                if chore.due_at <= time.monotonic():
+                    chore.due_at = time.monotonic() + chore.every_s
+                    try:
+                        chore.step()
+                    except ServiceError as error:
+                        log.warning("scheduler.chore_failed", chore=chore.name, error=str(error))
+            stopping.wait(max(0.0, min(chore.due_at for chore in self._chores) - time.monotonic()))
+        log.info("scheduler.stopped")
+
+    def drain_wakes(self) -> None:
+        """Offer turns for what foreign transactions enqueued."""
+        self._offer(self._do(recovery.drain_wakes))
+
+    def release_due(self) -> None:
+        """Queue what is due and offer its turns."""
+        self._offer(self._do(recovery.release_due))
+
+    def take_back(self) -> int:
+        """Take back the jobs of lost workers, one a transaction; how many."""
+        taken = 0
+        while True:
+            job = self._do(
+                lambda connection: recovery.take_back(
+                    connection, silent_s=self._worker_silent_s, max_deaths=self._max_deaths
+                )
+            )
+            if job is None:
+                return taken
+            taken += 1
+            log.warning("job.taken_back", tenant_id=str(job.tenant_id), job_id=str(job.job_id), state=job.state)
+            if job.state == "queued":
+                self._offer({job.lane: {job.tenant_id: 1}})
+
+    def expire(self) -> None:
+        """End waiting jobs past their deadline."""
+        while self._do(recovery.expire):
+            pass
+
+    def sweep(self) -> None:
+        """Raise the wire to what is queued: the repair of every lost hint. One sweeper at a time."""
+
+        def step(connection: Connection) -> None:
+            with connection.transaction():
+                if not recovery.try_lead(connection):
+                    return
+                for lane, turns in recovery.turns_wanted(connection, turns_per_tenant=self._turns_per_tenant).items():
+                    if lane in self._wire.lanes:
+                        self._wire.refill(lane, {str(tenant): n for tenant, n in turns.items()})
+
+        self._do(step)
+
+    def housekeeping(self) -> None:
+        """Partitions ahead; idempotency keys that are too old."""
+        made = self._do(recovery.ensure_partitions)
+        if made:
+            log.info("scheduler.partitions_made", partitions=made)
+        self._do(lambda connection: recovery.forget_keys(connection, days=self._idempotency_days))
+
+    def _offer(self, turns: Turns) -> None:
+        for lane, of_lane in turns.items():
+            if lane in self._wire.lanes:
+                self._wire.offer_many(lane, {str(tenant): n for tenant, n in of_lane.items()})
+
+    def _do(self, step: Callable[[Connection], T]) -> T:
+        return self._database.patiently(lambda connection, _repeat: step(connection), within_s=5)

@@ -1,0 +1,52 @@
+"""What a turn costs its tenant on the wire, and the turns that follow from what happened to its job.
+
+All of it is hints: when the wire does not answer, it is logged and the sweep repairs it within a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from errors import ServiceError
+from queues.turns import Turn, Wire
+from storage.jobs import ClaimedJob
+
+log = structlog.get_logger("headrace.turns")
+
+
+class TurnAccount:
+    """Corrects charges and offers turns. Work units = tokens / the tenant's weight."""
+
+    def __init__(self, wire: Wire, *, turns_per_tenant: int) -> None:
+        self._wire = wire
+        self.turns_per_tenant = turns_per_tenant
+
+    def claimed_nothing(self, turn: Turn) -> None:
+        """The turn found no job: its charge is given back, down to a small price."""
+        _hint(lambda: self._wire.refund(turn))
+
+    def claimed(self, turn: Turn, job: ClaimedJob) -> None:
+        """The average is replaced by this job's estimate; a backlog beyond W gets the next turn offered."""
+        _hint(lambda: self._wire.correct(turn.lane, turn.tenant, _units(job, job.estimated_tokens) - turn.charge))
+        if job.more:
+            _hint(lambda: self._wire.offer(turn.lane, turn.tenant))
+
+    def settled(self, turn: Turn, job: ClaimedJob, tokens: int, *, queued: bool) -> None:
+        """The estimate is replaced by what was used; a job that is queued again gets its turn offered."""
+        used, estimated = _units(job, tokens), _units(job, job.estimated_tokens)
+        _hint(lambda: self._wire.correct(turn.lane, turn.tenant, used - estimated, observed=used if tokens else None))
+        if queued:
+            _hint(lambda: self._wire.offer(turn.lane, turn.tenant))
+
+
+def _units(job: ClaimedJob, tokens: int) -> float:
+    return tokens / job.weight
+
+
+def _hint(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except ServiceError as error:
+        log.warning("turn.hint_lost", error=str(error))
