@@ -103,7 +103,7 @@ class TurnConsumer(Consumer):
             for lane, n in wanted.items():
                 turns = self._wire.take(lane, n)
                 # At once, so that turns already taken survive a failure in the next lane.
-                self._slots.occupy(0)
+                self._slots.occupy(len(turns))
                 self._taken.extend(turns)
                 got[lane] = len(turns)
             self._lanes.record(wanted, got)

@@ -5,26 +5,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import cached_property
+from typing import Any
 
 from console.simulator import prose
 from console.simulator.asked import Asked
 from console.simulator.content import MaterialContent
 from console.simulator.dice import Dice
-from console.simulator.reading import Reading, material
+from console.simulator.legal import legal_summary
+from console.simulator.reading import Reading, material, tagged, without_tags
 from console.simulator.schema_fill import fill
-from console.simulator.sql_answer import write_sql
+from console.simulator.sql_answer import SqlAnswer, write_sql
 from console.simulator.sql_tables import Table, tables_in, without_tables
 
-_SQL = re.compile(r"\bSQL\b|\bquery\b", re.IGNORECASE)
-_LEGAL = re.compile(r"\b(?:clause|contract|agreement|legal|lawyer|counsel)\b", re.IGNORECASE)
-_SUPPORT = re.compile(r"\b(?:ticket|support|helpdesk|customer service)\b", re.IGNORECASE)
-_QUESTION = re.compile(r"(?:^|\n)\s*(?:question|request|task)\s*:\s*(.+)", re.IGNORECASE)
+_SQL = re.compile(r"sql\b", re.IGNORECASE)
+_LEGAL = re.compile(r"\b(?:clauses?|contracts?|legal|lawyers?|counsel)\b", re.IGNORECASE)
+_SUPPORT = re.compile(r"\b(?:tickets?|support|helpdesk|customer service)\b", re.IGNORECASE)
+_MARKED = re.compile(r"(?:^|\n)\s*(?:question|request|task)\s*:\s*(.+)", re.IGNORECASE)
+_CUSTOMER = re.compile(r"^(?:customer|from|name)\s*:\s*([^\n,]{2,80})", re.IGNORECASE | re.MULTILINE)
+_IN_WORDS = re.compile(r"json schema\b[^{]*(\{.*\})", re.IGNORECASE | re.DOTALL)
 
 
 def answer(asked: Asked) -> str:
     """The answer's text: JSON where a schema, a tool or JSON mode asks for it, prose or SQL otherwise."""
     work = _Work(asked)
-    schema = asked.tool.schema if asked.tool is not None else asked.schema
+    schema = asked.tool.schema if asked.tool is not None else asked.schema or _schema_in_words(asked.system)
     if schema is not None:
         value = fill(schema, work.content())
     elif asked.json_mode:
@@ -38,45 +43,69 @@ class _Work:
     """One request, sorted into a kind of work."""
 
     def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._question = asked.question
-        self._around = f"{asked.system}\n{self._question}"
-        self._read = Reading(material(self._question) or asked.system)
+        self._system = asked.system
+        self._question = asked.question or asked.system
+        # What the work is, is said by the system prompt where there is one; the rest may speak of anything.
+        self._task = asked.system or self._question
         self._dice = Dice(asked.model, asked.system, *(text for _, text in asked.turns))
-        self._tables = self._find_tables()
+        self._tables = tables_in(f"{self._system}\n{self._question}") if _SQL.search(self._task) else []
+        self._read = Reading(self._data_question() if self._tables else material(self._question))
 
     def text(self) -> str:
         """The answer as free text."""
         if self._tables:
-            return self._sql()
-        if _LEGAL.search(self._around):
-            return prose.legal_summary(self._read, self._dice)
-        if _SUPPORT.search(self._around):
-            return prose.reply_draft(self._read, self._dice)
-        return prose.chat_answer(Reading(self._question), self._dice)
+            return self._sql.sql or self._sql.explanation
+        if _SUPPORT.search(self._task):
+            return self._reply()
+        if _LEGAL.search(self._task):
+            return self._legal()
+        return prose.chat_answer(Reading(without_tags(self._question)), self._dice)
 
     def content(self) -> MaterialContent:
         """The values for an answer by schema."""
-        sql: Callable[[], str] | None = self._sql if self._tables else None
-        return MaterialContent(self._read, self._question, self._dice, self._summary, sql)
+        fields: list[tuple[str, Callable[[], str]]] = []
+        if self._tables:
+            fields = [
+                (r"sql|query|statement", lambda: self._sql.sql),
+                (r"explan|reason|note|comment", lambda: self._sql.explanation),
+            ]
+        elif _SUPPORT.search(self._task):
+            fields = [(r"reply|draft|response|answer|message|body", self._reply)]
+        elif _LEGAL.search(self._task):
+            fields = [(r"summar|abstract|overview", self._legal)]
+        return MaterialContent(self._read, self._question, self._dice, fields)
 
-    def _summary(self) -> str:
-        if _LEGAL.search(self._around):
-            return prose.legal_summary(self._read, self._dice)
-        return prose.short_summary(self._read)
+    @cached_property
+    def _sql(self) -> SqlAnswer:
+        sqlite = re.search(r"\bsqlite\b", f"{self._system}\n{self._question}", re.IGNORECASE) is not None
+        return write_sql(self._read.text, self._tables, sqlite=sqlite)
 
-    def _sql(self) -> str:
-        sqlite = re.search(r"\bsqlite\b", self._around, re.IGNORECASE) is not None
-        return write_sql(self._data_question(), self._tables, sqlite=sqlite)
+    def _reply(self) -> str:
+        named = _CUSTOMER.search(self._question)
+        return prose.reply_draft(self._read, self._dice, named.group(1).strip() if named else None)
 
-    def _find_tables(self) -> list[Table]:
-        return tables_in(self._around) if _SQL.search(self._around) else []
+    def _legal(self) -> str:
+        return legal_summary(self._read, self._system, self._dice)
 
     def _data_question(self) -> str:
-        """The sentence that asks for data, apart from the schema around it."""
-        rest = without_tables(re.sub(r"</?[A-Za-z][\w-]*>|```\w*", "\n\n", self._question))
-        if marked := _QUESTION.search(rest):
-            return marked.group(1).strip()
+        """What is asked of the data, apart from the schema around it."""
+        if (marked := tagged(self._question, "question")) is not None:
+            return marked
+        rest = without_tags(without_tables(self._question))
+        if line := _MARKED.search(rest):
+            return line.group(1).strip()
         sentences = Reading(rest).sentences
         asking = [sentence for sentence in sentences if sentence.endswith("?")]
         return (asking or sentences or [rest])[-1]
+
+
+def _schema_in_words(system: str) -> dict[str, Any] | None:
+    """The JSON schema that the instructions themselves ask for, where the request has no field for it."""
+    found = _IN_WORDS.search(system)
+    if found is None:
+        return None
+    try:
+        schema, _ = json.JSONDecoder().raw_decode(found.group(1))
+    except ValueError:
+        return None
+    return schema if isinstance(schema, dict) else None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from console.simulator.dice import Dice
-from console.simulator.reading import Reading, stem
+from console.simulator.reading import COMMON, Reading, stem
 
 _COMPANIONS: dict[str, str] = {
     "billing": "invoice charge charged refund payment paid card bill price double money subscription fee",
@@ -16,14 +16,12 @@ _COMPANIONS: dict[str, str] = {
     "refund": "refund money back return charged",
     "technical": "error crash bug broken fail failed failing slow loading screen timeout exception api server",
     "bug": "error crash broken fail failed exception wrong stack screen",
-    "outage": "down outage unavailable nobody everyone 500 503 offline",
     "account": "login password account sign locked email access two-factor profile username",
     "access": "login password locked permission denied sso",
     "shipping": "delivery parcel package courier tracking shipped arrive arrived late delayed address",
     "delivery": "parcel package courier tracking shipped arrive late delayed",
     "order": "order ordered item wrong size cancel",
     "cancellation": "cancel cancelled terminate unsubscribe leave",
-    "feature": "feature wish add support suggestion would great idea export",
     "security": "security phishing breach leaked vulnerability hacked suspicious",
     "privacy": "gdpr personal data delete erase consent",
     "complaint": "unacceptable disappointed terrible angry worst",
@@ -35,6 +33,9 @@ _COMPANIONS: dict[str, str] = {
     "low": "whenever wish suggestion minor curious wondering someday typo idea",
     "negative": "angry disappointed terrible broken worst unacceptable frustrated bad failed",
     "positive": "great love thanks excellent happy perfect wonderful good",
+    "outage": "down outage unavailable nobody everyone everything 500 503 504 offline since none whole",
+    "how_to": "how where setting possible find shortcut guide does can explain",
+    "feature_request": "wish suggestion would could add support option idea feature helpful please missing",
     "sql": "sql query table select join column",
     "code": "function python class bug compile javascript code",
 }
@@ -73,7 +74,8 @@ def difficulty(text: str) -> float:
 
 
 def _score(option: Any, present: Counter[str]) -> float:
-    parts = [part for part in re.split(r"[\W_]+", str(option).lower()) if part]
+    name = str(option).lower()
+    parts = [part for part in re.split(r"[\W_]+", name) if part and part not in COMMON]
     own = sum(present[stem(part)] for part in parts) * 1.5
-    usual = {word for part in parts for word in _STEMS.get(stem(part), ())}
+    usual = _STEMS.get(stem(name)) or {word for part in parts for word in _STEMS.get(stem(part), ())}
     return own + sum(min(present[word], 3) for word in usual)

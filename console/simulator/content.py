@@ -22,13 +22,13 @@ class MaterialContent:
     """Writes values for :mod:`console.simulator.schema_fill`."""
 
     def __init__(
-        self, read: Reading, question: str, dice: Dice, summary: Callable[[], str], sql: Callable[[], str] | None
+        self, read: Reading, question: str, dice: Dice, fields: Sequence[tuple[str, Callable[[], str]]] = ()
     ) -> None:
+        """Write from ``read``; ``fields`` are patterns of field names with their own writers, tried first."""
         self.dice = dice
         self._read = read
         self._question = question
-        self._summary = summary
-        self._sql = sql
+        self._fields = fields
 
     def string(self, path: str, description: str) -> str:
         """A text for the field at ``path``."""
@@ -36,8 +36,8 @@ class MaterialContent:
         number = _number(path)
         read = self._read
         for pattern, write in (
-            (r"sql|query", self._sql),
-            (r"summar|abstract|overview", self._summary),
+            *self._fields,
+            (r"summar|abstract|overview", lambda: prose.short_summary(read)),
             (r"title|subject|headline|topic", lambda: shorten(prose.short_summary(read), 80)),
             (r"reply|draft|response|answer|message|body", lambda: prose.reply_draft(read, self.dice)),
             (r"mail", _nth(read.mail_addresses, number)),
@@ -50,7 +50,7 @@ class MaterialContent:
             (r"lang", lambda: "en"),
             (r"reason|rationale|explan|justif|why|comment|feedback|note", self._reason),
         ):
-            if write is not None and re.search(pattern, name, re.I) and (text := write()):
+            if re.search(pattern, name, re.I) and (text := write()) is not None:
                 return text
         sentences = read.about(re.findall(r"\w+", f"{name} {description}".lower())) or read.key_sentences
         return shorten(sentences[number % len(sentences)], 240) if sentences else (read.text[:80] or name or "none")

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
 
-_TAGGED = re.compile(r"<([A-Za-z][\w-]*)(?:\s[^<>]*)?>\s*(.*?)\s*</\1>", re.DOTALL)
+from console.simulator.languages import gist
+
+_TAGGED = re.compile(r"<([A-Za-z][\w-]*)(?:\s[^<>]*)?>\s*(.*)</\1>", re.DOTALL)
 _FENCED = re.compile(r"^(```+|~~~+|\"\"\"|---+)[^\n]*\n(.*?)\n\1\s*$", re.DOTALL | re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[^\W_a-z])|\n\s*\n|\n(?=\s*(?:[-*•]|\d+[.)])\s)")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
@@ -62,8 +64,8 @@ class Reading:
 
     @cached_property
     def stems(self) -> Counter[str]:
-        """How often each word occurs, plurals counted with their singular."""
-        return Counter(map(stem, self.words))
+        """How often each word occurs, in rough English, plurals counted with their singular."""
+        return Counter(stem(word) for word in _WORD.findall(gist(self.text)))
 
     @cached_property
     def weights(self) -> Counter[str]:
@@ -136,10 +138,23 @@ class Reading:
 
 
 def material(text: str) -> str:
-    """The part of a prompt that it asks about: the longest tagged or fenced block, else all of it."""
-    blocks = [match.group(2) for match in _TAGGED.finditer(text)] + [match.group(2) for match in _FENCED.finditer(text)]
-    longest = max(blocks, key=len, default="")
-    return longest if len(longest) > 20 else text
+    """The part of a prompt that it asks about: the longest tagged block, else the longest fenced one, else all of it."""
+    for blocks in (_TAGGED, _FENCED):
+        longest = max((match.group(2).strip() for match in blocks.finditer(text)), key=len, default="")
+        if longest:
+            return longest
+    return text
+
+
+def tagged(text: str, name: str) -> str | None:
+    """What stands between ``<name>`` and the last ``</name>``."""
+    found = re.search(rf"<{name}(?:\s[^<>]*)?>(.*)</{name}>", text, re.DOTALL | re.IGNORECASE)
+    return found.group(1).strip() if found else None
+
+
+def without_tags(text: str) -> str:
+    """``text`` with a paragraph's end where a tag or a fence stood."""
+    return re.sub(r"</?[A-Za-z][\w-]*>|^```\w*$", "\n\n", text, flags=re.MULTILINE)
 
 
 @lru_cache(maxsize=16_384)

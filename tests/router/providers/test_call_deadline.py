@@ -5,6 +5,7 @@ Each server here would go on for half a minute; that it had not come to its end 
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 
@@ -135,8 +136,6 @@ def test_a_deadline_that_has_passed_already_sends_nothing(provider, adapter_to, 
 
 
 def test_after_a_timeout_the_next_call_is_a_new_one(provider, adapter_to, wire, ask, an_answer):
-    import json
-
     calls = []
 
     def hang_once(connection: socket.socket, stopped: threading.Event) -> None:

@@ -117,7 +117,8 @@ def test_retry_after_may_be_a_date():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>busy</html>", b'{"error": "text"}', b"[1]", b'{"error": {"message": 5, "type": [1], "code": {}}}']
+    "body",
+    [b"", b"<html>busy</html>", b'{"error": "text"}', b"[1]", b'{"error": {"message": 5, "type": [1], "code": {}}}'],
 )
 def test_an_error_page_of_any_shape_is_translated(provider, adapter_to, told, ask, body):
     told.answer(body, 503)

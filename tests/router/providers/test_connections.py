@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpcore2
 import pytest
 
+from router.providers.calls import Message
 from router.providers.deadline import DeadlineTransport
 from tests.router.providers.conftest import ADAPTERS, OWN_KEY, PLATFORM_KEY
 
 
 def test_a_thread_keeps_its_connection(provider, adapter_to, wire, ask, an_answer):
-    import json
-
     connections = []
 
     def answer_twice(connection, _: threading.Event) -> None:
@@ -27,8 +27,6 @@ def test_a_thread_keeps_its_connection(provider, adapter_to, wire, ask, an_answe
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
 
     adapter = adapter_to(provider, wire(answer_twice).url)
-    from router.providers.calls import Message
-
     request = ask(messages=(Message("user", "Two metres?"),))
     adapter.call(request)
     adapter.call(request)

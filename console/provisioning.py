@@ -1,0 +1,69 @@
+"""What a fresh database needs besides its schema: features, lanes, the shipped prompts, the prices of what we route to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prompts.front_matter import load_prompts
+from router.policy import Policy, load_policy
+from storage import policy as stored_policy
+from storage import prices, prompts
+from storage.connect import connect
+from storage.migrate import Migrated, migrate
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What was new."""
+
+    migrated: Migrated
+    prompts_published: int
+    prices_added: int
+
+
+def provision(
+    owner_url: str,
+    *,
+    lanes: Mapping[str, int],
+    routing_policy: Path | None = None,
+    prompts_dir: Path | None = None,
+) -> Provisioned:
+    """Migrate, then bring features, lanes, default prompts and prices up to date. Safe to repeat and to race."""
+    policy = load_policy(routing_policy)
+    files = load_prompts(prompts_dir)
+    published_prices = prices.published(sorted(routed_models(policy)))
+    migrated = migrate(owner_url)
+    with connect(owner_url) as connection, connection.transaction():
+        # as the operators' role, which may publish defaults and is bound by row security like everybody
+        connection.execute("select pg_advisory_xact_lock(hashtextextended('headrace.provision', 0))")
+        connection.execute("set local role headrace_ops")
+        stored_policy.sync_features(connection, {one.name: one.description for one in policy.features.values()})
+        stored_policy.sync_lanes(connection, lanes)
+        new_prompts = sum(
+            prompts.publish_default(
+                connection,
+                name=file.name,
+                description=file.description,
+                body=file.body,
+                variables={name: variable.max_chars for name, variable in file.variables.items()},
+                output_schema=file.output_schema,
+                max_output_tokens=file.max_output_tokens,
+                min_output_tokens=file.min_output_tokens,
+                actor="migrate",
+            )
+            for file in files
+        )
+        new_prices = prices.sync(connection, published_prices)
+    return Provisioned(migrated, new_prompts, new_prices)
+
+
+def routed_models(policy: Policy) -> set[tuple[str, str]]:
+    """Every (provider, model) that the policy can route to."""
+    return {
+        (target.provider, target.model)
+        for tier in policy.tiers.values()
+        for target in (tier.primary, tier.backup)
+        if target is not None
+    }
