@@ -103,4 +103,4 @@ class _WorkerLife(Middleware):
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         assert isinstance(broker, TurnBroker)
-        pass
+        broker.drain()

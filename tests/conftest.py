@@ -7,33 +7,29 @@ application's role (``app``) or the operators' (``ops``); the superuser only mak
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
 import pytest
+import redis
 
 from console.provisioning import provision
 from console.services import Endpoints, start, stop
+from producers import Client
+from queues.broker_url import open_wire
+from queues.turns import Wire
 from settings import Settings
 from storage import tenants
 from storage.database import Database
+from tests.fleet import Fleet, Urls
+from workers.scheduler import Scheduler
 
 TEMPLATE = "headrace_template"
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True)
-class Urls:
-    """Where a test's own database and wire are."""
-
-    app: str
-    ops: str
-    owner: str
-    producer: str
-    redis: str
 
 
 def _in_database(url: str, name: str) -> str:
@@ -43,8 +39,12 @@ def _in_database(url: str, name: str) -> str:
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     directory = tmp_path_factory.mktemp("services")
-    endpoints = start(directory, which={"postgres", "redis"}, settings=Settings(simulator_url="http://127.0.0.1:9"),
-                      prepare=lambda _owner_url: None)
+    endpoints = start(
+        directory,
+        which={"postgres", "redis"},
+        settings=Settings(simulator_url="http://127.0.0.1:9"),
+        prepare=lambda _owner_url: None,
+    )
     try:
         with psycopg.connect(endpoints.require_owner(), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
@@ -93,3 +93,43 @@ def tenant(ops: Database) -> UUID:
 def new_tenant(ops: Database, name: str, *, plan: str = "pro", daily_cap_usd: Decimal | None = None) -> UUID:
     with ops.connection() as connection:
         return tenants.add(connection, name=name, plan=plan, daily_cap_usd=daily_cap_usd)
+
+
+@pytest.fixture
+def client(app: Database, urls: Urls, wiped_wire: Wire) -> Client:
+    """The way in, over a wiped wire."""
+    return Client(app, wiped_wire)
+
+
+@pytest.fixture
+def wiped_wire(urls: Urls) -> Iterator[Wire]:
+    """The wire of the test's Valkey, with nothing on it."""
+    with redis.Redis.from_url(urls.redis) as server:
+        server.flushall()
+    wire = open_wire(urls.redis, lanes=Settings().lane_weights)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def fleet(urls: Urls, tmp_path: Path, wiped_wire: Wire) -> Iterator[Fleet]:
+    """Real processes for this test."""
+    fleet = Fleet(urls, tmp_path)
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture
+def scheduler(ops: Database, urls: Urls, wiped_wire: Wire) -> Iterator[Scheduler]:
+    """A running scheduler, in a thread of its own."""
+    wire = open_wire(urls.redis, lanes=Settings().lane_weights)
+    scheduler = Scheduler(
+        database=ops, wire=wire, worker_silent_s=2.0, max_deaths=3, turns_per_tenant=64, idempotency_days=30
+    )
+    stopping = threading.Event()
+    thread = threading.Thread(target=scheduler.run, args=[stopping])
+    thread.start()
+    yield scheduler
+    stopping.set()
+    thread.join()
+    wire.close()

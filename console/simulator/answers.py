@@ -16,7 +16,7 @@ from console.simulator.legal import legal_summary
 from console.simulator.reading import Reading, material, tagged, without_tags
 from console.simulator.schema_fill import fill
 from console.simulator.sql_answer import SqlAnswer, write_sql
-from console.simulator.sql_tables import Table, tables_in, without_tables
+from console.simulator.sql_tables import tables_in, without_tables
 
 _SQL = re.compile(r"sql\b", re.IGNORECASE)
 _LEGAL = re.compile(r"\b(?:clauses?|contracts?|legal|lawyers?|counsel)\b", re.IGNORECASE)

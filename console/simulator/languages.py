@@ -12,9 +12,21 @@ NAMES: dict[Language, str] = {"en": "English", "de": "German", "fr": "French", "
 
 _TELLING: dict[Language, str] = {
     "en": "the and is are you we our my not this that with have has for can was it to of in on be but when",
-    "de": "der die das und ist nicht wir ich sie mit haben hat für kann eine einen den dem wie viele auf bei von zu im es",
-    "fr": "le la les des est une nous vous je pas avec pour dans sur que qui et du au ce plus par comment mon notre",
-    "es": "el la los las es una nosotros yo no con para en que y del al por cómo mi nuestro se lo pero está qué cuando",
+    "de": (
+        "der die das und ist nicht wir ich sie mit haben hat für kann eine einen den dem wie viele auf bei von zu im"
+        " zwischen wenn wäre aber auch noch nur nach seit aus sich man guten uns ihre ihr wird werden sind war oder als"
+        " damen herren geehrte freundlichen grüßen danke bitte mehr keine kein alle einem einer dass"
+    ),
+    "fr": (
+        "le la les des est une nous vous je pas avec pour dans sur que qui et du au ce plus par comment mon notre"
+        " bonjour merci depuis cette ces sont elle ils mais faire fait peut aux leur quand sans tout deux cordialement"
+        " votre nos ont été être c'est d'une qu'il"
+    ),
+    "es": (
+        "el la los las es una nosotros yo no con para en que y del al por cómo mi nuestro se lo pero está qué cuando"
+        " desde hola buenas buenos días tardes gracias este esta sí si les más muy como sin sale han he ha son tienen"
+        " casi todos saludos quedado"
+    ),
 }
 _SETS = {language: frozenset(words.split()) for language, words in _TELLING.items()}
 
@@ -143,7 +155,9 @@ _LEXICON: dict[str, str] = {
     "aujourd'hui": "today",
     "hoy": "today",
 }
-_KNOWN = re.compile(r"(?<![^\W_])(?:" + "|".join(sorted(map(re.escape, _LEXICON), key=len, reverse=True)) + r")(?![^\W_])")
+_KNOWN = re.compile(
+    r"(?<![^\W_])(?:" + "|".join(sorted(map(re.escape, _LEXICON), key=len, reverse=True)) + r")(?![^\W_])"
+)
 
 
 def detect(text: str) -> Language:
@@ -152,6 +166,11 @@ def detect(text: str) -> Language:
     score = {language: sum(word in known for word in words) for language, known in _SETS.items()}
     best = max(score, key=lambda language: score[language])
     return best if score[best] > score["en"] else "en"
+
+
+def function_words(text: str) -> frozenset[str]:
+    """The words that carry no meaning of their own, of the language that ``text`` is in."""
+    return _SETS[detect(text)]
 
 
 @lru_cache(maxsize=256)

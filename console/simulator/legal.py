@@ -15,11 +15,13 @@ _DUTY = re.compile(
     re.I,
 )
 _LIMIT = re.compile(
-    r"\b(?:not exceed|limited to|no more than|except|unless|provided that|sole\w*|exclu\w+|liab\w+|terminat\w+|penalt\w+"
-    r"|reasonabl\w+|any reason|without|haft\w+|sauf|salvo)\b",
+    r"\b(?:not exceed|limited to|no more than|except|unless|provided that|sole\w*|exclu\w+|liab\w+|terminat\w+"
+    r"|penalt\w+|reasonabl\w+|any reason|without|haft\w+|sauf|salvo)\b",
     re.I,
 )
-_VAGUE = re.compile(r"\b(?:reasonabl\w+|material\w*|promptly|forthwith|any reason|substantial\w*|from time to time)\b", re.I)
+_VAGUE = re.compile(
+    r"\b(?:reasonabl\w+|material\w*|promptly|forthwith|any reason|substantial\w*|from time to time)\b", re.I
+)
 _PARTY = re.compile(
     r"\b(Supplier|Customer|Client|Provider|Contractor|Consultant|Agency|Licensor|Licensee|Tenant|Landlord|Buyer"
     r"|Purchaser|Seller|Employer|Employee|Recipient|Discloser|Disclosing Party|Receiving Party|Processor|Controller"

@@ -94,7 +94,7 @@ class OpenAIWire:
         flat = [text for texts in prefix for text in texts]
         return Asked(
             model=sent.model,
-            system="\n\n".join(flat),
+            system="\n\n".join(_system_texts(sent, items)),
             turns=tuple(
                 (item.role or "user", "\n\n".join(item.texts)) for item in items if item.role not in SYSTEM_ROLES
             ),
@@ -218,6 +218,12 @@ def _items(sent: ResponsesBody) -> list[InputItem]:
                 model=sent.model,
             )
     return sent.input
+
+
+def _system_texts(sent: ResponsesBody, items: Sequence[InputItem]) -> list[str]:
+    """All that instructs the model, wherever it stands."""
+    given = [sent.instructions] if sent.instructions else []
+    return given + [text for item in items if item.role in SYSTEM_ROLES for text in item.texts]
 
 
 def _system_prefix(sent: ResponsesBody, items: Sequence[InputItem]) -> list[list[str]]:

@@ -9,7 +9,9 @@ from console.simulator.dice import Dice
 from console.simulator.languages import NAMES, Language, detect
 from console.simulator.reading import Reading, shorten
 
-_ORDER = re.compile(r"(?:please\s+)?(?:tell|explain|describe|write|list|give|compare|summari[sz]e|translate|name)\b", re.I)
+_ORDER = re.compile(
+    r"(?:please\s+)?(?:tell|explain|describe|write|list|give|compare|summari[sz]e|translate|name)\b", re.I
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,11 @@ class _Phrases:
 _REPLY: dict[Language, _Phrases] = {
     "en": _Phrases(
         "Hello",
-        ("Thank you for writing to us about {0}.", "Thank you for your message about {0}.", "Thanks for asking about {0}."),
+        (
+            "Thank you for writing to us about {0}.",
+            "Thank you for your message about {0}.",
+            "Thanks for asking about {0}.",
+        ),
         "We have found {0} and are looking into it.",
         "We are checking the amount of {0} that you mention.",
         "We have noted the date you give, {0}.",
@@ -73,7 +79,7 @@ def reply_draft(read: Reading, dice: Dice, addressee: str | None = None) -> str:
     phrases = _REPLY[detect(read.text)]
     name = _sender(read) or addressee
     lines = [f"{phrases.hello} {name}," if name else f"{phrases.hello},"]
-    lines.append(dice.pick(phrases.thanks, "thanks").format(listed(read.keywords[:3], " / ") or "…"))
+    lines.append(dice.pick(phrases.thanks, "thanks").format(", ".join(read.keywords[:3]) or "…"))
     for phrase, found in (
         (phrases.found, read.references[:2]),
         (phrases.amount, read.amounts[:1]),
@@ -121,11 +127,11 @@ def chat_answer(read: Reading, dice: Dice) -> str:
     return f"{lead} {subject}. {further}"
 
 
-def listed(items: list[str], last: str = " and ") -> str:
+def listed(items: list[str]) -> str:
     """The items as a list in a sentence."""
     if len(items) < 2:
         return "".join(items)
-    return ", ".join(items[:-1]) + last + items[-1]
+    return ", ".join(items[:-1]) + " and " + items[-1]
 
 
 def ended(sentence: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
 
-from console.simulator.languages import gist
+from console.simulator.languages import function_words, gist
 
 _TAGGED = re.compile(r"<([A-Za-z][\w-]*)(?:\s[^<>]*)?>\s*(.*)</\1>", re.DOTALL)
 _FENCED = re.compile(r"^(```+|~~~+|\"\"\"|---+)[^\n]*\n(.*?)\n\1\s*$", re.DOTALL | re.MULTILINE)
@@ -70,7 +70,8 @@ class Reading:
     @cached_property
     def weights(self) -> Counter[str]:
         """How often each word that carries meaning occurs."""
-        return Counter(word for word in self.words if len(word) > 2 and word not in COMMON and not word.isdigit())
+        empty = COMMON | function_words(self.text)
+        return Counter(word for word in self.words if len(word) > 2 and word not in empty and not word.isdigit())
 
     @cached_property
     def keywords(self) -> list[str]:
@@ -138,7 +139,7 @@ class Reading:
 
 
 def material(text: str) -> str:
-    """The part of a prompt that it asks about: the longest tagged block, else the longest fenced one, else all of it."""
+    """The part of a prompt that it asks about: the longest tagged block, else the longest fenced one, else all."""
     for blocks in (_TAGGED, _FENCED):
         longest = max((match.group(2).strip() for match in blocks.finditer(text)), key=len, default="")
         if longest:

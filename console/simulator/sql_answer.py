@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from console.simulator.languages import gist
 from console.simulator.reading import COMMON, stem
 from console.simulator.sql_tables import Column, Table, stems
 
@@ -30,14 +31,20 @@ _YEAR = re.compile(r"\b(?:in|during|of|for|since)\s+((?:19|20)\d\d)\b")
 _LAST = re.compile(r"\b(?:last|past)\s+(\d+)\s+(day|week|month|year)s?\b")
 _BOUND = re.compile(
     r"\b(?:(more than|over|above|greater than|at least)|(less than|under|below|fewer than|at most))"
-    r"\s+[$€£]?\s?([\d,]*\d(?:\.\d+)?)"
+    r"\s+[$€£]?\s?([\d,]*\d(?:\.\d+)?)(?![\d.,]*\d)(?!\s?(?:min|hour|day|week|month|year|item|time|m\b|%))"
 )
+_MONEY = {"amount", "total", "price", "revenue", "value", "unit", "monthly", "fee", "cent", "cost", "usd", "eur"}
+_UNITS = frozenset({"day", "week", "month", "quarter", "year"})
+_CHANGES = re.compile(r"\s*(?:please\s+)?(?:delete|remove|update|insert|drop|truncate|change|set)\b", re.IGNORECASE)
+_SECRETS = re.compile(r"\bpasswords?\b", re.IGNORECASE)
 _QUOTED = re.compile(r"[\"'“‘]([^\"'”’]{2,60})[\"'”’]")
 _PLACE = re.compile(r"\b(?:in|from|for|called|named)\s+([A-Z][\w-]+(?:\s[A-Z][\w-]+)*)")
 
 
 @dataclass(slots=True)
 class _Query:
+    """A query that grows."""
+
     main: Table
     columns: list[str] = field(default_factory=list)
     joins: dict[str, str] = field(default_factory=dict)
@@ -46,7 +53,28 @@ class _Query:
     order: str | None = None
     limit: int | None = None
 
+    def explained(self) -> str:
+        """What the query does, in a few sentences."""
+        rows = (
+            f"one {self.group[0]}"
+            if self.group
+            else "the whole"
+            if "(*)" in self.columns[0]
+            else f"one of {self.main.name}"
+        )
+        parts = [f"One row of the result stands for {rows}."]
+        if self.joins:
+            parts.append(f"It brings in {', '.join(self.joins)}.")
+        if self.where:
+            parts.append(f"Only rows with {' and '.join(dict.fromkeys(self.where))} count; all others are left out.")
+        else:
+            parts.append("No rows are left out.")
+        if self.limit is not None:
+            parts.append(f"At most {self.limit} rows are shown.")
+        return " ".join(parts)
+
     def text(self) -> str:
+        """The query as one statement."""
         lines = ["SELECT " + ", ".join(self.columns), f"FROM {self.main.name}", *self.joins.values()]
         if self.where:
             lines.append("WHERE " + "\n  AND ".join(dict.fromkeys(self.where)))
@@ -59,15 +87,28 @@ class _Query:
         return "\n".join(lines) + ";"
 
 
-def write_sql(question: str, tables: list[Table], *, sqlite: bool = False) -> str:
+@dataclass(frozen=True, slots=True)
+class SqlAnswer:
+    """A query and what it does; no query where the tables cannot, or must not, answer the question."""
+
+    sql: str
+    explanation: str
+
+
+def write_sql(question: str, tables: list[Table], *, sqlite: bool = False) -> SqlAnswer:
     """The query that answers ``question`` over ``tables`` (at least one), for Postgres or for SQLite."""
-    return _Writer(question, tables, sqlite=sqlite).query().text()
+    if _CHANGES.match(question):
+        return SqlAnswer("", "The question asks to change data; only reading it is possible here.")
+    if _SECRETS.search(question) and not any("password" in column.name for table in tables for column in table.columns):
+        return SqlAnswer("", "The schema holds nothing of the kind that the question asks for.")
+    query = _Writer(question, tables, sqlite=sqlite).query()
+    return SqlAnswer(query.text(), query.explained())
 
 
 class _Writer:
     def __init__(self, question: str, tables: list[Table], *, sqlite: bool) -> None:
         self._asked = question
-        self._lower = question.lower()
+        self._lower = gist(question)
         self._words = {stem(word) for word in _WORDS.findall(self._lower.replace("_", " ")) if word not in COMMON}
         self._tables = {table.name: table for table in tables}
         self._sqlite = sqlite
@@ -176,15 +217,19 @@ class _Writer:
         used: set[str] = set()
         for table in self._near():
             for column in table.columns:
-                for value in column.values:
-                    if stems(value) and stems(value) <= self._words and value.lower() not in used:
-                        used.add(value.lower())
-                        self._where(table, column, f"= '{_escaped(value)}'")
+                named = [value for value in column.values if self._is_named(value) and value.lower() not in used]
+                used.update(value.lower() for value in named)
+                kept = [value for value in named if not self._is_excluded(value)]
+                for sign, values in (("IN", kept), ("NOT IN", [value for value in named if value not in kept])):
+                    if len(values) == 1:
+                        self._where(table, column, f"{'=' if sign == 'IN' else '<>'} '{_escaped(values[0])}'")
+                    elif values:
+                        self._where(table, column, f"{sign} ({', '.join(f"'{_escaped(value)}'" for value in values)})")
         for match in [*_QUOTED.finditer(self._asked), *_PLACE.finditer(self._asked)]:
             value = match.group(1).strip()
             if value.lower() in used or _is_month(value):
                 continue
-            if found := self._holder():
+            if found := self._holder(guess=match.re is _PLACE):
                 used.add(value.lower())
                 self._where(*found, f"= '{_escaped(value)}'")
         self._filter_time()
@@ -211,14 +256,23 @@ class _Writer:
             since = f"date('now', '-{number} {unit}s')" if self._sqlite else f"now() - interval '{number} {unit}s'"
             self._query.where.append(f"{place} >= {since}")
 
-    def _holder(self) -> tuple[Table, Column] | None:
-        """Where a name in the question is most likely stored: in a column that the question mentions, else a place."""
+    def _is_named(self, value: str) -> bool:
+        words = stems(value)
+        return bool(words) and words <= self._words and not words <= _UNITS
+
+    def _is_excluded(self, value: str) -> bool:
+        before = r"(?:non-|not |no |without |exclud\w+ |except |ignor\w+ |leaving out (?:what was )?)"
+        return re.search(before + r"(?:the |any )?" + re.escape(value.lower()), self._lower) is not None
+
+    def _holder(self, *, guess: bool) -> tuple[Table, Column] | None:
+        """Where a name in the question is stored: in a column that the question mentions, else, as a guess, a place."""
         texts = [(table, column) for table in self._near() for column in table.columns if column.is_text]
-        for wanted in (self._words, {"country", "region", "city", "state"}, {"name", "title"}):
+        places = ({"country", "region", "city", "state"}, {"name", "title"}) if guess else ()
+        for wanted in (self._words, *places):
             for table, column in texts:
                 if column.stems & wanted and not column.values:
                     return table, column
-        return next(((table, column) for table, column in texts if not column.values), None)
+        return None
 
     def _where(self, table: Table, column: Column, condition: str) -> None:
         self._join(table)

@@ -14,24 +14,26 @@ _SHORT = re.compile(
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _REFERENCES = re.compile(r"references\s+([\w.\"`]+)\s*(?:\(\s*[\"`]?(\w+)[\"`]?\s*\))?", re.IGNORECASE)
 _FOREIGN = re.compile(r"foreign\s+key\s*\(\s*[\"`]?(\w+)[\"`]?\s*\)\s*" + _REFERENCES.pattern, re.IGNORECASE)
+_PRIMARY = re.compile(r"\bprimary\s+key\b", re.IGNORECASE)
 _QUOTED = re.compile(r"'([^']*)'")
 _NO_COLUMN = {"primary", "foreign", "unique", "constraint", "check", "key", "index", "exclude", "like"}
 _NUMERIC = re.compile(r"int|numeric|decimal|real|double|float|money|serial|number", re.IGNORECASE)
 _MEASURE = ("amount", "total", "price", "cost", "quantity", "revenue", "value", "score", "usd", "eur", "cents", "qty")
-_WHEN = re.compile(r"(?:_at|_on|date|time|day)$|^(?:date|time)|timestamp", re.IGNORECASE)
+_WHEN = re.compile(r"(?:_at|_on|date|time|day)$|^at$|^(?:date|time)|timestamp", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; ``values`` are those that its definition lists."""
+    """One column; ``values`` are those that its definition lists, and it ``identifies`` as a key or a reference."""
 
     name: str
     kind: str
     values: tuple[str, ...]
+    identifies: bool = False
 
     @property
     def is_key(self) -> bool:
-        return self.name.lower() == "id" or self.name.lower().endswith("_id")
+        return self.identifies or self.name.lower() == "id" or self.name.lower().endswith("_id")
 
     @property
     def is_when(self) -> bool:
@@ -79,7 +81,7 @@ class Table:
 
 def tables_in(text: str) -> list[Table]:
     """The tables described in ``text``, links between them resolved."""
-    clean = _COMMENT.sub("", text)
+    clean = _COMMENT.sub("", _values_kept(text))
     found = {}
     for match in _CREATE.finditer(clean):
         table = _created(_bare(match.group(1)), _balanced(clean, match.end()))
@@ -119,17 +121,24 @@ def _created(name: str, body: str) -> Table:
         column, rest = first.groups()
         if column.lower() in _NO_COLUMN and '"' not in definition[:1]:
             for key, target, target_column in _FOREIGN.findall(definition):
-                links[key] = (_bare(target), target_column or "id")
+                links[key] = (_bare(target), target_column)
             continue
-        columns.append(Column(column, rest.split("(")[0].strip().split(" ")[0], tuple(_QUOTED.findall(rest))))
-        if reference := _REFERENCES.search(rest):
-            links[column] = (_bare(reference.group(1)), reference.group(2) or "id")
+        kind = (re.match(r"\w*", rest) or [""])[0]
+        reference = _REFERENCES.search(rest)
+        is_key = reference is not None or _PRIMARY.search(rest) is not None
+        columns.append(Column(column, kind, tuple(_QUOTED.findall(rest)), is_key))
+        if reference is not None:
+            links[column] = (_bare(reference.group(1)), reference.group(2) or "")
     return Table(name, tuple(columns), links)
 
 
 def _linked(table: Table, tables: dict[str, Table]) -> Table:
     """Add the links that column names imply: ``customer_id`` points to ``customers``."""
-    links = {key: target for key, target in table.links.items() if target[0] in tables}
+    links = {
+        key: (target, column or _key_of(tables[target]))
+        for key, (target, column) in table.links.items()
+        if target in tables and target != table.name
+    }
     for column in table.columns:
         name = column.name.lower()
         if column.name in links or not name.endswith("_id"):
@@ -139,6 +148,26 @@ def _linked(table: Table, tables: dict[str, Table]) -> Table:
             if other.name != table.name and keys and stems(name[:-3]) == other.stems:
                 links[column.name] = (other.name, keys[0])
     return Table(table.name, table.columns, links)
+
+
+def _key_of(table: Table) -> str:
+    """The column that a reference to the table alone means."""
+    keys = [column for column in table.columns if column.identifies or column.is_key]
+    return (keys or list(table.columns))[0].name
+
+
+def _values_kept(text: str) -> str:
+    """Values that a comment lists for the column of its line, moved into the column's definition."""
+    lines = []
+    for line in text.splitlines():
+        code, dashes, comment = line.partition("--")
+        values = _QUOTED.findall(comment)
+        if dashes and len(values) > 1 and ":" not in comment.split("'")[0] and re.match(r"\s*\w+\s+\w", code):
+            ended = code.rstrip()
+            comma = "," if ended.endswith(",") else ""
+            code = ended.removesuffix(",") + " (" + " ".join(f"'{value}'" for value in values) + ")" + comma
+        lines.append(code)
+    return "\n".join(lines)
 
 
 def _balanced(text: str, start: int) -> str:

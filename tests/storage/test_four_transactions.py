@@ -56,7 +56,9 @@ def ask(app: Database, tenant: UUID, job: UUID, claim: UUID, planned: PlannedCal
         return runs.begin(connection, tenant, job, claim, planned)
 
 
-def end(app: Database, tenant: UUID, job: UUID, claim: UUID, run: dict[str, object] | None, verdict: str, **facts: object) -> str:
+def end(
+    app: Database, tenant: UUID, job: UUID, claim: UUID, run: dict[str, object] | None, verdict: str, **facts: object
+) -> str:
     with app.connection() as connection:
         return jobs.settle(connection, tenant, job, claim, run=run, verdict=verdict, outcome=facts)
 
@@ -101,7 +103,9 @@ def test_a_job_goes_the_whole_way_and_every_book_agrees(app: Database, tenant: U
     assert caps(app, tenant) == dict.fromkeys(("tenant", "user", "feature"), (cost, Decimal(0)))
     with app.as_tenant(tenant) as connection:
         view = jobs.show(connection, job.job_id)
-        (day,) = connection.execute("select sum(cost_usd) as usd, sum(calls) as calls from headrace.spend_daily").fetchall()
+        (day,) = connection.execute(
+            "select sum(cost_usd) as usd, sum(calls) as calls from headrace.spend_daily"
+        ).fetchall()
         assert connection.execute("select count(*) as n from headrace.queue").fetchone() == {"n": 0}
         assert connection.execute("select count(*) as n from headrace.reservations").fetchone() == {"n": 0}
     assert view is not None
@@ -121,7 +125,9 @@ def test_each_of_the_four_is_safe_to_repeat(app: Database, tenant: UUID) -> None
     assert grants[0].verdict == grants[1].verdict == "granted"
     assert caps(app, tenant)["tenant"][1] == grants[0].reserved_usd
     for _ in range(2):
-        assert end(app, tenant, first.job_id, claim_id, used(planned.run_id), "ended", **answer(planned.run_id)) == "ended"
+        assert (
+            end(app, tenant, first.job_id, claim_id, used(planned.run_id), "ended", **answer(planned.run_id)) == "ended"
+        )
     assert caps(app, tenant)["tenant"] == (Decimal("0.000011"), 0)
 
 

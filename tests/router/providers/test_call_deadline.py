@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 
+import httpcore2
 import pytest
 
 from errors import ProviderTimeoutError, ProviderUnreachableError
 from router.providers.calls import Message
+from router.providers.deadline import _DeadlineStream, deadline
 
 TIMEOUT_S = 0.5
 ENOUGH = 300  # drips of 0.1 s each
@@ -81,18 +84,29 @@ def test_a_call_ends_while_the_server_goes_on(provider, adapter_to, wire, ask, b
 
 
 def test_a_server_that_reads_slowly_cannot_hold_a_call(provider, adapter_to, wire, ask):
+    size = 30_000_000  # far more than the kernel's buffers take
+
     def sip(connection: socket.socket, stopped: threading.Event) -> None:
-        for _ in range(ENOUGH):
-            if stopped.wait(0.1) or not connection.recv(4_096):
+        received = 0
+        while received < size:
+            piece = connection.recv(65_536)  # steadily, so that no single write waits for long
+            received += len(piece)
+            if not piece or stopped.wait(0.01):
                 raise OSError("the client has gone")
 
-    server = wire(sip, receive_buffer=4_096)
-    long = (Message("user", "word " * 4_000_000),)  # far more than the kernel's buffers take
+    server = wire(sip, receive_buffer=65_536)
 
     with pytest.raises(ProviderTimeoutError):
-        adapter_to(provider, server.url).call(ask(messages=long, timeout_s=TIMEOUT_S))
+        adapter_to(provider, server.url).call(ask(messages=(Message("user", "x" * size),), timeout_s=TIMEOUT_S))
 
     assert not server.through.is_set()
+
+
+def test_the_deadline_holds_inside_tls_too():
+    encrypted = _DeadlineStream(httpcore2.MockStream([b"late"])).start_tls(ssl.create_default_context())
+
+    with deadline(0.0), pytest.raises(httpcore2.ReadTimeout):
+        encrypted.read(10)
 
 
 def test_a_server_that_does_not_accept_cannot_hold_a_call(provider, adapter_to, ask):

@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from errors import ProviderAuthError, ProviderError, ProviderMalformedAnswerError
+from errors import ProviderAuthError, ProviderError, ProviderMalformedAnswerError, ProviderTimeoutError
 from tests.router.providers.conftest import ADAPTERS, OWN_KEY, PLATFORM_KEY
 
 
@@ -63,6 +63,19 @@ def test_a_lost_connection_does_not_show_the_key(provider, adapter_to, wire, ask
 
     assert OWN_KEY not in everything_shown(caught.value)
     assert OWN_KEY not in caplog.text
+
+
+def test_a_request_that_gets_no_further_than_its_headers_does_not_show_the_key(provider, adapter_to, told, ask):
+    told.answer({}, 400)
+    adapter = adapter_to(provider, told.url)
+    with pytest.raises(ProviderError):
+        adapter.call(ask())
+
+    # On the connection that is open already, the deadline strikes where the headers are about to be written.
+    with pytest.raises(ProviderTimeoutError) as caught:
+        adapter.call(ask(api_key=OWN_KEY, timeout_s=0.0))
+
+    assert OWN_KEY not in everything_shown(caught.value)
 
 
 @pytest.mark.parametrize("key", [f"{OWN_KEY}\n", f"{OWN_KEY} x", f"{OWN_KEY}€", f"{OWN_KEY}\r\nx-evil: 1", ""])
