@@ -25,6 +25,7 @@ grant insert, update on headrace.tenants, headrace.plans, headrace.features, hea
     headrace.model_prices, headrace.jobs, headrace.queue, headrace.runs, headrace.caps, headrace.spend_buckets,
     headrace.reservations, headrace.spend_daily, headrace.workers, headrace.slots, headrace.outbox,
     headrace.provider_keys to headrace_ops;
+grant update on headrace.wakes to headrace_ops;  -- FOR UPDATE SKIP LOCKED asks for it
 grant insert on headrace.prompts, headrace.prompt_history, headrace.job_events, headrace.wakes, headrace.audit,
     headrace.results, headrace.idempotency to headrace_ops;
 grant delete on headrace.queue, headrace.reservations, headrace.wakes, headrace.slots, headrace.idempotency,

@@ -73,8 +73,12 @@ class Fleet:
         """Start the simulator and lead the workers to it."""
         port_file = self.directory / "port"
         port_file.unlink(missing_ok=True)
-        self.start("simulator", "console.simulator", "--port", "0", "--port-file", str(port_file), "--seed", "7")
-        port = eventually(lambda: port_file.exists() and port_file.read_text().strip(), why=self.log("simulator"))
+        process = self.start(
+            "simulator", "console.simulator", "--port", "0", "--port-file", str(port_file), "--seed", "7"
+        )
+        eventually(lambda: port_file.exists() or process.poll() is not None, why="the simulator listens")
+        assert process.poll() is None, self.log("simulator")
+        port = port_file.read_text().strip()
         self.simulator_url = f"http://127.0.0.1:{port}"
         self.env |= {
             "OPENAI_API_KEY": "sim-openai",

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from console.simulator import tokens
 from console.simulator.anthropic_wire import AnthropicWire
 from console.simulator.calls import Calls
 from console.simulator.delivery import Pace
@@ -24,6 +25,7 @@ def build_app(*, seed: int = 0, pace: Pace | None = None) -> Starlette:
     :param seed: what the drawn faults and latencies depend on, besides the number of the call.
     :param pace: the bounds of the slow faults.
     """
+    tokens.count([""])  # loads the vocabulary, so that the first call need not wait for it
     faults, journal, bounds = Faults(seed), Journal(), pace or Pace()
     openai, anthropic = OpenAIWire(), AnthropicWire()
     control = _Control(faults, journal, openai, anthropic)

@@ -100,7 +100,7 @@ end
 if #leaving > 0 then
   redis.call("ZREM", active, unpack(leaving))
   redis.call("HDEL", turns, unpack(leaving))
-  
+  redis.call("ZADD", idle, unpack(finished))
 end
 redis.call("SET", clock, exact(virtual_time))
 redis.call("ZREMRANGEBYSCORE", idle, "-inf", exact(virtual_time - keep))

@@ -31,7 +31,7 @@ _KEEPALIVE_S = 30.0
 _POOLS = 16
 # A write of the standard backend may take its timeout once for each piece the kernel accepts; small pieces keep the
 # sum within the deadline.
-_WRITE_PIECE = 10**9
+_WRITE_PIECE = 16 * 1024
 
 # A proxy for this machine itself never makes sense, though few environments say so.
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

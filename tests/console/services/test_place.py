@@ -86,6 +86,7 @@ def test_a_directory_of_another_user_is_refused(home):
         with pytest.raises(ConfigurationError, match="belongs to another user") as refused:
             call()
         assert refused.value.field == "HEADRACE_DIR"
+    os.chown(home.directory, 0, 0)
 
 
 def test_a_file_in_the_way_is_refused(home):
@@ -213,7 +214,7 @@ def test_an_ordinary_user(home, tmp_path):
     script = (
         "import sys; from pathlib import Path; from console import services; where = Path(sys.argv[1]);"
         "found = services.start(where, which=('postgres', 'redis'), prepare=lambda url: None);"
-        "print(*(entry.pid for entry in services.status(where) if entry.pid));"
+        "print(*(entry.pid for entry in services.status(where) if entry.pid), flush=True);"
         "import redis; assert redis.from_url(found.redis_url).ping();"
         "import psycopg; psycopg.connect(found.require_owner()).close();"
         "sys.stdin.readline(); services.stop(where)"

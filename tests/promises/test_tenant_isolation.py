@@ -1,0 +1,178 @@
+"""The database isolates tenants: what has a tenant is found in the catalogue, so a new table cannot be forgotten."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from producers import Client
+from storage.database import Database
+from storage.ids import new_id
+from tests.conftest import new_tenant
+from tests.fleet import Fleet, Urls
+
+# Tables without a tenant, each with the reason why that is right.
+OF_NO_TENANT = {
+    "plans": "the platform's own price list of plans",
+    "features": "the routing policy",
+    "lanes": "the configuration",
+    "model_prices": "public prices",
+    "workers": "processes, not data",
+    "slots": "reached only inside functions; a claim id is all it holds",
+    "schema_migrations": "the schema's own history",
+    "tenants": "bound by its id, checked below",
+}
+
+
+def _relations(urls: Urls) -> dict[str, bool]:
+    """Every table and view of the schema, and whether it has a tenant (partitions belong to their parent)."""
+    with psycopg.connect(urls.owner) as connection:
+        rows = connection.execute(
+            """select c.relname, exists (select from pg_attribute a where a.attrelid = c.oid
+                      and a.attname = 'tenant_id' and not a.attisdropped)
+               from pg_class c join pg_namespace n on n.oid = c.relnamespace
+               where n.nspname = 'headrace' and c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition"""
+        ).fetchall()
+    return dict(rows)
+
+
+def _fill(client: Client, fleet: Fleet, owner_url: str, tenants: list[UUID]) -> None:
+    """Rows of every table for every tenant: by the real road where it leads there, else as the owner's superuser."""
+    fleet.simulator()
+    fleet.worker()
+    for tenant in tenants:
+        job_id = client.enqueue(
+            tenant_id=tenant, user_id="u", feature="chat", messages=[{"role": "user", "content": "Hello there"}],
+            idempotency_key="k",
+        )  # fmt: skip
+        client.result(job_id, tenant_id=tenant, timeout=20)
+        client.enqueue(
+            tenant_id=tenant, user_id="u", feature="chat", messages=[{"role": "user", "content": "Later"}],
+            run_at="2099-01-01T00:00:00Z",
+        )  # fmt: skip
+    with psycopg.connect(owner_url) as connection:
+        for tenant in tenants:
+            facts = {"t": tenant, "id": new_id()}
+            for statement in (
+                "insert into headrace.prompts (id, tenant_id, name, version, body, max_output_tokens, content_hash)"
+                " values (%(id)s, %(t)s, 'own', 1, '## user' || chr(10) || 'x', 10, '')",
+                "insert into headrace.prompt_pointers (tenant_id, name, prompt_id) values (%(t)s, 'own', %(id)s)",
+                "insert into headrace.prompt_history (tenant_id, name, to_prompt_id, actor)"
+                " values (%(t)s, 'own', %(id)s, 'x')",
+                "insert into headrace.job_events (tenant_id, job_id, event) values (%(t)s, %(id)s, 'x')",
+                "insert into headrace.wakes (tenant_id, lane) values (%(t)s, 'batch')",
+                "insert into headrace.reservations (claim_id, tenant_id, job_id, user_id, feature, amount_usd)"
+                " values (%(id)s, %(t)s, %(id)s, 'u', 'chat', 1)",
+                "insert into headrace.outbox (tenant_id, topic, payload) values (%(t)s, 'x', '{}')",
+                "insert into headrace.audit (tenant_id, actor, action, target) values (%(t)s, 'x', 'x', 'x')",
+                "insert into headrace.provider_keys (id, tenant_id, provider, ciphertext, wrapped_key, master_key_id,"
+                " last_four) values (%(id)s, %(t)s, 'openai', '', '', 'k', 'abcd')",
+                "insert into headrace.chunks (id, tenant_id, document, ordinal, content, model, embedding)"
+                " values (%(id)s, %(t)s, 'd', 0, 'c', 'm', '[1,2,3]')",
+            ):
+                connection.execute(statement, facts)
+
+
+@pytest.fixture
+def two_tenants(client: Client, fleet: Fleet, ops: Database, urls: Urls) -> tuple[UUID, UUID]:
+    tenants = (new_tenant(ops, "A"), new_tenant(ops, "B"))
+    _fill(client, fleet, urls.owner, list(tenants))
+    return tenants
+
+
+def _visible(urls: Urls, relations: list[str], tenant: UUID | None) -> dict[str, list[UUID | None]]:
+    """The tenants of the rows that headrace_app sees in each relation."""
+    seen = {}
+    with psycopg.connect(urls.app) as connection:
+        for name in relations:
+            with connection.transaction():
+                if tenant is not None:
+                    connection.execute("select set_config('app.tenant_id', %s, true)", [str(tenant)])
+                try:
+                    with connection.transaction():
+                        rows = connection.execute(
+                            sql.SQL("select tenant_id from headrace.{}").format(sql.Identifier(name))
+                        )
+                        seen[name] = [row[0] for row in rows]
+                except psycopg.errors.InsufficientPrivilege:
+                    seen[name] = []
+    return seen
+
+
+def test_every_relation_is_known(urls: Urls) -> None:
+    without = {name for name, has_tenant in _relations(urls).items() if not has_tenant}
+    assert without == set(OF_NO_TENANT)
+
+
+def test_without_a_tenant_no_row_and_as_a_none_of_b(urls: Urls, two_tenants: tuple[UUID, UUID]) -> None:
+    a, b = two_tenants
+    relations = [name for name, has_tenant in _relations(urls).items() if has_tenant]
+    with psycopg.connect(urls.owner) as connection:
+        for name in relations:  # the test is worth nothing for a table that is empty
+            query = sql.SQL("select count(distinct tenant_id) from headrace.{}").format(sql.Identifier(name))
+            (tenants,) = connection.execute(query).fetchone() or (0,)
+            assert tenants == 2, f"{name} holds no rows of both tenants: fill it"
+
+    assert {name: rows for name, rows in _visible(urls, relations, None).items() if rows} == {}
+    for name, rows in _visible(urls, relations, a).items():
+        assert b not in rows, name
+        assert set(rows) <= {a, None}, name
+
+    with psycopg.connect(urls.app) as connection:
+        assert connection.execute("select id from headrace.tenants").fetchall() == []
+        connection.execute("select set_config('app.tenant_id', %s, true)", [str(a)])
+        assert connection.execute("select id from headrace.tenants").fetchall() == [(a,)]
+
+
+def test_as_a_nothing_of_b_can_be_written(urls: Urls, two_tenants: tuple[UUID, UUID]) -> None:
+    a, b = two_tenants
+    with psycopg.connect(urls.app, autocommit=True) as connection:
+        for name in ("jobs", "queue", "runs", "caps", "spend_buckets", "spend_daily"):
+            with connection.transaction():
+                connection.execute("select set_config('app.tenant_id', %s, true)", [str(a)])
+                update = sql.SQL("update headrace.{} set tenant_id = tenant_id where tenant_id = %s")
+                assert connection.execute(update.format(sql.Identifier(name)), [b]).rowcount == 0
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute("select set_config('app.tenant_id', %s, true)", [str(a)])
+            connection.execute("insert into headrace.wakes (tenant_id, lane) values (%s, 'batch')", [b])
+
+
+def test_row_security_is_forced_on_every_table_with_a_tenant_and_views_ask_as_their_caller(urls: Urls) -> None:
+    with psycopg.connect(urls.owner) as connection:
+        loose = connection.execute(
+            """select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+               where n.nspname = 'headrace' and c.relkind in ('r', 'p')
+                 and (c.relname = 'tenants' or exists (select from pg_attribute a
+                      where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped))
+                 and not (c.relrowsecurity and c.relforcerowsecurity)"""
+        ).fetchall()
+        views = connection.execute(
+            """select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+               where n.nspname = 'headrace' and c.relkind = 'v'
+                 and not coalesce(c.reloptions @> array['security_invoker=true'], false)"""
+        ).fetchall()
+        roles = connection.execute(
+            "select rolname from pg_roles where rolname like 'headrace%' and (rolsuper or rolbypassrls)"
+        ).fetchall()
+        definers = connection.execute(
+            """select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+               where n.nspname = 'headrace' and p.prosecdef
+                 and not coalesce(array_to_string(p.proconfig, ',') like '%search_path=pg_catalog, pg_temp%', false)"""
+        ).fetchall()
+    assert (loose, views, roles, definers) == ([], [], [], [])
+
+
+def test_dropping_one_policy_shows(urls: Urls, two_tenants: tuple[UUID, UUID]) -> None:
+    """The tests above can fail: with one policy made permissive, or gone, what they look at changes."""
+    a, b = two_tenants
+    with psycopg.connect(urls.owner, autocommit=True) as connection:
+        connection.execute("drop policy tenant_bound on headrace.jobs")
+        connection.execute("create policy open on headrace.jobs to headrace_app using (true)")
+    assert b in _visible(urls, ["jobs"], a)["jobs"]
+    assert _visible(urls, ["jobs"], None)["jobs"] != []
+    with psycopg.connect(urls.owner, autocommit=True) as connection:
+        connection.execute("drop policy open on headrace.jobs")
+    assert _visible(urls, ["jobs"], a)["jobs"] == []  # no policy at all: nothing is seen, and every job is stuck
