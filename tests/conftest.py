@@ -7,6 +7,8 @@ application's role (``app``) or the operators' (``ops``); the superuser only mak
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -37,8 +39,10 @@ def _in_database(url: str, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    directory = tmp_path_factory.mktemp("services")
+def services() -> Iterator[Endpoints]:
+    # not below pytest's own directory, which is closed to the servers' user when the tests run as root
+    directory = Path(tempfile.mkdtemp(prefix="headrace-tests-"))
+    directory.chmod(0o755)
     endpoints = start(
         directory,
         which={"postgres", "redis"},
@@ -52,6 +56,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
         yield endpoints
     finally:
         stop(directory)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -56,11 +56,13 @@ class Keeper:
         """Keep the servers up until nobody wants them any more."""
         try:
             look_at = 0.0
-            self._publish()  # whoever reads our number may send signals, which are understood by now
             while not self._told_to_stop:
                 if self._told_to_look:
                     self._told_to_look = False
                     self._adopt()
+                    # The first time this makes our number known: signals are understood by now, and a start that
+                    # finds us sees at once what an earlier one has asked for.
+                    self._publish()
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + _LOOK_FOR_USERS_EVERY_S
                     if self._directory_is_gone() or self._nobody_is_left():

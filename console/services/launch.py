@@ -24,6 +24,7 @@ from console.services.server import KeeperState, Server, ServerState, log_tail, 
 from errors import ConfigurationError, PostgresUnavailableError, RedisUnavailableError, ServiceError
 
 ServiceName = Literal["postgres", "redis", "simulator"]
+_AT_HOME: frozenset[ServiceName] = frozenset({"postgres", "redis"})  # those that have files and a user of their own
 EVERY_SERVICE: tuple[ServiceName, ...] = ("postgres", "redis", "simulator")
 
 _ROOT = Path(__file__).resolve().parents[2]  # the folder that `console` is imported from
@@ -50,8 +51,9 @@ def held_up(
     :raises ServiceError: a server did not start; the message ends with what it said.
     """
     directory = place.of(directory)
-    account = accounts.for_servers()
-    place.claim(directory, account)
+    # The simulator runs as ourselves: on its own it asks nothing of the system.
+    account = accounts.for_servers() if services & _AT_HOME else None
+    place.claim(directory)
     run = directory / "run"
     with contextlib.ExitStack() as stack:
         with locked(run / "lock", within_s=_TURN_WITHIN_S):
@@ -84,8 +86,7 @@ def take_down(directory: Path) -> bool:
             if time.monotonic() > deadline:
                 _signal_keeper(run, signal.SIGKILL)
             time.sleep(_POLL_S)
-        if here := place.known(directory):
-            orphans.end_all(here)
+        orphans.end_all(place.known(directory))
         (run / "state.json").unlink(missing_ok=True)
     return was_up
 
@@ -109,45 +110,47 @@ def stays(directory: Path) -> bool:
     return (place.of(directory) / "run" / "stay").exists()
 
 
-def _bring_up(directory: Path, account: Account, services: frozenset[ServiceName]) -> Place:
+def _bring_up(directory: Path, account: Account | None, services: frozenset[ServiceName]) -> Place:
     run = directory / "run"
     for _ in range(_TRIES):
-        in_office = is_locked(run / "keeper.lock")
-        here = place.known(directory) if in_office else _clean_slate(directory, account)
-        if here is None:
-            raise ServiceError(
-                "the private services run, but the note of where they are is gone",
-                hint=f"Run `headrace services stop --dir {directory}` and try again.",
-            )
-        current = read_state(run / "state.json") if in_office else None
+        current = _keeper_in_office(run)
+        if current is None:
+            _end_earlier_life(directory)
+        here = place.known(directory)
+        if account is not None and not (current and current.servers.keys() & _AT_HOME):
+            here = _move_in(directory, account)
         wanted = {name: _ask(name, here, account, current) for name in EVERY_SERVICE if name in services}
-        if in_office:
-            _signal_keeper(run, signal.SIGHUP)
-        else:
+        if current is None:
             _start_keeper(here)
+        else:
+            _signal_keeper(run, signal.SIGHUP)
         if _are_ready(here, wanted, looks=current.looks if current else 0):
             return here
-    raise ServiceError(
-        "the keeper of the private services went away again and again", hint=_see(directory / "logs" / "keeper.log")
-    )
+    raise ServiceError("the keeper of the private services went away again and again", hint=_see(directory / "logs"))
 
 
-def _clean_slate(directory: Path, account: Account) -> Place:
-    """End and forget what an earlier life left, and settle where things are."""
-    if former := place.known(directory):
-        orphans.end_all(former)
-    here = place.settle(directory, account)
-    orphans.end_all(here)
-    for remains in (*here.run.glob("*.server.json"), here.run / "state.json", *here.sockets.iterdir()):
+def _end_earlier_life(directory: Path) -> None:
+    """End and forget what an earlier life left."""
+    run = directory / "run"
+    orphans.end_all(place.known(directory))
+    for remains in (*run.glob("*.server.json"), run / "state.json"):
         remains.unlink(missing_ok=True)
+
+
+def _move_in(directory: Path, account: Account) -> Place:
+    """Settle where Postgres and Valkey live, and clear what would be in their way."""
+    here = place.settle(directory, account)
+    orphans.end_housed(here)
+    for remains in here.sockets.iterdir():
+        remains.unlink()
     for home in [] if account.is_ours else place.abandoned():
-        orphans.end_all(Place(directory, home, home / "s"))
+        orphans.end_housed(Place(directory, home, home / "s"))
         shutil.rmtree(home, ignore_errors=True)
         place.forget(home)
     return here
 
 
-def _ask(name: ServiceName, here: Place, account: Account, current: KeeperState | None) -> str:
+def _ask(name: ServiceName, here: Place, account: Account | None, current: KeeperState | None) -> str:
     """Ask the keeper for a service, unless it has it; returns the request to wait for."""
     known = current.servers.get(name) if current else None
     if known is not None and known.condition in ("starting", "running", "restarting"):
@@ -157,12 +160,11 @@ def _ask(name: ServiceName, here: Place, account: Account, current: KeeperState 
     return request
 
 
-def _server(name: ServiceName, here: Place, account: Account, request: str) -> Server:
-    if name == "postgres":
-        return postgres.prepare(here, account, request)
-    if name == "redis":
-        return valkey.prepare(here, account, request)
-    return simulator.prepare(here, _ROOT, _environment(), request)
+def _server(name: ServiceName, here: Place, account: Account | None, request: str) -> Server:
+    if name == "simulator":
+        return simulator.prepare(here, _ROOT, _environment(), request)
+    assert account is not None, "whoever asks for these has settled who runs them"
+    return postgres.prepare(here, account, request) if name == "postgres" else valkey.prepare(here, account, request)
 
 
 def _start_keeper(here: Place) -> None:
@@ -193,19 +195,29 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
 
 
-def _signal_keeper(run: Path, number: int) -> bool:
-    """Signal the keeper in office, if there is one; says whether there was.
+def _keeper_in_office(run: Path) -> KeeperState | None:
+    """What the keeper in office has published, or ``None`` if there is no keeper.
 
-    The number in the state file is that keeper's own: the file is removed before a new one takes office.
+    The number in it is that keeper's own: the file is removed before a new one takes office.
     """
     deadline = time.monotonic() + _KEEPER_STARTS_WITHIN_S
-    while is_locked(run / "keeper.lock") and time.monotonic() < deadline:
+    while is_locked(run / "keeper.lock"):
         if state := read_state(run / "state.json"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(state.pid, number)
-            return True
+            return state
+        if time.monotonic() > deadline:
+            raise ServiceError("the keeper of the private services says nothing", hint=_see(run.parent / "logs"))
         time.sleep(_POLL_S)
-    return False
+    return None
+
+
+def _signal_keeper(run: Path, number: int) -> bool:
+    """Signal the keeper in office, if there is one; says whether there was."""
+    state = _keeper_in_office(run)
+    if state is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(state.pid, number)
+    return True
 
 
 def _are_ready(here: Place, wanted: dict[ServiceName, str], *, looks: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -20,38 +21,37 @@ _POLITE_FIRST = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)  # Postgres: fas
 
 def end_all(place: Place) -> None:
     """End whatever of ours still runs for this place. Call it when no keeper is in office."""
-    found = [process for process in psutil.process_iter() if _is_ours(process, place)]
     # Keepers first and by force: they would start the servers again.
-    for process in found:
-        if _is_keeper(_command_line(process), place.directory):
-            _send(process, signal.SIGKILL)
-    for number in _POLITE_FIRST:
+    _end(lambda words: words[-2:] == ["console.services.keeper", str(place.directory)], [signal.SIGKILL])
+    _end(lambda words: "console.simulator" in words and str(place.port_file) in words, _POLITE_FIRST)
+    end_housed(place)
+
+
+def end_housed(place: Place) -> None:
+    """End the servers whose files are in the place's home. Call it when no keeper runs them."""
+    _end(lambda words: _is_housed(words, place), _POLITE_FIRST)
+
+
+def _is_housed(words: list[str], place: Place) -> bool:
+    program = Path(words[0]).name
+    clusters = (str(place.cluster), f"{place.home}/new-")  # the latter: one that is being made
+    return (
+        program in ("postgres", "initdb") and any(word.removeprefix("--pgdata=").startswith(clusters) for word in words)
+    ) or (program == "valkey-server" and str(place.valkey_socket) in words)
+
+
+def _end(is_meant: Callable[[list[str]], bool], signals: Sequence[int]) -> None:
+    found = [process for process in psutil.process_iter() if (words := _command_line(process)) and is_meant(words)]
+    for number in signals:
         for process in found:
             _send(process, number)
         deadline = time.monotonic() + _PATIENCE_S
-        while any(not _is_gone(process) for process in found):
+        while not all(_is_gone(process) for process in found):
             if time.monotonic() > deadline:
                 break
             time.sleep(0.01)
         else:
             return
-
-
-def _is_ours(process: psutil.Process, place: Place) -> bool:
-    words = _command_line(process)
-    if not words:
-        return False
-    program = Path(words[0]).name
-    return (
-        (program == "postgres" and words[1:3] == ["-D", str(place.cluster)])
-        or (program == "valkey-server" and str(place.valkey_socket) in words)
-        or ("console.simulator" in words and str(place.port_file) in words)
-        or _is_keeper(words, place.directory)
-    )
-
-
-def _is_keeper(words: list[str], directory: Path) -> bool:
-    return words[-2:] == ["console.services.keeper", str(directory)]
 
 
 def _command_line(process: psutil.Process) -> list[str]:

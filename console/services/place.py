@@ -67,26 +67,26 @@ def of(directory: Path) -> Path:
     return directory.expanduser().resolve()
 
 
-def known(directory: Path) -> Place | None:
-    """The place that an earlier start settled on, if there was one."""
+def known(directory: Path) -> Place:
+    """The place that an earlier start settled on, or where things would usually be."""
     facts = _recorded(directory)
     if facts is None or facts["directory"] != str(directory):
-        return None
+        home = directory / "servers"
+        return Place(directory, home, home / "s")
     return Place(directory, Path(facts["home"]), Path(facts["sockets"]))
 
 
-def claim(directory: Path, account: Account) -> None:
+def claim(directory: Path) -> None:
     """Make the directory, or check that it is ours to use.
 
     :raises ConfigurationError: it cannot be made, is no directory, or belongs to somebody else.
     """
     try:
-        fresh = not directory.exists()
         directory.mkdir(parents=True, exist_ok=True)
         check_ownership(directory)
-        # Only a directory that holds nothing of anybody's is opened for the servers' user.
-        if fresh or not any(directory.iterdir()):
-            directory.chmod(0o700 if account.is_ours else 0o711)
+        # Only a directory that holds nothing of anybody's is changed; a system user may have to get through it.
+        if not any(directory.iterdir()):
+            directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
         for name in ("run", "logs"):
             (directory / name).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -109,7 +109,10 @@ def check_ownership(directory: Path) -> None:
 
 
 def settle(directory: Path, account: Account) -> Place:
-    """Settle where the servers' files are and make those directories. Call it with no server running."""
+    """Settle where the servers' files are and make those directories. Call it with neither Postgres nor Valkey up.
+
+    :raises ConfigurationError: there is no place that the servers' user can reach, or somebody else holds it.
+    """
     place = Place(directory, _home(directory, account), Path())
     _own(place.home, account)
     place = Place(directory, place.home, _sockets(place, account))

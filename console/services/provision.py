@@ -99,7 +99,7 @@ def endpoints(settings: Settings, *, prepare: Prepare = migrated) -> Iterator[En
     """
     services = private_services(settings)
     if not services:
-        yield _resolve(settings, services, None)
+        yield _resolve(settings, services, place.known(settings.dir))
         return
     with launch.held_up(settings.dir, services, prepare=prepare) as here:
         yield _resolve(settings, services, here)
@@ -123,7 +123,7 @@ def start(
     services = private_services(named) if which is None else frozenset(which)
     _check_complete(named, services)
     if not services:
-        return _resolve(named, services, None)
+        return _resolve(named, services, place.known(directory))
     with launch.held_up(directory, services, prepare=prepare, stay=True) as here:
         return _resolve(named, services, here)
 
@@ -146,7 +146,7 @@ def status(directory: Path) -> list[ServiceStatus]:
     found = []
     for name in EVERY_SERVICE:
         state = states.get(name)
-        if state is None or here is None:
+        if state is None:
             found.append(ServiceStatus(name, "stopped", None, None, 0, None, None))
         else:
             found.append(
@@ -168,10 +168,9 @@ def running_environment(directory: Path) -> dict[str, str]:
     here = place.known(place.of(directory))
     up = {entry.name for entry in status(directory) if entry.condition in ("running", "restarting")}
     facts: dict[str, str | None] = {}
-    if here is not None:
-        for name in EVERY_SERVICE:
-            if name in up:
-                facts |= _private(name, here)
+    for name in EVERY_SERVICE:
+        if name in up:
+            facts |= _private(name, here)
     return _variables(facts)
 
 
@@ -186,7 +185,7 @@ def private_services(settings: Settings) -> frozenset[ServiceName]:
     here = place.known(place.of(settings.dir))
     services: set[ServiceName] = set()
     urls = [settings.database_url, settings.ops_database_url, settings.owner_database_url]
-    if not any(urls) or (here is not None and plain(settings.database_url) == postgres.url(here, "headrace_app")):
+    if not any(urls) or plain(settings.database_url) == postgres.url(here, "headrace_app"):
         services.add("postgres")
     elif settings.database_url is None:
         raise ConfigurationError(
@@ -194,15 +193,15 @@ def private_services(settings: Settings) -> frozenset[ServiceName]:
             field="HEADRACE_DATABASE_URL",
             hint="Set it to the application's role (headrace_app), or unset them all for a private database.",
         )
-    if settings.redis_url is None or (here is not None and plain(settings.redis_url) == valkey.url(here)):
+    if settings.redis_url is None or plain(settings.redis_url) == valkey.url(here):
         services.add("redis")
     if not _providers_are_set(settings, here):
         services.add("simulator")
     return frozenset(services)
 
 
-def _providers_are_set(settings: Settings, here: Place | None) -> bool:
-    if here is not None and settings.simulator_url is not None and settings.simulator_url == simulator.url(here):
+def _providers_are_set(settings: Settings, here: Place) -> bool:
+    if settings.simulator_url is not None and settings.simulator_url == simulator.url(here):
         keys = {plain(settings.openai_api_key), plain(settings.anthropic_api_key)}
         return not keys <= {None, simulator.OPENAI_KEY, simulator.ANTHROPIC_KEY}
     return any(
@@ -225,7 +224,7 @@ def _check_complete(settings: Settings, services: frozenset[ServiceName]) -> Non
             raise ConfigurationError("is unset, and no private server is to be started for it", field=setting)
 
 
-def _resolve(settings: Settings, services: frozenset[ServiceName], here: Place | None) -> Endpoints:
+def _resolve(settings: Settings, services: frozenset[ServiceName], here: Place) -> Endpoints:
     facts: dict[str, str | None] = {
         "database_url": plain(settings.database_url),
         "ops_database_url": plain(settings.ops_database_url),
@@ -238,8 +237,7 @@ def _resolve(settings: Settings, services: frozenset[ServiceName], here: Place |
         "simulator_url": settings.simulator_url,
     }
     for name in services:
-        if here is not None:
-            facts |= _private(name, here)
+        facts |= _private(name, here)
     if settings.simulator_url is not None and not any(facts[name] for name in _PROVIDER_FACTS):
         facts |= _simulated(settings.simulator_url)
     database_url, redis_url = facts["database_url"], facts["redis_url"]

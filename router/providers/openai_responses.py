@@ -1,7 +1,7 @@
 """OpenAI's Responses API, over the official SDK.
 
 The body is written and the answer read here; the SDK carries them (authentication, headers, errors). Its
-``responses.create`` would walk every argument and build a model of every field that exists: twice the CPU of a call.
+``responses.create`` walks every argument and builds a model of every field that exists: up to twice the CPU of a call.
 """
 
 from __future__ import annotations

@@ -45,9 +45,7 @@ class Home:
 
     @property
     def place(self) -> place.Place:
-        found = place.known(place.of(self.directory))
-        assert found is not None
-        return found
+        return place.known(place.of(self.directory))
 
     def start(self) -> Endpoints:
         """Start Postgres and Valkey, to stay. The schema plays no part in most tests here."""
@@ -101,10 +99,9 @@ class Home:
         if self.directory.exists():
             services.stop(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
-        if here is not None:
-            for path in (here.home, here.sockets):
-                shutil.rmtree(path, ignore_errors=True)
-            place.forget(here.home)
+        for path in (here.home, here.sockets):
+            shutil.rmtree(path, ignore_errors=True)
+        place.forget(here.home)
 
     def _own_pids(self) -> set[int]:
         return {command.pid for command in self._commands}
