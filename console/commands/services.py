@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from console.services import ServiceStatus, start, status, stop
-from console.services.provision import running_environment
+from console.services.whereabouts import running_environment
 from errors import ServiceError
 from settings import Settings
 

@@ -3,7 +3,7 @@
     with endpoints(Settings()) as services: ...      # for the length of a block
     services = start(Path(".headrace"))              # until stop()
 
-Start reading at :mod:`console.services.provision` (these functions), then :mod:`console.services.launch` (how the
+Start reading at :mod:`console.services.whereabouts` (these functions), then :mod:`console.services.launch` (how the
 services come up) and :mod:`console.services.keeper` (the process that owns them).
 """
 
@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from console.services.provision import Endpoints, ServiceStatus, endpoints, start, status, stop
+    from console.services.whereabouts import Endpoints, ServiceStatus, endpoints, start, status, stop
 
 __all__ = ["Endpoints", "ServiceStatus", "endpoints", "start", "status", "stop"]
 
@@ -21,5 +21,5 @@ __all__ = ["Endpoints", "ServiceStatus", "endpoints", "start", "status", "stop"]
 def __getattr__(name: str) -> Any:
     # Loaded when it is asked for: the keeper stays up for days and lives in this package, but needs none of it.
     if name in __all__:
-        return getattr(importlib.import_module("console.services.provision"), name)
+        return getattr(importlib.import_module("console.services.whereabouts"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

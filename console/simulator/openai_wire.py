@@ -258,7 +258,10 @@ def _forced_tool(choice: str | dict[str, Any] | None, tools: Sequence[FunctionTo
         named = [tool for tool in functions if tool.name == choice.get("name")]
         if not named:
             raise RefusedError(
-                "invalid", f"Tool choice '{choice.get('name')}' is not among 'tools'.", param="tool_choice", model=model
+                "invalid",
+                f"Invalid 'tool_choice': no function is called '{choice.get('name')}'.",
+                param="tool_choice",
+                model=model,
             )
         chosen = named[0]
     else:

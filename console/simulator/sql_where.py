@@ -15,9 +15,11 @@ _BOUND = re.compile(
     r"\s+[$€£]?\s?([\d,]*\d(?:\.\d+)?)(?![\d.,]*\d)(?!\s?(?:min|hour|day|week|month|year|item|time|m\b|%))"
 )
 _QUOTED = re.compile(r"[\"'“‘]([^\"'”’]{2,60})[\"'”’]")
-_PLACE = re.compile(r"\b(?:in|from|for|called|named)\s+([A-Z][\w-]+(?:\s[A-Z][\w-]+)*)")
+_NAMED = re.compile(r"\b(in|from|at|for|by|called|named)\s+([A-Z][\w-]+(?:\s[A-Z][\w-]+)*)")
 _NOT = r"(?:non-|not |no |without |exclud\w+ |except |ignor\w+ |leaving out (?:what was )?)(?:the |any )?"
 _MONTH = re.compile(r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}(?: \d{4})?", re.IGNORECASE)
+_PLACES = frozenset({"country", "region", "city", "state", "district"})
+_NAMES = frozenset({"name", "title", "company"})
 # Listed values that questions use as units, too.
 _UNITS = frozenset({"day", "week", "month", "quarter", "year"})
 
@@ -51,11 +53,11 @@ def _listed_values(question: DataQuestion, near: Sequence[Table], used: set[str]
 
 
 def _names(question: DataQuestion, near: Sequence[Table], used: set[str]) -> Iterator[Where]:
-    for match in [*_QUOTED.finditer(question.asked), *_PLACE.finditer(question.asked)]:
-        value = match.group(1).strip()
+    for match in [*_QUOTED.finditer(question.asked), *_NAMED.finditer(question.asked)]:
+        *lead, value = (group.strip() for group in match.groups())
         if value.lower() in used or _MONTH.fullmatch(value):
             continue
-        if found := _holder(question, near, guess=match.re is _PLACE):
+        if found := _holder(near, _likely(question, lead[0] if lead else None)):
             used.add(value.lower())
             yield found[0], f"{found[0].name}.{found[1].name} = {_literal(value)}"
 
@@ -96,11 +98,20 @@ def _is_named(value: str, question: DataQuestion) -> bool:
     return bool(words) and words <= question.words and not words <= _UNITS
 
 
-def _holder(question: DataQuestion, near: Sequence[Table], *, guess: bool) -> tuple[Table, Column] | None:
-    """Where a name in the question is stored: in a column that the question mentions, else, as a guess, a place."""
+def _likely(question: DataQuestion, lead: str | None) -> list[frozenset[str]]:
+    """What the column of a name is called, likeliest first.
+
+    :param lead: the word before the name, such as ``from``; ``None`` for a name in quotes.
+    """
+    if lead is None:
+        return [question.words]
+    return [_PLACES, _NAMES, question.words] if lead in ("in", "from", "at") else [_NAMES, question.words, _PLACES]
+
+
+def _holder(near: Sequence[Table], likely: Sequence[frozenset[str]]) -> tuple[Table, Column] | None:
+    """The column that a name in the question is stored in."""
     texts = [(table, column) for table in near for column in table.columns if column.is_text and not column.values]
-    places = ({"country", "region", "city", "state"}, {"name", "title"}) if guess else ()
-    for wanted in (question.words, *places):
+    for wanted in likely:
         for table, column in texts:
             if column.stems & wanted:
                 return table, column

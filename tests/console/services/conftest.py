@@ -18,7 +18,7 @@ import redis
 
 from console import services
 from console.services import place
-from console.services.provision import Endpoints
+from console.services.whereabouts import Endpoints
 from settings import Settings
 
 ROOT = Path(services.__file__).parents[2]

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from console import services
 from console.services.account import for_servers
-from console.services.provision import Endpoints
+from console.services.whereabouts import Endpoints
 
 
 @pytest.fixture

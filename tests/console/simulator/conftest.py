@@ -101,8 +101,8 @@ def anthropic_sdk(simulator_process: Simulator) -> anthropic.Anthropic:
 def ask_openai(simulator: Simulator, openai_sdk: openai.OpenAI) -> Callable[..., object]:
     """One Responses call with a default model and question."""
 
-    def ask(text: str = "Where do rivers begin?", **fields):
-        return openai_sdk.responses.create(**{"model": "gpt-5.4-mini", "input": text, **fields})
+    def ask(question: object = "Where do rivers begin?", /, **fields):
+        return openai_sdk.responses.create(**{"model": "gpt-5.4-mini", "input": question, **fields})
 
     return ask
 
@@ -111,8 +111,8 @@ def ask_openai(simulator: Simulator, openai_sdk: openai.OpenAI) -> Callable[...,
 def ask_anthropic(simulator: Simulator, anthropic_sdk: anthropic.Anthropic) -> Callable[..., object]:
     """One Messages call with a default model, limit and question."""
 
-    def ask(text: str = "Where do rivers begin?", **fields):
-        messages = [{"role": "user", "content": text}]
+    def ask(question: object = "Where do rivers begin?", /, **fields):
+        messages = [{"role": "user", "content": question}]
         return anthropic_sdk.messages.create(
             **{"model": "claude-haiku-4-5", "max_tokens": 1_000, "messages": messages, **fields}
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from console.provisioning import provision
 from console.services import launch, place, postgres, simulator, valkey
 from console.services.launch import EVERY_SERVICE, ServiceName
 from console.services.place import Place
@@ -83,17 +85,11 @@ class ServiceStatus:
     detail: str | None  # the end of its log, when it failed
 
 
-def migrated(owner_url: str) -> None:
-    """Bring the schema up to date: what :func:`start` and :func:`endpoints` do with a private database."""
-    from storage.migrate import migrate  # here, so that the keeper, which shares this package, never loads a driver
-
-    migrate(owner_url)
-
-
 @contextmanager
-def endpoints(settings: Settings, *, prepare: Prepare = migrated) -> Iterator[Endpoints]:
+def endpoints(settings: Settings, *, prepare: Prepare | None = None) -> Iterator[Endpoints]:
     """The services for the length of a block: those that are set, and private ones, started if need be, for the rest.
 
+    :param prepare: what to do with a private database before it is used; by default it is migrated and provisioned.
     :raises ConfigurationError: the settings contradict each other, or private services cannot run here.
     :raises ServiceError: a private server did not start.
     """
@@ -101,7 +97,7 @@ def endpoints(settings: Settings, *, prepare: Prepare = migrated) -> Iterator[En
     if not services:
         yield _resolve(settings, services, place.known(settings.dir))
         return
-    with launch.held_up(settings.dir, services, prepare=prepare) as here:
+    with launch.held_up(settings.dir, services, prepare=prepare or _provisioner(settings)) as here:
         yield _resolve(settings, services, here)
 
 
@@ -110,12 +106,13 @@ def start(
     *,
     which: Collection[ServiceName] | None = None,
     settings: Settings | None = None,
-    prepare: Prepare = migrated,
+    prepare: Prepare | None = None,
 ) -> Endpoints:
     """Start the private services of a directory and leave them up until :func:`stop`.
 
     :param which: the services to start; by default those that ``settings`` leave unset.
     :param settings: where the other services are; by default nothing is set.
+    :param prepare: what to do with the database before it is used; by default it is migrated and provisioned.
     :raises ConfigurationError: a service is neither started nor set, or private services cannot run here.
     :raises ServiceError: a private server did not start.
     """
@@ -124,7 +121,7 @@ def start(
     _check_complete(named, services)
     if not services:
         return _resolve(named, services, place.known(directory))
-    with launch.held_up(directory, services, prepare=prepare, stay=True) as here:
+    with launch.held_up(directory, services, prepare=prepare or _provisioner(named), stay=True) as here:
         return _resolve(named, services, here)
 
 
@@ -198,6 +195,15 @@ def private_services(settings: Settings) -> frozenset[ServiceName]:
     if not _providers_are_set(settings, here):
         services.add("simulator")
     return frozenset(services)
+
+
+def _provisioner(settings: Settings) -> Prepare:
+    return functools.partial(
+        provision,
+        lanes=settings.lane_weights,
+        routing_policy=settings.routing_policy,
+        prompts_dir=settings.prompts_dir,
+    )
 
 
 def _providers_are_set(settings: Settings, here: Place) -> bool:

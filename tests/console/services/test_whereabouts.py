@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from console.services import endpoints, start
-from console.services.provision import private_services, running_environment
+from console.services.whereabouts import private_services, running_environment
 from errors import ConfigurationError
 from settings import Settings
 

@@ -1,0 +1,72 @@
+"""``headrace demo``: the main job on the input that ships with the project."""
+
+from __future__ import annotations
+
+import os
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from console.demo.play import play
+from console.services import endpoints
+from errors import ConfigurationError
+from settings import Settings
+
+REAL_JOBS = 12  # of each tenant, when a real provider is called
+REAL_CAP_USD = Decimal("0.25")  # of each tenant
+
+
+def demo(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending at a real provider.")] = False,
+) -> None:
+    """Run the main job on real input, start to end, and show what an owner wants to see.
+
+    Exits 0 when every job ended and the books agree, 1 when not.
+    """
+    console = Console()
+    settings = Settings()
+    with endpoints(settings) as services:
+        real = services.simulator_url is None
+        if real:
+            _ask_first(console, settings, yes=yes)
+        env = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", str(Path.home()))}
+        env |= {name: value for name, value in os.environ.items() if name.startswith("HEADRACE_")}
+        env |= services.environment()
+        fine = play(
+            console,
+            services,
+            env,
+            settings.dir / "demo",
+            real_limit=REAL_JOBS if real else None,
+            real_cap_usd=REAL_CAP_USD if real else None,
+        )
+        if real:
+            console.print("The answers came from the real provider, and the spend above is real money.")
+    raise typer.Exit(0 if fine else 1)
+
+
+def _ask_first(console: Console, settings: Settings, *, yes: bool) -> None:
+    names = [
+        name
+        for name, key in (("OpenAI", settings.openai_api_key), ("Anthropic", settings.anthropic_api_key))
+        if key is not None
+    ]
+    console.print(
+        f"A key of {' and '.join(names)} is set: up to {3 * REAL_JOBS} jobs will call the real provider. "
+        f"Each of the three tenants is capped at ${REAL_CAP_USD}, so at most ${3 * REAL_CAP_USD} can be spent; "
+        "a few cents are likely."
+    )
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            "a real provider's key is set and nobody can be asked whether to spend",
+            field="OPENAI_API_KEY, ANTHROPIC_API_KEY",
+            hint="Unset them for the simulator, or say `headrace demo --yes`.",
+        )
+    if not typer.confirm("Spend it?", default=False):
+        raise typer.Exit(130)
