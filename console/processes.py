@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import structlog
@@ -42,21 +43,24 @@ log = structlog.get_logger("headrace.processes")
 class Processes:
     """Some child processes, each with a thread that waits for its end. Leaving the block drains them."""
 
-    def __init__(self, environment: Mapping[str, str], *, patience_s: float = 45.0) -> None:
+    def __init__(self, environment: Mapping[str, str], *, patience_s: float = 45.0, logs: Path | None = None) -> None:
         """Start nothing yet.
 
         :param environment: the children's whole environment.
         :param patience_s: how long a drain may take before what still runs is killed, s.
+        :param logs: a directory for what the children print (``<name>.log``); by default they share our own output.
         """
         self._environment = dict(environment)
         self._patience_s = patience_s
+        self._logs = logs
         self._children: list[_Child] = []
         # A signal handler may put here at any moment: SimpleQueue is made for that, locks and events are not.
         self._news: queue.SimpleQueue[Literal["told", "ended"]] = queue.SimpleQueue()
 
     def start(self, name: str, argv: Sequence[str]) -> None:
         """Start a child and keep it up."""
-        child = _Child(name, argv, self._environment, self._news)
+        log_file = None if self._logs is None else self._logs / f"{name}.log"
+        child = _Child(name, argv, self._environment, log_file, self._news)
         self._children.append(child)
         child.thread.start()
 
@@ -137,6 +141,7 @@ class _Child:
         name: str,
         argv: Sequence[str],
         environment: Mapping[str, str],
+        log_file: Path | None,
         news: queue.SimpleQueue[Literal["told", "ended"]],
     ) -> None:
         self.name = name
@@ -146,6 +151,7 @@ class _Child:
         self.thread = threading.Thread(target=self._keep_up, name=f"keeper of {name}", daemon=True)
         self._argv = list(argv)
         self._environment = environment
+        self._log_file = log_file
         self._news = news
         self._ending = threading.Event()
         self._lock = threading.Lock()  # so that nothing is started after it was told to end
@@ -189,15 +195,24 @@ class _Child:
             if self._ending.is_set():
                 return None
             try:
-                self.process = subprocess.Popen(  # noqa: S603
-                    self._argv, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
-                )
+                self.process = self._spawned()
             except OSError as error:
                 log.warning("process.not_started", name=self.name, error=str(error))
                 self.process = None
                 return None
         log.info("process.started", name=self.name, pid=self.process.pid)
         return self.process.wait()
+
+    def _spawned(self) -> subprocess.Popen[bytes]:
+        with contextlib.nullcontext() if self._log_file is None else self._log_file.open("ab") as output:
+            return subprocess.Popen(  # noqa: S603
+                self._argv,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
 
 
 def python(module: str, *arguments: str) -> list[str]:

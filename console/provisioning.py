@@ -1,4 +1,4 @@
-"""What a fresh database needs besides its schema: features, lanes, the shipped prompts, the prices of what we route to."""
+"""What a database needs besides its schema: features, lanes, the shipped prompts, prices of what we route to."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from storage.ids import new_id
 
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together
 _PROMPT_TOKENS = 300  # a prompt's own words, unknown at the door: for fairness only, never for money
-_OUTPUT_TOKENS = 500  # an answer's length when no limit is asked for
+_OUTPUT_TOKENS = 500  # an answer's expected length; a limit far above it must not make the job look heavy
 
 Text = Annotated[str, BeforeValidator(lambda value: clean_text(value) if isinstance(value, str) else value)]
 Json = Annotated[Any, BeforeValidator(clean_json)]
@@ -96,7 +96,7 @@ def estimated_tokens(request: JobRequest) -> int:
         given = estimate_input_tokens([Message(one.role, one.content) for one in request.messages])
     else:
         given = sum(count_o200k(list((request.variables or {}).values()))) + _PROMPT_TOKENS
-    return given + (request.max_output_tokens or _OUTPUT_TOKENS)
+    return given + min(request.max_output_tokens or _OUTPUT_TOKENS, _OUTPUT_TOKENS)
 
 
 def _check_times(request: JobRequest, now: datetime) -> None:

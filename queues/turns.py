@@ -30,6 +30,16 @@ class Turn:
     charge: float
 
 
+@dataclass(frozen=True, slots=True)
+class WireFacts:
+    """What stands behind a wire, for those who look after it. ``url`` is fit to be shown."""
+
+    url: str
+    server: str  # its name and version
+    eviction: str  # what it does when its memory is full
+    round_trip_s: float  # the shortest of some
+
+
 class Wire(Protocol):
     """Carries turns between processes and decides whose turn is next.
 
@@ -85,6 +95,10 @@ class Wire(Protocol):
 
     def wake(self) -> None:
         """Let this wire's own :meth:`wait_for_news` return at once."""
+        ...
+
+    def facts(self) -> WireFacts:
+        """Ask the server what it is: the way to find out whether it answers."""
         ...
 
     def close(self) -> None:

@@ -23,8 +23,9 @@ Connection: TypeAlias = psycopg.Connection[Row]
 
 
 def redacted(url: str) -> str:
-    """The URL without its password."""
-    return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:***@", re.sub(r"(password=)[^&\s]*", r"\1***", url))
+    """The URL (or key=value string) without its password, even one with a bare ``@``, ``/`` or quoted blank in it."""
+    shown = re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", r"\1***", url)
+    return re.sub(r"(//[^:/@?]*):.*@", r"\1:***@", shown)
 
 
 def connect(url: str) -> Connection:
@@ -45,8 +46,13 @@ def unavailable(url: str, error: Exception) -> PostgresUnavailableError:
     )
 
 
-def refuse_unsafe_role(connection: Connection) -> None:
-    """Raise :class:`errors.UnsafeRoleError` when the role could bypass row-level security."""
+def refuse_unsafe_role(
+    connection: Connection, *, setting: str = "HEADRACE_DATABASE_URL", role: str = "headrace_app"
+) -> None:
+    """Raise :class:`errors.UnsafeRoleError` when the role could bypass row-level security.
+
+    ``setting`` is where its URL comes from, ``role`` the one that it should log in as.
+    """
     row = connection.execute(
         "select rolname, rolsuper, rolbypassrls from pg_roles where rolname = current_user"
     ).fetchone()
@@ -54,6 +60,6 @@ def refuse_unsafe_role(connection: Connection) -> None:
         raise UnsafeRoleError(
             f"the role {row['rolname']} {'is a superuser' if row['rolsuper'] else 'has BYPASSRLS'}: "
             "row-level security would not hold",
-            field="HEADRACE_DATABASE_URL",
-            hint="Connect as headrace_app.",
+            field=setting,
+            hint=f"Connect as {role}.",
         )

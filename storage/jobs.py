@@ -188,6 +188,18 @@ def history(connection: Connection, job_id: UUID) -> list[dict[str, Any]]:
     return connection.execute(sql("jobs", "history"), {"job_id": job_id}).fetchall()
 
 
+def cancel(connection: Connection, tenant_id: UUID, job_id: UUID, *, by: str) -> str | None:
+    """Cancel a job: ``cancelled``, ``cancelling`` (it runs), the ending it already had, or None (no such job)."""
+    row = connection.execute(sql("jobs", "cancel"), [tenant_id, job_id, by]).fetchone()
+    return row["cancelled"] if row else None
+
+
+def run_again(connection: Connection, tenant_id: UUID, job_id: UUID, new_id: UUID, *, by: str) -> str | None:
+    """Ask an ended job anew as job ``new_id``; the lane to offer a turn in, or None when it cannot be repeated."""
+    row = connection.execute(sql("jobs", "run_again"), [tenant_id, job_id, new_id, by]).fetchone()
+    return row["lane"] if row else None
+
+
 def count_by_state(connection: Connection, tenant_id: UUID | None = None) -> dict[str, int]:
     """How many jobs are in each state, live and ended."""
     rows = connection.execute(sql("jobs", "count_by_state"), {"tenant_id": tenant_id}).fetchall()

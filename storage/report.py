@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -52,7 +53,7 @@ def progress(connection: Connection, tenants: Sequence[UUID]) -> Rows:
     return connection.execute(sql("report", "progress"), [list(tenants)]).fetchall()
 
 
-def books(connection: Connection, tenants: Sequence[UUID]) -> dict[str, Any]:
+def books(connection: Connection, tenants: Sequence[UUID]) -> dict[str, Decimal]:
     """The same spend (USD) as three books have it, and what is still reserved."""
     row = connection.execute(sql("report", "books"), {"tenants": list(tenants)}).fetchone()
     assert row is not None, "an aggregate returns a row"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import psycopg
 
-from errors import InvalidInputError
+from errors import InvalidInputError, UnknownTenantError
 from storage.connect import Connection
 from storage.ids import new_id
 from storage.statements import sql
@@ -59,6 +59,22 @@ def find(connection: Connection, name_or_id: str) -> Tenant | None:
     """A tenant by id, external id or name (the newest of that name)."""
     row = connection.execute(sql("tenants", "find"), {"given": name_or_id}).fetchone()
     return None if row is None else _tenant(row)
+
+
+def resolve(connection: Connection, name_or_id: str) -> Tenant:
+    """The one tenant that is meant by an id, an external id or a name.
+
+    Raises :class:`errors.UnknownTenantError`, or :class:`errors.InvalidInputError` when several have that name.
+    """
+    rows = connection.execute(sql("tenants", "meant"), {"given": name_or_id}).fetchall()
+    if not rows:
+        raise UnknownTenantError(field="tenant", value=name_or_id, hint="`headrace tenants list` shows all.")
+    if len(rows) > 1:
+        ids = ", ".join(str(row["id"]) for row in rows)
+        raise InvalidInputError(
+            "several tenants have this name", field="tenant", value=name_or_id, hint=f"Say which by its id: {ids}."
+        )
+    return _tenant(rows[0])
 
 
 def list_tenants(connection: Connection) -> list[Tenant]:

@@ -135,7 +135,7 @@ _RIGHT = frozenset(
 )
 
 
-def _books(console: Console, books: dict[str, Any]) -> bool:
+def _books(console: Console, books: dict[str, Decimal]) -> bool:
     agree = books["runs_usd"] == books["rollup_usd"] == books["ledger_usd"] and books["still_reserved_usd"] == 0
     if agree:
         console.print(

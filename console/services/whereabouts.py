@@ -86,19 +86,23 @@ class ServiceStatus:
 
 
 @contextmanager
-def endpoints(settings: Settings, *, prepare: Prepare | None = None) -> Iterator[Endpoints]:
+def endpoints(
+    settings: Settings, *, needs: Collection[ServiceName] = EVERY_SERVICE, prepare: Prepare | None = None
+) -> Iterator[Endpoints]:
     """The services for the length of a block: those that are set, and private ones, started if need be, for the rest.
 
+    :param needs: the services that have to be up; of other private ones only the address is told.
     :param prepare: what to do with a private database before it is used; by default it is migrated and provisioned.
     :raises ConfigurationError: the settings contradict each other, or private services cannot run here.
     :raises ServiceError: a private server did not start.
     """
-    services = private_services(settings)
+    private = private_services(settings)
+    services = private & frozenset(needs)
     if not services:
-        yield _resolve(settings, services, place.known(settings.dir))
+        yield _resolve(settings, private, place.known(place.of(settings.dir)))
         return
     with launch.held_up(settings.dir, services, prepare=prepare or _provisioner(settings)) as here:
-        yield _resolve(settings, services, here)
+        yield _resolve(settings, private, here)
 
 
 def start(

@@ -16,7 +16,7 @@ from console.simulator.legal import legal_summary
 from console.simulator.reading import Reading, material, tagged, without_tags
 from console.simulator.schema_fill import fill
 from console.simulator.sql_answer import SqlAnswer, write_sql
-from console.simulator.sql_tables import tables_in, without_tables
+from console.simulator.sql_tables import Table, tables_in, without_tables
 
 _SQL = re.compile(r"sql\b", re.IGNORECASE)
 _LEGAL = re.compile(r"\b(?:clauses?|contracts?|legal|lawyers?|counsel)\b", re.IGNORECASE)
@@ -48,7 +48,7 @@ class _Work:
         # What the work is, is said by the system prompt where there is one; the rest may speak of anything.
         self._task = asked.system or self._question
         self._dice = Dice(asked.model, asked.system, *(text for _, text in asked.turns))
-        self._tables = tables_in(f"{self._system}\n{self._question}") if _SQL.search(self._task) else []
+        self._tables = self._find_tables() if _SQL.search(self._task) else ()
         self._read = Reading(self._data_question() if self._tables else material(self._question))
 
     def text(self) -> str:
@@ -86,6 +86,11 @@ class _Work:
 
     def _legal(self) -> str:
         return legal_summary(self._read, self._system, self._dice)
+
+    def _find_tables(self) -> tuple[Table, ...]:
+        """The tables to query; a schema between tags is read alone, so that it is parsed once for all its questions."""
+        shown = tagged(self._question, "schema")
+        return (tables_in(shown) if shown is not None else ()) or tables_in(f"{self._system}\n{self._question}")
 
     def _data_question(self) -> str:
         """What is asked of the data, apart from the schema around it."""

@@ -15,6 +15,7 @@ from console.simulator.asked import Asked, Breakpoint, Tool
 from console.simulator.faults import Provider
 from console.simulator.prompt_cache import PromptCache
 from console.simulator.refusal import Fault, first_fault
+from console.simulator.schema_check import compact, schema_fault
 from console.simulator.tokens import Usage
 from console.simulator.wire import RefusedError, Reply, Trouble
 
@@ -73,11 +74,12 @@ class AnthropicWire:
         prompt = _Prompt()
         for tool, as_sent in zip(sent.tools or [], raw.get("tools") or [], strict=True):
             shown = {key: value for key, value in as_sent.items() if key != "cache_control"}
-            prompt.add(_compact(shown), tool.cache_control)
+            prompt.add(compact(shown), tool.cache_control)
         schema = None
         if sent.output_config is not None and sent.output_config.format is not None:
             schema = sent.output_config.format.schema_
-            prompt.add(_compact(schema), None)
+            _check(schema, "output_config.format.schema", sent)
+            prompt.add(compact(schema), None)
         system = _system(sent, prompt)
         turns = []
         for message in sent.messages:
@@ -171,7 +173,7 @@ def _block_texts(block: Block | str, prompt: _Prompt) -> Iterable[str]:
         return [block]
     found = [block.text] if block.type == "text" else []
     if block.type == "tool_use":
-        found = [_compact(block.input)]
+        found = [compact(block.input)]
     elif block.type == "tool_result" and isinstance(block.content, str):
         found = [block.content]
     elif block.type == "tool_result" and block.content is not None:
@@ -232,7 +234,13 @@ def _forced_tool(sent: MessagesBody) -> Tool | None:
         raise _invalid(f"tool_choice.name: no tool is called '{choice.name}'", sent)
     if chosen.input_schema is None:
         raise _invalid(f"tools: '{chosen.name}' is run by the provider, which is not offered by this server", sent)
+    _check(chosen.input_schema, "tools", sent)
     return Tool(chosen.name, chosen.input_schema)
+
+
+def _check(schema: dict[str, Any], place: str, sent: MessagesBody) -> None:
+    if (fault := schema_fault(schema)) is not None:
+        raise _invalid(f"{place}: {fault}", sent)
 
 
 def _invalid(message: str, sent: MessagesBody) -> RefusedError:
@@ -244,7 +252,3 @@ def _refused(fault: Fault) -> RefusedError:
         return RefusedError("invalid", f"The request body is not valid JSON: {fault.message}")
     place = ".".join(str(part) for part in fault.path)
     return RefusedError("invalid", f"{place}: {fault.message}" if place else fault.message)
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -13,9 +13,6 @@ class Journal:
         self._started = time.monotonic()
         self._entries: list[bytes] = []
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def write(
         self,
         *,

@@ -160,6 +160,7 @@ _KNOWN = re.compile(
 )
 
 
+@lru_cache(maxsize=256)
 def detect(text: str) -> Language:
     """The language that most of the function words belong to; English in doubt."""
     words = re.findall(r"[^\W\d_]+", text.lower())

@@ -16,6 +16,7 @@ from console.simulator.faults import Provider
 from console.simulator.openai_request import FunctionTool, InputItem, ResponsesBody
 from console.simulator.prompt_cache import PromptCache
 from console.simulator.refusal import Fault, first_fault
+from console.simulator.schema_check import compact, schema_fault
 from console.simulator.tokens import Usage
 from console.simulator.wire import RefusedError, Reply, Trouble
 
@@ -84,12 +85,12 @@ class OpenAIWire:
         items = _items(sent)
         prefix = _system_prefix(sent, items)
         tools = sent.tools or []
-        extra = [json.dumps(tool, ensure_ascii=False, separators=(",", ":")) for tool in raw.get("tools") or []]
+        extra = [compact(tool) for tool in raw.get("tools") or []]
         text_format = sent.text.format if sent.text is not None else None
         schema = None
         if text_format is not None and text_format.type == "json_schema":
             schema = _schema(text_format.schema_, text_format.name, sent.model)
-            extra.append(json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
+            extra.append(compact(schema))
         rest = [text for item in items[len(prefix) - bool(sent.instructions) :] for text in item.texts]
         flat = [text for texts in prefix for text in texts]
         return Asked(
@@ -246,7 +247,14 @@ def _schema(schema: dict[str, Any] | None, name: str | None, model: str) -> dict
             code="missing_required_parameter",
             model=model,
         )
+    _check(schema, "text.format.schema", model)
     return schema
+
+
+def _check(schema: dict[str, Any], param: str, model: str) -> None:
+    if (fault := schema_fault(schema)) is not None:
+        message = f"Invalid schema in '{param}': {fault}."
+        raise RefusedError("invalid", message, param=param, code="invalid_json_schema", model=model)
 
 
 def _forced_tool(choice: str | dict[str, Any] | None, tools: Sequence[FunctionTool], model: str) -> Tool | None:
@@ -266,7 +274,9 @@ def _forced_tool(choice: str | dict[str, Any] | None, tools: Sequence[FunctionTo
         chosen = named[0]
     else:
         return None
-    return Tool(chosen.name, chosen.parameters or {"type": "object", "properties": {}})
+    schema = chosen.parameters or {"type": "object", "properties": {}}
+    _check(schema, "tools", model)
+    return Tool(chosen.name, schema)
 
 
 def _refuse_state(sent: ResponsesBody) -> None:

@@ -20,6 +20,7 @@ from console.simulator.string_fill import fit_string
 # Below this depth only what is required is filled, and the simplest alternative is taken, so that recursion ends.
 DEEP = 5
 TOO_DEEP = 40
+MANY = 1_000_000
 
 Schema = dict[str, Any]
 
@@ -137,11 +138,12 @@ class _Filler:
         names = [name for name in properties if name in required or name in kept]
         names += [name for name in required if name not in properties]
         others = schema.get("additionalProperties", True)
+        least = int(schema.get("minProperties", 0))
         if others is not False:
-            for number in range(schema.get("minProperties", 0) - len(names)):
+            for number in range(least - len(names)):
                 names.append(f"field_{number + 1}")
         else:
-            names += [name for name in optional if name not in names][: schema.get("minProperties", 0) - len(names)]
+            names += [name for name in optional if name not in names][: max(0, least - len(names))]
         if depth >= TOO_DEEP:
             return {}
         rest = others if isinstance(others, dict) else {}
@@ -153,11 +155,11 @@ class _Filler:
         fixed = schema.get("prefixItems")
         prefix: list[Any] = fixed if isinstance(fixed, list) else []
         items = schema.get("items", True)
-        least = schema.get("minItems", 0)
+        least = int(schema.get("minItems", 0))
         contained = schema.get("contains")
         if contained is not None:
-            least = max(least, schema.get("minContains", 1))
-        most = schema.get("maxItems", max(least + 3, len(prefix)))
+            least = max(least, int(schema.get("minContains", 1)))
+        most = int(schema.get("maxItems", max(least + 3, len(prefix))))
         if items is False:
             most = min(most, len(prefix))
         low = least if depth >= DEEP else max(least, min(most, max(1, len(prefix))))
@@ -185,13 +187,14 @@ class _Filler:
                 return value
         return value
 
-    def _distinct(self, schema: Schema) -> float:
+    def _distinct(self, schema: Schema) -> int:
+        """How many unlike values a schema has, as far as that can be small."""
         plain = self._plain(schema, "", 0)
         if plain.get("enum"):
             return len(plain["enum"])
         if "const" in plain or _type_of(plain) == "null":
             return 1
-        return 2 if _type_of(plain) == "boolean" else math.inf
+        return 2 if _type_of(plain) == "boolean" else MANY
 
     def _number(self, schema: Schema, path: str, *, whole: bool) -> int | float:
         lows: list[float] = [schema[key] for key in ("minimum", "exclusiveMinimum") if _is_number(schema.get(key))]

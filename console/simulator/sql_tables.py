@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from console.simulator.reading import stem
 
@@ -79,7 +80,8 @@ class Table:
         return next((column for column in self.columns if column.is_when), None)
 
 
-def tables_in(text: str) -> list[Table]:
+@lru_cache(maxsize=64)
+def tables_in(text: str) -> tuple[Table, ...]:
     """The tables described in ``text``, links between them resolved."""
     clean = _COMMENT.sub("", _values_kept(text))
     found = {}
@@ -91,7 +93,7 @@ def tables_in(text: str) -> list[Table]:
             columns = [part.strip() for part in (match.group(2) or match.group(3)).split(",")]
             if len(columns) > 1 and all(re.fullmatch(r"[A-Za-z_]\w*(?:[ :]+[\w ]+)?", column) for column in columns):
                 found[match.group(1)] = _created(match.group(1), ", ".join(columns))
-    return [_linked(table, found) for table in found.values()]
+    return tuple(_linked(table, found) for table in found.values())
 
 
 def without_tables(text: str) -> str:

@@ -10,6 +10,7 @@ tokens a second for 285 years.
 from __future__ import annotations
 
 import math
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from redis.retry import Retry
 
 from errors import ConfigurationError, InvalidInputError, RedisUnavailableError, UnknownLaneError
 from queues.redacted import without_password
-from queues.turns import Turn
+from queues.turns import Turn, WireFacts
 
 #: What a turn costs whose tenant's jobs were never measured, work units.
 DEFAULT_CHARGE: Final = 1000.0
@@ -51,6 +52,7 @@ PREFIX: Final = "{headrace}"
 
 _ANSWER_WITHIN_S: Final = 2.0
 _WAKE_KEPT_S: Final = 5
+_ROUND_TRIPS: Final = 5
 
 
 class RedisWire:
@@ -139,6 +141,22 @@ class RedisWire:
             pipeline.rpush(self._wake_key, 1)
             pipeline.expire(self._wake_key, _WAKE_KEPT_S)
             pipeline.execute()
+
+    def facts(self) -> WireFacts:
+        """Ask the server what it is; see :class:`queues.turns.Wire`."""
+        trips = []
+        with self._translated():
+            for _ in range(_ROUND_TRIPS):
+                started = time.monotonic()
+                self._client.ping()
+                trips.append(time.monotonic() - started)
+            try:
+                info: dict[str, Any] = self._client.info()  # tells it all; CONFIG is forbidden on many servers
+            except redis.ResponseError:  # so may this be, and no turn needs it
+                info = {}
+        name = str(info.get("server_name", "redis")).capitalize()
+        version = info.get("valkey_version") or info.get("redis_version") or "of unknown version"
+        return WireFacts(self._shown, f"{name} {version}", str(info.get("maxmemory_policy", "unknown")), min(trips))
 
     def close(self) -> None:
         """Let go of the connections."""

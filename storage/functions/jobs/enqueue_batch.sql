@@ -29,7 +29,7 @@ begin
                r.prompt, case when r.prompt is not null then coalesce(r.variables, '{}') end, r.messages, r.context,
                r.output_schema, r.max_output_tokens,
                coalesce(r.estimated_tokens, 1 + octet_length(coalesce(r.messages, r.variables, '{}')::text) / 3
-                        + coalesce(r.max_output_tokens, 500)),
+                        + least(r.max_output_tokens, 500)),
                r.run_at, r.deadline, coalesce(r.on_over_budget, 'fail'), coalesce(r.on_unknown, 'retry'), r.force_tier,
                coalesce(r.metadata, '{}'), r.idempotency_key,
                case when r.idempotency_key is not null then sha256(convert_to(

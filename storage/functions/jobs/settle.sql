@@ -30,6 +30,10 @@ begin
     when 'next_call' then
         return 'kept';
     when 'ended' then
+        if q.cancel_requested_at is not null then
+            perform headrace.end_job(p_tenant, q, 'cancelled', 'cancelled', null, v_now);
+            return 'cancelled';
+        end if;
         if p_outcome ->> 'outcome' = 'succeeded' then
             insert into headrace.results (job_id, tenant_id, run_id, output, output_json, finish, max_output_tokens, created_at)
             values (p_job, p_tenant, (p_outcome ->> 'run_id')::uuid, p_outcome ->> 'output', p_outcome -> 'output_json',

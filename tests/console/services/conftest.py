@@ -60,15 +60,15 @@ class Home:
         return psutil.Process(psutil.Process(self.pids()["redis"]).ppid())
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that has to do with this directory, backends included."""
+        """Every process that has to do with this directory, backends included, commands that use it left out."""
         names = (str(self.directory), str(self.place.cluster), str(self.place.sockets))
-        found = []
-        for process in psutil.process_iter():
+        mine: dict[int, psutil.Process] = {}
+        for process in sorted(psutil.process_iter(), key=lambda process: process.pid):
             with suppress(psutil.Error):
-                words = process.cmdline()
-                if any(name in word for name in names for word in words) and process.pid not in self._own_pids():
-                    found += [process, *process.children(recursive=True)]
-        return found
+                is_named = any(name in word for name in names for word in process.cmdline())
+                if process.ppid() in mine or (is_named and process.pid not in {one.pid for one in self._commands}):
+                    mine[process.pid] = process
+        return list(mine.values())
 
     def command(self, **options: object) -> subprocess.Popen[str]:
         """A process of its own that uses the services until its input is closed; returns once it has them."""
@@ -103,9 +103,6 @@ class Home:
             shutil.rmtree(path, ignore_errors=True)
         place.forget(here.home)
 
-    def _own_pids(self) -> set[int]:
-        return {command.pid for command in self._commands}
-
 
 @pytest.fixture
 def home() -> Iterator[Home]:
@@ -124,6 +121,13 @@ def lasting_home() -> Iterator[Home]:
 
 
 @pytest.fixture
+def stopped_home(lasting_home: Home) -> Home:
+    """The file's directory with nothing running in it."""
+    services.stop(lasting_home.directory)
+    return lasting_home
+
+
+@pytest.fixture
 def blank() -> Settings:
     """The settings of a machine where nothing is set."""
     return Settings.model_construct(**{name: entry.default for name, entry in Settings.model_fields.items()})
@@ -137,7 +141,7 @@ def eventually() -> Callable[..., object]:
         deadline = time.monotonic() + within_s
         while not (result := what()):
             assert time.monotonic() < deadline, f"it did not happen within {within_s:g} s"
-            time.sleep(0.01)
+            time.sleep(0.03)
         return result
 
     return wait

@@ -86,22 +86,22 @@ def test_root_runs_the_servers_as_another_user(lasting_home, started):
         assert psutil.Process(pid).uids().real == for_servers().uid != 0
 
 
-def test_start_prepares_the_database_as_its_owner(home):
+def test_start_prepares_the_database_as_its_owner(stopped_home):
     given = []
 
-    started = services.start(home.directory, which=("postgres", "redis"), prepare=given.append)
+    started = services.start(stopped_home.directory, which=("postgres", "redis"), prepare=given.append)
 
     assert given == [started.owner_database_url]
 
 
-def test_a_start_that_cannot_prepare_leaves_nothing_up(home, eventually):
+def test_a_start_that_cannot_prepare_leaves_nothing_up(stopped_home, eventually):
     def refuse(url):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        services.start(home.directory, which=("postgres", "redis"), prepare=refuse)
+        services.start(stopped_home.directory, which=("postgres", "redis"), prepare=refuse)
 
-    eventually(lambda: not home.processes())
+    eventually(lambda: not stopped_home.processes())
 
 
 def test_a_second_start_finds_the_same_servers(lasting_home, started):
@@ -125,16 +125,16 @@ def test_two_shells_at_once_get_the_same_servers(home):
     assert sum("console.services.keeper" in words for words in processes.values()) == 1
 
 
-def test_a_service_that_was_not_wanted_at_first_joins_the_others(home, blank):
+def test_a_service_that_was_not_wanted_at_first_joins_the_others(stopped_home, blank):
     elsewhere = blank.model_copy(update={"database_url": SecretStr("postgresql://elsewhere/x")})
-    services.start(home.directory, which=("redis",), settings=elsewhere)
-    assert set(home.pids()) == {"redis"}
-    keeper = home.keeper()
+    services.start(stopped_home.directory, which=("redis",), settings=elsewhere)
+    assert set(stopped_home.pids()) == {"redis"}
+    keeper = stopped_home.keeper()
 
-    home.start()
+    stopped_home.start()
 
-    assert set(home.pids()) == {"postgres", "redis"}
-    assert home.keeper() == keeper
+    assert set(stopped_home.pids()) == {"postgres", "redis"}
+    assert stopped_home.keeper() == keeper
 
 
 def test_stop_ends_everything_and_the_data_stays(lasting_home, started, servers_are_well):
@@ -160,15 +160,15 @@ def test_status_tells_of_running_servers(lasting_home, started):
     assert found["simulator"].condition == "stopped"
 
 
-def test_a_bare_environment_is_enough(home, tmp_path):
-    command = home.command(env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
+def test_a_bare_environment_is_enough(stopped_home, tmp_path):
+    command = stopped_home.command(env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
 
-    assert home.pids().keys() == {"postgres", "redis"}
+    assert stopped_home.pids().keys() == {"postgres", "redis"}
     assert command.poll() is None
 
 
-def test_no_secret_reaches_the_keeper_or_a_server(home):
-    home.command(env={**os.environ, "OPENAI_API_KEY": "sk-not-theirs", "PGPORT": "1", "PGDATA": "/nowhere"})
+def test_no_secret_reaches_the_keeper_or_a_server(stopped_home):
+    stopped_home.command(env={**os.environ, "OPENAI_API_KEY": "sk-not-theirs", "PGPORT": "1", "PGDATA": "/nowhere"})
 
-    for process in [home.keeper(), *home.keeper().children()]:
+    for process in [stopped_home.keeper(), *stopped_home.keeper().children()]:
         assert not {"OPENAI_API_KEY", "PGPORT", "PGDATA"} & process.environ().keys()

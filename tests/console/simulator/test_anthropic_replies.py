@@ -184,6 +184,10 @@ def test_the_models_are_listed(simulator, anthropic_sdk):
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "messages.0.content.0.type"),
         ({"max_tokens": -1}, "max_tokens"),
         ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema"),
+        (
+            {"output_config": {"format": {"type": "json_schema", "schema": {"properties": 1}}}},
+            "output_config.format.schema",
+        ),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
         (
             {"tools": [{"name": "a", "input_schema": SCHEMA}], "tool_choice": {"type": "tool", "name": "b"}},

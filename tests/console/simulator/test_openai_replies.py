@@ -199,6 +199,10 @@ def test_the_models_are_listed(simulator, openai_sdk):
         ({"metadata": {"key": "x" * 600}}, "metadata.key"),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "objekt"}}}},
+            "text.format.schema",
+        ),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"background": True}, "background"),
         ({"tool_choice": {"type": "function", "name": "gone"}}, "tool_choice"),

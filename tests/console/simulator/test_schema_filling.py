@@ -109,7 +109,7 @@ def _choices(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict]:
 schemas = st.recursive(leaves, lambda inner: st.one_of(_objects(inner), _arrays(inner), _choices(inner)), max_leaves=12)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(schemas, st.text(max_size=3))
 def test_any_schema_is_satisfied(schema, seed):
     check(schema, seed)

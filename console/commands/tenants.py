@@ -1,0 +1,117 @@
+"""``headrace tenants``: who pays, on which plan, up to how much a day."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from console.output import Json, print_json, print_table
+from console.reach import DATABASE, reach
+from errors import InvalidInputError
+from settings import Settings
+from storage import tenants
+from storage.session import session
+from storage.tenants import Tenant
+
+app = typer.Typer(help="Add and list tenants, set their caps.", no_args_is_help=True)
+
+_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,12})?")
+_PLANS_OWN = "plan"
+_MAY_BE_NEGATIVE = {"ignore_unknown_options": True}  # so that -5 is refused as a number, not as an option
+
+
+@app.command("add")
+def add_command(
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    plan: Annotated[str, typer.Option(help="Its plan.")] = "free",
+    daily_cap: Annotated[
+        str | None, typer.Option(metavar="USD", help="Its cap a rolling day; else the plan's.")
+    ] = None,
+    external_id: Annotated[str | None, typer.Option(help="Its id in your own system; unique.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Add a tenant and print its id."""
+    cap = None if daily_cap is None else usd(daily_cap, field="daily_cap")
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        tenant_id = tenants.add(connection, name=name, plan=plan, daily_cap_usd=cap, external_id=external_id)
+    if as_json:
+        print_json({"id": tenant_id})
+    else:
+        typer.echo(str(tenant_id))
+
+
+@app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the tenants with the caps and weights that hold for them."""
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        found = tenants.list_tenants(connection)
+    if as_json:
+        print_json({"tenants": [asdict(tenant) for tenant in found]})
+        return
+    print_table(
+        ["id", "name", "external id", "plan", "daily cap USD", "weight", "paused", "created (UTC)"],
+        [
+            (
+                one.id,
+                one.name,
+                one.external_id,
+                one.plan,
+                f"{one.daily_cost_cap_usd:f}",
+                f"{one.weight:g}",
+                one.paused,
+                one.created_at,
+            )
+            for one in found
+        ],
+        numbers=["daily cap USD", "weight"],
+    )
+
+
+@app.command("set-cap", context_settings=_MAY_BE_NEGATIVE)
+def set_cap_command(
+    tenant: Annotated[str, typer.Argument(help="Its id, external id or name.")],
+    cap: Annotated[str, typer.Argument(metavar="USD|plan", help="The cap a rolling day, or 'plan' for the plan's.")],
+    as_json: Json = False,
+) -> None:
+    """Set a tenant's daily cap; in effect at the next call. It is written to the audit."""
+    amount = None if cap == _PLANS_OWN else usd(cap, field="cap")
+    with reach(Settings(), DATABASE) as services:
+        after = set_cap(services.require_ops(), tenant, amount)
+    if as_json:
+        print_json({"id": after.id, "daily_cost_cap_usd": after.daily_cost_cap_usd})
+    else:
+        typer.echo(f"{after.name}: {after.daily_cost_cap_usd:f} USD a day")
+
+
+def set_cap(ops_url: str, tenant: str, amount: Decimal | None) -> Tenant:
+    """Set the cap (None: the plan's) in the name of the user who runs this; the tenant as it is now."""
+    with session(ops_url) as connection:
+        tenant_id: UUID = tenants.resolve(connection, tenant).id
+        tenants.set_cap(connection, tenant_id, amount, actor=operator())
+        return tenants.resolve(connection, str(tenant_id))
+
+
+def usd(text: str, *, field: str) -> Decimal:
+    """An amount as people write it. Never a float: what is written is what holds.
+
+    :raises InvalidInputError: it is no amount.
+    """
+    if not _AMOUNT.fullmatch(text):
+        raise InvalidInputError("is no amount of USD", field=field, value=text, hint="Write it like 5 or 0.25.")
+    return Decimal(text)
+
+
+def operator() -> str:
+    """The user of this machine that runs the command, by the kernel's word, not the environment's."""
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container's user without a name
+        return f"uid {uid}"

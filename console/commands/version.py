@@ -1,0 +1,18 @@
+"""``headrace version``."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version as installed
+
+import typer
+
+from console.output import Json, print_json
+
+
+def version(as_json: Json = False) -> None:
+    """Say which release this is."""
+    if as_json:
+        print_json({"headrace": installed("headrace"), "python": platform.python_version()})
+    else:
+        typer.echo(f"headrace {installed('headrace')}")

@@ -1,0 +1,105 @@
+"""The ``headrace`` command: a table of commands, each of which is loaded when it is asked for.
+
+To add one, write ``console/commands/<name>.py`` with a function (or a ``typer.Typer`` of several) and give it a line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from errors import HeadraceError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command is, and the line that tells of it in the list of all."""
+
+    module: str
+    attribute: str
+    about: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "demo": Command("console.commands.demo", "demo", "Run the main job on real input, start to end."),
+    "services": Command("console.commands.services", "app", "Start, stop and look at the private services."),
+    "migrate": Command("console.commands.migrate", "migrate", "Bring the database up to this release."),
+    "worker": Command("console.commands.worker", "worker", "Run jobs, until told to stop."),
+    "scheduler": Command("console.commands.scheduler", "scheduler", "Do what time and accidents ask for."),
+    "tenants": Command("console.commands.tenants", "app", "Add and list tenants, set their caps."),
+    "jobs": Command("console.commands.jobs", "app", "Enqueue jobs, list them, look at one."),
+    "spend": Command("console.commands.spend", "spend", "Say what was spent, by whom and on what."),
+    "doctor": Command("console.commands.doctor", "doctor", "Check every service and say what to do."),
+    "simulate": Command("console.commands.simulate", "simulate", "Stand in for the providers on this machine."),
+    "version": Command("console.commands.version", "version", "Say which release this is."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands' names and loads none but the one that runs."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings["commands"] = {name: TyperCommand(name, help=one.about) for name, one in COMMANDS.items()}
+        super().__init__(**settings)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments name, its name, and the arguments that are left."""
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        return name, stand_in and load(name or ""), rest
+
+
+def load(name: str) -> Any:
+    """The command of this name, ready to run."""
+    entry = COMMANDS[name]
+    found = getattr(importlib.import_module(entry.module), entry.attribute)
+    if not isinstance(found, typer.Typer):
+        one = typer.Typer(add_completion=False)
+        one.command(name)(found)
+        return typer.main.get_command(one)
+    group = typer.main.get_group(found)
+    group.name = name
+    return group
+
+
+app = typer.Typer(name="headrace", cls=LazyGroup, no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def headrace() -> None:
+    """AI jobs of many tenants: fair shares, hard caps, an exact account of every cent."""
+
+
+def main() -> int:
+    """Run the command line; the exit code (docs/reference/cli.md lists them)."""
+    try:
+        outcome = typer.main.get_command(app).main(prog_name="headrace", standalone_mode=False)
+    except (HeadraceError, typer.TyperException, ValueError) as error:
+        return _told(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _told(error: HeadraceError | typer.TyperException | ValueError) -> int:
+    from console import failure  # only when something failed, so that `headrace --help` is quick
+
+    as_json = "--json" in sys.argv
+    if isinstance(error, typer.TyperException):
+        return failure.report_usage(error, as_json=as_json)
+    known = failure.of_setting(error) if isinstance(error, ValueError) else error
+    if known is None:
+        raise error
+    return failure.report(known, as_json=as_json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

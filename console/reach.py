@@ -1,0 +1,74 @@
+"""How a command gets at the services: those that the settings name, private ones for the rest, for as long as it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from console.output import note
+from console.services.launch import EVERY_SERVICE, ServiceName
+from console.services.whereabouts import Endpoints, Prepare, endpoints, private_services, status
+from errors import MigrationError
+from queues.broker_url import open_wire
+from settings import Settings
+from storage.connect import refuse_unsafe_role
+from storage.migrate import pending
+from storage.session import session
+from workers.logs import configure_logs
+
+_SPOKEN = {"postgres": "Postgres", "redis": "Valkey", "simulator": "provider simulator"}
+
+DATABASE: tuple[ServiceName, ...] = ("postgres",)
+DATABASE_AND_WIRE: tuple[ServiceName, ...] = ("postgres", "redis")
+
+
+@contextmanager
+def reach(
+    settings: Settings, needs: Collection[ServiceName] = EVERY_SERVICE, *, prepare: Prepare | None = None
+) -> Iterator[Endpoints]:
+    """The services that a command needs; what has to be started is told on standard error.
+
+    :raises ConfigurationError: the settings contradict each other, or private services cannot run here.
+    :raises ServiceError: a private server did not start.
+    """
+    configure_logs(settings)
+    _announce(settings, needs)
+    with endpoints(settings, needs=needs, prepare=prepare) as services:
+        yield services
+
+
+def check_ready(settings: Settings, services: Endpoints) -> None:
+    """Make sure that a process has a chance: both roles log in and are safe, the schema is ours, the wire answers.
+
+    :raises PostgresUnavailableError: a database URL leads nowhere.
+    :raises UnsafeRoleError: a role could bypass row-level security.
+    :raises MigrationError: migrations are pending.
+    :raises RedisUnavailableError: the wire does not answer.
+    """
+    with session(services.database_url) as connection:
+        refuse_unsafe_role(connection)
+    with session(services.require_ops()) as connection:
+        refuse_unsafe_role(connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops")
+        missing = pending(connection)
+    if missing:
+        raise MigrationError(f"migrations are pending: {', '.join(missing)}", hint="Run `headrace migrate` first.")
+    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    try:
+        wire.facts()
+    finally:
+        wire.close()
+
+
+def child_environment(services: Endpoints) -> dict[str, str]:
+    """Our own environment, with what leads to the services."""
+    return os.environ | services.environment()
+
+
+def _announce(settings: Settings, needs: Collection[ServiceName]) -> None:
+    wanted = private_services(settings) & frozenset(needs)
+    if wanted:
+        up = {entry.name for entry in status(settings.dir) if entry.condition in ("running", "restarting", "starting")}
+        missing = [_SPOKEN[name] for name in EVERY_SERVICE if name in wanted - up]
+        if missing:
+            note(f"starting private {', '.join(missing)} in {settings.dir} …")

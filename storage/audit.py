@@ -1,0 +1,60 @@
+"""Does the system keep its promises? Each check is read from one snapshot of the database, as headrace_ops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from storage.connect import Connection
+from storage.statements import sql
+
+CHECKS = (
+    "one_state",
+    "no_orphan_queue_row",
+    "one_result",
+    "result_has_its_run",
+    "reservation_has_a_live_claim",
+    "open_call_has_a_live_claim",
+    "caps_hold_what_is_reserved",
+    "ledger_equals_runs",
+    "window_equals_buckets",
+    "rollup_equals_runs",
+    "no_cap_is_passed",
+    "call_has_a_run",
+    "call_made_once",
+    "run_equals_its_call",
+    "unknown_call_was_reserved",
+    "known_run_reached_the_provider",
+)
+"""Every check of ``storage/queries/audit``: eleven of the database alone, five against a provider's journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One breach of a promise."""
+
+    check: str
+    tenant_id: UUID | None
+    subject: str | None
+    facts: Mapping[str, Any]
+
+
+def findings(connection: Connection) -> list[Finding]:
+    """Every breach that the database can tell by itself."""
+    return _read(connection.execute(sql("audit", "findings")).fetchall())
+
+
+def calls(connection: Connection, journal: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Every breach between the runs and a provider's own journal of calls."""
+    return _read(connection.execute(sql("audit", "calls"), [Jsonb(list(journal))]).fetchall())
+
+
+def _read(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    return [
+        Finding(row["check"], row["tenant_id"], None if row["subject"] is None else str(row["subject"]), row["facts"])
+        for row in rows
+    ]

@@ -1,0 +1,107 @@
+"""What ``headrace doctor`` asks of Postgres."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from storage.connect import Connection
+from storage.statements import sql
+
+_LOOKS_EVERY_S = 0.05
+_ROUND_TRIPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """One connection: the server's version (``180006`` and as text), the role and what it may do, its clock."""
+
+    version_number: int
+    version: str
+    role: str
+    superuser: bool
+    bypasses_row_security: bool
+    operator: bool  # a member of headrace_ops: sees every tenant
+    owner: bool  # a member of headrace_owner: may migrate
+    vector_version: str | None
+    clock: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Live jobs by state, and for how long the oldest has been queued (s)."""
+
+    queued: int
+    scheduled: int
+    running: int
+    oldest_queued_s: float | None
+
+
+def server(connection: Connection) -> ServerFacts:
+    """What this connection is and where it leads."""
+    row = connection.execute(sql("health", "server")).fetchone()
+    assert row is not None, "a role is always in pg_roles"
+    return ServerFacts(**row)
+
+
+def round_trip_s(connection: Connection) -> float:
+    """The shortest of some round trips, s."""
+    taken = []
+    for _ in range(_ROUND_TRIPS):
+        started = time.monotonic()
+        connection.execute("select 1").fetchone()
+        taken.append(time.monotonic() - started)
+    return min(taken)
+
+
+def backlog(connection: Connection) -> Backlog:
+    """Live jobs of all tenants, as headrace_ops."""
+    row = connection.execute(sql("health", "backlog")).fetchone()
+    assert row is not None, "an aggregate returns a row"
+    return Backlog(**row)
+
+
+def unpriced(connection: Connection, models: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the (provider, model) pairs that have no price in force."""
+    wanted = [{"provider": provider, "model": model} for provider, model in models]
+    rows = connection.execute(sql("health", "unpriced"), [Jsonb(wanted)]).fetchall()
+    return [(row["provider"], row["model"]) for row in rows]
+
+
+def scheduler_answers(connection: Connection, *, within_s: float) -> bool:
+    """Whether a scheduler takes a note that is left for it (they look every 200 ms). As headrace_ops.
+
+    Schedulers leave no trace while there is nothing to do, so they are given something to do.
+    """
+    note = leave_note(connection)
+    give_up = time.monotonic() + within_s
+    try:
+        while note_is_there(connection, note):
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(_LOOKS_EVERY_S)
+        return True
+    finally:
+        take_note_away(connection, note)
+
+
+def leave_note(connection: Connection) -> int:
+    """Leave a note for the scheduler that leads to nothing; its id."""
+    row = connection.execute(sql("health", "leave_note")).fetchone()
+    assert row is not None, "the statement returns the id"
+    return int(row["id"])
+
+
+def note_is_there(connection: Connection, note: int) -> bool:
+    """Whether no scheduler has taken the note yet."""
+    row = connection.execute(sql("health", "note_is_there"), [note]).fetchone()
+    return bool(row and row["there"])
+
+
+def take_note_away(connection: Connection, note: int) -> None:
+    """Remove the note, if it is still there."""
+    connection.execute(sql("health", "take_note_away"), [note])

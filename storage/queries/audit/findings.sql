@@ -1,0 +1,101 @@
+-- Every promise, checked on a live system in one snapshot. A row is a breach: which check, about what, and the facts.
+-- What is in motion is not a breach: a job that is claimed now may hold a reservation and an open call.
+with
+two_states as (
+    select 'one_state' as check, j.tenant_id, j.id as subject, jsonb_build_object('outcome', j.outcome, 'queue', q.state) as facts
+    from headrace.jobs j left join headrace.queue q on q.id = j.id and q.tenant_id = j.tenant_id
+    where (j.outcome is null) = (q.id is null)
+),
+orphan_rows as (
+    select 'no_orphan_queue_row', q.tenant_id, q.id, jsonb_build_object('state', q.state)
+    from headrace.queue q left join headrace.jobs j on j.id = q.id and j.tenant_id = q.tenant_id where j.id is null
+),
+results as (
+    select 'one_result', j.tenant_id, j.id, jsonb_build_object('outcome', j.outcome, 'has_result', r.job_id is not null)
+    from headrace.jobs j left join headrace.results r on r.job_id = j.id and r.tenant_id = j.tenant_id
+    where (j.outcome = 'succeeded') is distinct from (r.job_id is not null) and (j.outcome is not null or r.job_id is not null)
+),
+answers as (
+    select 'result_has_its_run', r.tenant_id, r.job_id, jsonb_build_object('run_id', r.run_id, 'status', x.status)
+    from headrace.results r left join headrace.runs x on x.id = r.run_id and x.tenant_id = r.tenant_id
+    where x.status is distinct from 'succeeded' or x.job_id <> r.job_id
+),
+reservations as (
+    select 'reservation_has_a_live_claim', r.tenant_id, r.claim_id, jsonb_build_object('amount_usd', r.amount_usd::text)
+    from headrace.reservations r
+    where not exists (select from headrace.queue q where q.claim_id = r.claim_id and q.tenant_id = r.tenant_id)
+),
+open_runs as (
+    select 'open_call_has_a_live_claim', r.tenant_id, r.id, jsonb_build_object('claim_id', r.claim_id)
+    from headrace.runs r
+    where r.status = 'started'
+      and not exists (select from headrace.queue q where q.claim_id = r.claim_id and q.tenant_id = r.tenant_id)
+),
+reserved as (
+    select 'caps_hold_what_is_reserved', c.tenant_id, null::uuid,
+           jsonb_build_object('scope', c.scope, 'key', c.key, 'reserved_usd', c.reserved_usd::text, 'reservations_usd', coalesce(sum(r.amount_usd), 0)::text)
+    from headrace.caps c
+    left join headrace.reservations r on r.tenant_id = c.tenant_id
+         and c.key = case c.scope when 'tenant' then '' when 'user' then r.user_id else r.feature end
+    group by c.tenant_id, c.scope, c.key, c.reserved_usd
+    having c.reserved_usd <> coalesce(sum(r.amount_usd), 0)
+),
+spent as (
+    select r.tenant_id, s.scope, s.key, date_trunc('hour', r.created_at, 'UTC') as hour, sum(r.cost_usd) as runs_usd
+    from headrace.runs r
+    cross join lateral (values ('tenant', ''), ('user', r.user_id), ('feature', r.feature)) s(scope, key)
+    where r.key_owner = 'platform' and r.cost_usd is not null
+    group by 1, 2, 3, 4
+),
+ledger as (
+    select 'ledger_equals_runs', coalesce(s.tenant_id, b.tenant_id), null::uuid,
+           jsonb_build_object('scope', coalesce(s.scope, b.scope), 'key', coalesce(s.key, b.key), 'hour', coalesce(s.hour, b.hour),
+                              'runs_usd', coalesce(s.runs_usd, 0)::text, 'ledger_usd', coalesce(b.spent_usd, 0)::text)
+    from spent s full join headrace.spend_buckets b
+         on b.tenant_id = s.tenant_id and b.scope = s.scope and b.key = s.key and b.hour = s.hour
+    where coalesce(s.runs_usd, 0) <> coalesce(b.spent_usd, 0)
+),
+windows as (
+    select 'window_equals_buckets', c.tenant_id, null::uuid,
+           jsonb_build_object('scope', c.scope, 'key', c.key, 'spent_usd', c.spent_usd::text, 'buckets_usd', coalesce(sum(b.spent_usd), 0)::text)
+    from headrace.caps c
+    left join headrace.spend_buckets b on b.tenant_id = c.tenant_id and b.scope = c.scope and b.key = c.key
+         and b.hour >= c.hour - interval '24 hours'
+    group by c.tenant_id, c.scope, c.key, c.spent_usd
+    having c.spent_usd <> coalesce(sum(b.spent_usd), 0)
+),
+daily as (
+    select (created_at at time zone 'UTC')::date as day, tenant_id, user_id, feature, prompt_id, provider, model, key_owner,
+           count(*) as calls, count(*) filter (where status <> 'succeeded') as failed_calls,
+           sum(coalesce(input_tokens, 0)) as input_tokens, sum(coalesce(output_tokens, 0)) as output_tokens, sum(cost_usd) as cost_usd
+    from headrace.runs where cost_usd is not null group by 1, 2, 3, 4, 5, 6, 7, 8
+),
+rollups as (
+    select 'rollup_equals_runs', coalesce(d.tenant_id, x.tenant_id), null::uuid,
+           jsonb_build_object('day', coalesce(d.day, x.day), 'user', coalesce(d.user_id, x.user_id), 'model', coalesce(d.model, x.model),
+                              'runs_usd', d.cost_usd::text, 'rollup_usd', x.cost_usd::text, 'calls', d.calls, 'rollup_calls', x.calls)
+    from daily d full join headrace.spend_daily x
+         on x.tenant_id = d.tenant_id and x.day = d.day and x.user_id = d.user_id and x.feature = d.feature
+        and x.prompt_id is not distinct from d.prompt_id and x.provider = d.provider and x.model = d.model
+        and x.key_owner = d.key_owner
+    where (d.calls, d.failed_calls, d.input_tokens, d.output_tokens, d.cost_usd)
+          is distinct from (x.calls, x.failed_calls, x.input_tokens, x.output_tokens, x.cost_usd)
+),
+over_caps as (
+    select 'no_cap_is_passed', c.tenant_id, null::uuid,
+           jsonb_build_object('scope', c.scope, 'key', c.key, 'spent_usd', c.spent_usd::text, 'reserved_usd', c.reserved_usd::text, 'over_reserved_usd', o.over_usd::text)
+    from headrace.caps c
+    join headrace.tenants t on t.id = c.tenant_id
+    join headrace.plans p on p.name = t.plan
+    cross join lateral (select coalesce(c.limit_usd, case c.scope when 'tenant' then coalesce(t.daily_cost_cap_usd, p.daily_cost_cap_usd)
+                               when 'user' then coalesce(t.daily_cost_cap_usd, p.daily_cost_cap_usd) * p.user_share end) as usd) l
+    cross join lateral (select coalesce(sum(r.over_reserved_usd), 0) as over_usd from headrace.runs r
+                        where r.tenant_id = c.tenant_id and r.created_at >= c.hour - interval '24 hours') o
+    -- a bill beyond the bound is recorded in full and flagged; a cap lowered below its spend is no overspend either
+    where c.spent_usd + c.reserved_usd > l.usd + o.over_usd
+      and not exists (select from headrace.audit a where a.tenant_id = c.tenant_id and a.action like '%%set_cap'
+                      and a.at >= c.hour - interval '24 hours')
+)
+select * from two_states union all select * from orphan_rows union all select * from results union all select * from answers
+union all select * from reservations union all select * from open_runs union all select * from reserved
+union all select * from ledger union all select * from windows union all select * from rollups union all select * from over_caps;

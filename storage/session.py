@@ -1,0 +1,53 @@
+"""One connection for one command of a person, with Postgres's own errors told in words that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from errors import ConfigurationError, MigrationError
+from storage.connect import Connection, connect, unavailable
+
+_NOT_THERE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InvalidSchemaName,
+)
+
+
+@contextmanager
+def session(url: str) -> Iterator[Connection]:
+    """One autocommit connection; raises what :func:`translated` does, and what :func:`storage.connect.connect` does."""
+    with translated(url), connect(url) as connection:
+        yield connection
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn what Postgres refuses to an operator into typed errors.
+
+    :raises MigrationError: the schema is not there, or not this release's.
+    :raises ConfigurationError: the role may not do this.
+    :raises PostgresUnavailableError: the server went away.
+    """
+    try:
+        yield
+    except _NOT_THERE as error:
+        raise MigrationError(
+            f"the database has not been migrated to this release: {_first_line(error)}", hint="Run `headrace migrate`."
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(
+            f"the database role may not do this: {_first_line(error)}",
+            hint="HEADRACE_DATABASE_URL logs in as headrace_app, HEADRACE_OPS_DATABASE_URL as headrace_ops. "
+            "If the database is new, run `headrace migrate` first.",
+        ) from error
+    except psycopg.OperationalError as error:
+        raise unavailable(url, error) from error
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,114 @@
+"""One scheduler process: its composition root.
+
+    python -m workers.scheduler_boot --parent 4711
+
+SIGTERM ends it after the chore at hand; so does the loss of its parent, so that none outlives a killed ``headrace``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+
+import structlog
+
+from errors import ConfigurationError, HeadraceError
+from queues.broker_url import open_wire
+from settings import Settings, plain
+from storage.connect import refuse_unsafe_role
+from storage.database import Database
+from workers.logs import configure_logs
+from workers.scheduler import Scheduler
+
+MAX_DEATHS = 3
+"""So many workers may die on a job before it counts as poison."""
+
+_CONNECTIONS = 2
+_ORPHAN_CHECK_S = 0.5
+_TOLD_TWICE = 130
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+log = structlog.get_logger("headrace.scheduler")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM; the exit code (0: ended when told, 2: could not start)."""
+    parser = argparse.ArgumentParser(prog="python -m workers.scheduler_boot", description="One Headrace scheduler.")
+    parser.add_argument("--parent", type=int, default=0, help="end when this process is gone")
+    given = parser.parse_args(arguments)
+    settings = Settings()
+    configure_logs(settings)
+    try:
+        ops_url = _needed(plain(settings.ops_database_url), "HEADRACE_OPS_DATABASE_URL")
+        wire_url = _needed(plain(settings.broker_url) or plain(settings.redis_url), "HEADRACE_REDIS_URL")
+        run(settings, ops_url=ops_url, wire_url=wire_url, parent=given.parent)
+    except HeadraceError as error:
+        log.critical("scheduler.cannot_start", **error.as_dict())
+        print(f"headrace scheduler: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def run(settings: Settings, *, ops_url: str, wire_url: str, parent: int = 0) -> None:
+    """Build the scheduler and let it work until told to stop.
+
+    :raises ServiceError: Postgres or the wire does not answer; a running scheduler waits for them instead.
+    :raises UnsafeRoleError: the role could bypass row-level security.
+    """
+    stopping = _told_to_stop(parent)
+    wire = open_wire(wire_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    try:
+        wire.facts()
+        with Database(ops_url, connections=_CONNECTIONS) as database:
+            with database.connection() as connection:
+                refuse_unsafe_role(connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops")
+            Scheduler(
+                database=database,
+                wire=wire,
+                worker_silent_s=settings.worker_silent_s,
+                max_deaths=MAX_DEATHS,
+                turns_per_tenant=settings.turns_per_tenant,
+                idempotency_days=settings.idempotency_days,
+            ).run(stopping)
+    finally:
+        wire.close()
+
+
+def _told_to_stop(parent: int) -> threading.Event:
+    """Set by SIGTERM, SIGINT or SIGHUP, or when the parent is gone."""
+    stopping = threading.Event()
+    # Waited for by a thread: a handler would run inside the main thread's own wait and could find its lock taken.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    threading.Thread(target=_hear, args=[stopping], name="signals", daemon=True).start()
+    if parent:
+        threading.Thread(target=_watch, args=[parent, stopping], name="parent", daemon=True).start()
+    return stopping
+
+
+def _hear(stopping: threading.Event) -> None:
+    signal.sigwait(_STOP_SIGNALS)
+    stopping.set()
+    signal.sigwait(_STOP_SIGNALS)
+    os._exit(_TOLD_TWICE)  # leave at once; what it was at is rolled back
+
+
+def _watch(parent: int, stopping: threading.Event) -> None:
+    while not stopping.wait(_ORPHAN_CHECK_S):
+        if os.getppid() != parent:
+            log.warning("scheduler.orphaned")
+            stopping.set()
+
+
+def _needed(value: str | None, setting: str) -> str:
+    if value is None:
+        raise ConfigurationError(
+            "is not set", field=setting, hint="Start it by `headrace scheduler`, or set it to the server's URL."
+        )
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
