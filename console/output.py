@@ -40,6 +40,7 @@ def print_table(
     table = Table(
         *(Column(name, justify="right" if name in numbers else "left", overflow="fold") for name in columns),
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
     )
     for row in rows:

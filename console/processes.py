@@ -34,6 +34,7 @@ TOLD_TWICE = 130
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _HEALTHY_AFTER_S = 30.0  # who lived for so long starts again after the first pause
 _NEVER = float("inf")
+_ORPHAN_CHECK_S = 0.5
 _LOOK_UP_S = 3600.0  # there is always news when something happens; a wait only has to end at all
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -64,16 +65,21 @@ class Processes:
         self._children.append(child)
         child.thread.start()
 
-    def serve(self) -> int:
+    def serve(self, *, parent: int = 0) -> int:
         """Wait until SIGTERM, SIGINT or SIGHUP, drain, and return the exit code. A second signal kills.
 
+        With ``parent``, the loss of that process counts as the first signal.
         0: all drained; 1: one ended badly meanwhile; 2: a child could not start; 130: killed by a second signal.
         """
         told, give_up, killed = 0, _NEVER, False
+        look_up_s = _ORPHAN_CHECK_S if parent else _LOOK_UP_S
         with self._signals_heard():
             while not all(child.is_over for child in self._children):
                 with contextlib.suppress(queue.Empty):
-                    told += self._news.get(timeout=min(max(give_up - time.monotonic(), 0.0), _LOOK_UP_S)) == "told"
+                    told += self._news.get(timeout=min(max(give_up - time.monotonic(), 0.0), look_up_s)) == "told"
+                if parent and not told and os.getppid() != parent:
+                    log.warning("process.orphaned")
+                    told = 1
                 if not killed and (told > 1 or time.monotonic() >= give_up):
                     killed, give_up = True, _NEVER
                     self._kill()

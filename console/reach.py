@@ -1,4 +1,4 @@
-"""How a command gets at the services: those that the settings name, private ones for the rest, for as long as it runs."""
+"""How a command gets at the services: those that are set, private ones for the rest, for as long as it runs."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from errors import HeadraceError, InvalidInputError, NotFoundError, ServiceError, by_code
+from errors import HeadraceError, InvalidInputError, NotFoundError, ServiceError, UnknownLaneError, by_code
 from producers.requests import JobRequest, as_row, check
 from queues.turns import Wire
 from storage import jobs
@@ -23,7 +23,7 @@ from storage.jobs import Enqueued, State
 JobId = NewType("JobId", UUID)
 
 CHUNK = 1000  # jobs a transaction
-_WITHIN_S = 10.0  # how long an enqueue waits for Postgres to come back
+_WITHIN_S = 10.0  # how long a call waits for Postgres to come back
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.01, 0.25
 
 log = structlog.get_logger("headrace.producer")
@@ -133,7 +133,7 @@ class Client:
         """The job's state and answer; with ``timeout`` (seconds) waits so long for its end.
 
         Returns the state at hand when the time is up. Raises :class:`errors.NotFoundError` for an id that is not this
-        tenant's.
+        tenant's, :class:`errors.PostgresUnavailableError` when Postgres does not answer.
         """
         give_up = time.monotonic() + (timeout or 0.0)
         pause_s = _FIRST_LOOK_S
@@ -176,12 +176,13 @@ class Client:
         for lane, n in lanes.items():
             try:
                 self._wire.offer(lane, str(tenant_id), n)
-            except ServiceError as error:
+            except (ServiceError, UnknownLaneError) as error:  # the jobs are in; another process may know the lane
                 log.warning("turn.hint_lost", error=str(error), lane=lane)  # the sweep finds it within a second
 
     def _look(self, job_id: UUID, tenant_id: UUID) -> Result:
-        with self._database.as_tenant(tenant_id) as connection:
-            row = jobs.show(connection, job_id)
+        row = self._database.patiently(
+            lambda connection, _repeat: jobs.show(connection, job_id), tenant_id=tenant_id, within_s=_WITHIN_S
+        )
         if row is None:
             raise NotFoundError("no such job of this tenant", field="job_id", value=str(job_id))
         return Result(

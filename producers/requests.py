@@ -7,16 +7,17 @@ transaction that inserts the job; the rest is checked here.
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import jsonschema
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from errors import DeadlinePassedError, InvalidInputError, InvalidSchemaError, TooLongError
+from errors import DeadlinePassedError, ExtraVariableError, InvalidInputError, TooLongError
 from guards.cleaning import clean_json, clean_text
+from guards.schemas import check_schema
 from prompts.messages import Message
 from router.tokens import count_o200k, estimate_input_tokens
 from storage.ids import new_id
@@ -27,6 +28,8 @@ _OUTPUT_TOKENS = 500  # an answer's expected length; a limit far above it must n
 
 Text = Annotated[str, BeforeValidator(lambda value: clean_text(value) if isinstance(value, str) else value)]
 Json = Annotated[Any, BeforeValidator(clean_json)]
+JsonObject = Annotated[dict[str, Any], BeforeValidator(clean_json)]
+Variables = Annotated[dict[str, str], BeforeValidator(clean_json)]
 Id = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
@@ -44,29 +47,21 @@ class JobRequest(BaseModel):
 
     tenant_id: UUID
     user_id: Id
-    feature: Annotated[str, Field(min_length=1, max_length=61)]
-    prompt: Annotated[str, Field(min_length=1, max_length=61)] | None = None
-    variables: dict[str, Text] | None = None
+    feature: Annotated[Text, Field(min_length=1, max_length=61)]
+    prompt: Annotated[Text, Field(min_length=1, max_length=61)] | None = None
+    variables: Variables | None = None
     messages: Annotated[list[_MessageIn], Field(min_length=1)] | None = None
     context: Json = None
-    output_schema: dict[str, Any] | None = None
-    max_output_tokens: Annotated[int, Field(ge=1, le=200_000)] | None = None
-    lane: Annotated[str, Field(min_length=1, max_length=31)] = "interactive"
+    output_schema: JsonObject | None = None
+    max_output_tokens: Annotated[int, Field(ge=16, le=200_000)] | None = None  # OpenAI takes no less than 16
+    lane: Annotated[Text, Field(min_length=1, max_length=31)] = "interactive"
     idempotency_key: Id | None = None
     run_at: datetime | None = None
     deadline: datetime | None = None
     on_over_budget: Literal["fail", "wait"] = "fail"
     on_unknown: Literal["retry", "fail"] = "retry"
     force_tier: Literal["cheap", "strong"] | None = None
-    metadata: dict[str, Json] | None = None
-
-    @model_validator(mode="after")
-    def _one_input(self) -> JobRequest:
-        if (self.prompt is None) == (self.messages is None):
-            raise ValueError("give either prompt (with variables) or messages, not both and not neither")
-        if self.messages is not None and self.variables is not None:
-            raise ValueError("messages take no variables")
-        return self
+    metadata: JsonObject | None = None
 
 
 def check(fields: Mapping[str, Any], *, now: datetime | None = None) -> JobRequest:
@@ -74,12 +69,16 @@ def check(fields: Mapping[str, Any], *, now: datetime | None = None) -> JobReque
 
     Raises the :class:`errors.InvalidInputError` (or its kind) of the first field that is wrong.
     """
+    if not isinstance(fields, Mapping):
+        raise InvalidInputError("must be an object with the fields of enqueue", field="request", value=fields)
     try:
         request = JobRequest.model_validate(dict(fields))
     except ValidationError as error:
         raise _named(error) from error
+    _check_one_input(request)
     _check_times(request, now or datetime.now(UTC))
-    _check_schema(request.output_schema)
+    if request.output_schema is not None:
+        check_schema(request.output_schema)
     _check_size(request)
     return request
 
@@ -99,6 +98,17 @@ def estimated_tokens(request: JobRequest) -> int:
     return given + min(request.max_output_tokens or _OUTPUT_TOKENS, _OUTPUT_TOKENS)
 
 
+def _check_one_input(request: JobRequest) -> None:
+    if (request.prompt is None) == (request.messages is None):
+        raise InvalidInputError(
+            "give either prompt (with variables) or messages, not both and not neither",
+            field="prompt",
+            value=request.prompt,
+        )
+    if request.messages is not None and request.variables is not None:
+        raise ExtraVariableError("messages take no variables", field="variables", value=request.variables)
+
+
 def _check_times(request: JobRequest, now: datetime) -> None:
     for name in ("run_at", "deadline"):
         at: datetime | None = getattr(request, name)
@@ -110,23 +120,16 @@ def _check_times(request: JobRequest, now: datetime) -> None:
         raise DeadlinePassedError("is not after run_at", field="deadline", value=request.deadline.isoformat())
 
 
-def _check_schema(schema: dict[str, Any] | None) -> None:
-    if schema is None:
-        return
-    try:
-        jsonschema.validators.validator_for(schema).check_schema(schema)
-    except jsonschema.SchemaError as error:
-        where = ".".join(["output_schema", *(str(part) for part in error.absolute_path)])
-        raise InvalidSchemaError(f"is no valid JSON schema: {error.message[:200]}", field=where) from error
-
-
 def _check_size(request: JobRequest) -> None:
     for name in ("messages", "variables", "context", "output_schema"):
         value = request.model_dump(mode="json", include={name})[name]
         size = 0 if value is None else len(json.dumps(value, ensure_ascii=False).encode())
         if size > MAX_INPUT_BYTES:
             raise TooLongError(
-                f"{size} bytes are over the cap of {MAX_INPUT_BYTES} bytes", field=name, hint="Split the input."
+                f"is over the cap of {MAX_INPUT_BYTES} bytes",
+                field=name,
+                value=f"{size} bytes",
+                hint="Split the input.",
             )
 
 
@@ -136,5 +139,7 @@ def _named(error: ValidationError) -> InvalidInputError:
     for part in first["loc"]:
         field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
     message = first["msg"].removeprefix("Value error, ")
-    given = first["input"] if field and first["type"] != "missing" else None
-    return InvalidInputError(message, field=field or "prompt", value=given)
+    given = None if first["type"] == "missing" else first["input"]
+    if not isinstance(given, str | int | float | None):
+        given = reprlib.repr(given)  # whatever it is: endless, deep, or of a type that cannot show itself
+    return InvalidInputError(message, field=field or "request", value=given)

@@ -49,18 +49,20 @@ class Database:
     @contextmanager
     def as_tenant(self, tenant_id: UUID) -> Iterator[Connection]:
         """A transaction in which ``tenant_id`` is set, for plain reads and writes as ``headrace_app``."""
-        with self._pool.connection() as connection, connection.transaction():
-            connection.execute("select set_config('app.tenant_id', %s, true)", [str(tenant_id)])
+        with self._pool.connection() as connection, _tenant_set(connection, tenant_id):
             yield connection
 
     def patiently(
         self,
         step: Callable[[Connection, bool], T],
         *,
+        tenant_id: UUID | None = None,
         within_s: float | None = None,
         give_up: threading.Event | None = None,
     ) -> T:
         """Run ``step(connection, repeat)`` until Postgres answers; ``repeat`` is False the first time only.
+
+        With ``tenant_id`` the step runs in a transaction in which that is set, as in :meth:`as_tenant`.
 
         For steps that are safe to repeat with the same identity when the answer to their commit was lost. Waits with
         backoff (20 ms to 2 s, with jitter); gives up after ``within_s`` or when ``give_up`` is set, then raises
@@ -71,7 +73,10 @@ class Database:
         while True:
             try:
                 with self._pool.connection() as connection:
-                    return step(connection, repeat)
+                    if tenant_id is None:
+                        return step(connection, repeat)
+                    with _tenant_set(connection, tenant_id):
+                        return step(connection, repeat)
             except psycopg.OperationalError as error:
                 gone_s = time.monotonic() - started
                 if (within_s is not None and gone_s >= within_s) or (give_up is not None and give_up.is_set()):
@@ -89,3 +94,10 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def _tenant_set(connection: Connection, tenant_id: UUID) -> Iterator[None]:
+    with connection.transaction():
+        connection.execute("select set_config('app.tenant_id', %s, true)", [str(tenant_id)])
+        yield

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from storage.connect import Connection
 from storage.statements import sql
+from storage.storable import storable
 
 
 class State(StrEnum):
@@ -97,7 +98,7 @@ def enqueue_in(connection: Any, tenant_id: UUID, request: Mapping[str, Any]) -> 
         fields[name] = None if fields[name] is None else Jsonb(fields[name])
     with connection.cursor(row_factory=tuple_row) as cursor:
         try:
-            cursor.execute(sql("jobs", "enqueue"), {"tenant_id": tenant_id, **fields})
+            cursor.execute(sql("jobs", "enqueue_in"), {"tenant_id": tenant_id, **fields})
         except psycopg.Error as error:
             if error.sqlstate != REFUSED_SQLSTATE:
                 raise
@@ -140,7 +141,7 @@ def settle(
     """Carry out a verdict; see ``storage/functions/jobs/settle.sql`` for verdicts, outcomes and what is returned."""
     row = connection.execute(
         sql("jobs", "settle"),
-        [tenant_id, job_id, claim_id, None if run is None else Jsonb(dict(run)), verdict, Jsonb(dict(outcome))],
+        [tenant_id, job_id, claim_id, None if run is None else storable(dict(run)), verdict, storable(dict(outcome))],
     ).fetchone()
     return str(row["settled"]) if row else "lost"
 

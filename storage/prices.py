@@ -83,13 +83,15 @@ def published(models: Iterable[tuple[str, str]]) -> list[Price]:
 def sync(connection: Connection, prices: Iterable[Price]) -> int:
     """Insert the rows that are not there; rows once written stay as they are. Returns how many are new."""
     source = f"genai-prices {version('genai-prices')}"
-    written = 0
-    for price in prices:
-        facts = asdict(price)
-        digest = hashlib.sha256(repr(sorted((k, str(v)) for k, v in facts.items())).encode()).hexdigest()
-        cursor = connection.execute(sql("prices", "add"), {**facts, "source": source, "source_hash": digest})
-        written += cursor.rowcount
-    return written
+    return sum(add(connection, price, source=source) for price in prices)
+
+
+def add(connection: Connection, price: Price, *, source: str) -> bool:
+    """Insert one row unless there is one of this model and date; whether it is new. ``source``: where it is from."""
+    facts = asdict(price)
+    digest = hashlib.sha256(repr(sorted((k, str(v)) for k, v in facts.items())).encode()).hexdigest()
+    cursor = connection.execute(sql("prices", "add"), {**facts, "source": source, "source_hash": digest})
+    return cursor.rowcount == 1
 
 
 def _row(provider: str, model: str, start: datetime, rates: ModelPrice) -> Price:

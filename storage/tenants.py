@@ -42,9 +42,8 @@ def add(
     try:
         connection.execute(sql("tenants", "add"), [tenant_id, external_id, name, plan, daily_cap_usd])
     except psycopg.errors.ForeignKeyViolation as error:
-        plans = [row["name"] for row in connection.execute(sql("tenants", "plans")).fetchall()]
         raise InvalidInputError(
-            "no such plan", field="plan", value=plan, hint=f"One of: {', '.join(plans)}."
+            "no such plan", field="plan", value=plan, hint=f"One of: {', '.join(plans(connection))}."
         ) from error
     except psycopg.errors.UniqueViolation as error:
         raise InvalidInputError("is taken by another tenant", field="external_id", value=external_id) from error
@@ -53,6 +52,11 @@ def add(
         value = daily_cap_usd if field == "daily_cap_usd" else name
         raise InvalidInputError("is out of range", field=field, value=value) from error
     return tenant_id
+
+
+def plans(connection: Connection) -> list[str]:
+    """The plans' names, cheapest first."""
+    return [row["name"] for row in connection.execute(sql("tenants", "plans")).fetchall()]
 
 
 def find(connection: Connection, name_or_id: str) -> Tenant | None:

@@ -17,6 +17,7 @@ from workers.backoff import Backoff
 
 WAIT_FOR_ROOM_S = 0.25  # others' reservations are settled within a call's time; look again this soon
 BREAKER_GRACE_S = 0.1  # come back just after the breaker lets a probe through, not just before
+ABOUT_ONE_CALL = ("over_budget", "wait_for_room", "unpriced")  # verdicts that another call may not get
 _NEVER_FITS_HINT = "Raise the cap, or ask for less."
 
 
@@ -149,16 +150,38 @@ def of_held_providers(held: Sequence[HeadraceError]) -> Outcome:
     return rejected(held[0])
 
 
-def of_failed_calls(error: HeadraceError, *, attempt: int, backoff: Backoff, on_unknown: str) -> Outcome:
-    """What the last error of an attempt, all providers tried, means for the job."""
-    if isinstance(error, ProviderAnswerLostError) and on_unknown == "fail":
-        return Ended("failed", "outcome_unknown", error.as_dict())
-    if not isinstance(error, RetryableError):
-        return Ended("failed", error.code, error.as_dict())
+def must_not_be_repeated(error: HeadraceError, *, on_unknown: str) -> bool:
+    """Whether the job asked not to be tried again after this, not even at another provider."""
+    return on_unknown == "fail" and isinstance(error, ProviderAnswerLostError)
+
+
+def of_failed_calls(
+    failed: Sequence[HeadraceError],
+    *,
+    attempt: int,
+    backoff: Backoff,
+    on_unknown: str,
+    held: Sequence[HeadraceError] = (),
+) -> Outcome:
+    """What an attempt means for the job whose calls all failed; ``held``: why other providers were not even asked.
+
+    One provider that may do better next time is enough for another attempt, whatever the others said.
+    """
+    for error in failed:
+        if must_not_be_repeated(error, on_unknown=on_unknown):
+            return Ended("failed", "outcome_unknown", error.as_dict())
+    hopes = [error for error in (*failed, *held) if isinstance(error, RetryableError)]
+    told = next((error for error in reversed(failed) if isinstance(error, RetryableError)), failed[-1])
+    if not hopes:
+        return Ended("failed", told.code, told.as_dict())
     if attempt >= backoff.max_attempts:
-        return Ended("failed", error.code, error.as_dict() | {"attempts": attempt})
-    asked_s = error.retry_after_s if isinstance(error, ProviderError) else None
-    return Retry(error.code, backoff.delay_s(attempt, at_least_s=asked_s))
+        return Ended("failed", told.code, told.as_dict() | {"attempts": attempt})
+    return Retry(told.code, backoff.delay_s(attempt, at_least_s=min(_asked_to_wait_s(error) for error in hopes)))
+
+
+def _asked_to_wait_s(error: HeadraceError) -> float:
+    asked = error.retry_after_s if isinstance(error, ProviderError) else error.details.get("retry_after_s")
+    return float(asked or 0.0)
 
 
 def _over_budget(grant: Grant) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Pipeline:
         except Exception as error:  # the outermost loop of a job: a fault of ours must not hold it till its deadline
             log.exception("job.fault", tenant_id=turn.tenant, job_id=str(claim.job.job_id))
             outcome = outcomes.of_failed_calls(
-                InternalFaultError(f"{type(error).__name__}: the worker's log tells more"),
+                [InternalFaultError(f"{type(error).__name__}: the worker's log tells more")],
                 attempt=claim.job.attempt,
                 backoff=self._backoff,
                 on_unknown=claim.job.on_unknown,
@@ -130,9 +130,9 @@ class Pipeline:
             return outcomes.rejected(error)
 
         held: list[HeadraceError] = []  # why a provider could not even be asked
-        failed: HeadraceError | None = None
+        failed: list[HeadraceError] = []
         for target in plan.targets:
-            if self._draining.is_set() and failed is None:
+            if self._draining.is_set() and not failed:
                 return HandBack()
             not_now = self._gateway.held(target)
             if not_now is not None:
@@ -142,26 +142,29 @@ class Pipeline:
                 return Lost()
             call = plan.call(target)
             grant = self._begin(claim, call)
+            if failed and grant.verdict in outcomes.ABOUT_ONE_CALL:
+                break  # the backup is too dear, or unpriced: that says nothing about the primary's next attempt
             if grant.verdict != "granted":
                 return outcomes.of_refused_grant(grant, on_over_budget=claim.job.on_over_budget, model=target.model)
             try:
                 return self._call(claim, plan, call, grant, work)
             except OutputInvalidError as error:
-                failed = error  # the provider is fine, the answer was not: the next attempt asks anew
+                failed.append(error)  # the provider is fine, the answer was not: the next attempt asks anew
                 break
-            except (ProviderError, BreakerOpenError) as error:
-                failed = error
-        if failed is None:
+            except BreakerOpenError as error:
+                held.append(error)  # it opened since we looked: nothing was sent
+            except ProviderError as error:
+                failed.append(error)
+                if outcomes.must_not_be_repeated(error, on_unknown=claim.job.on_unknown):
+                    break
+        if not failed:
             return outcomes.of_held_providers(held)
         return outcomes.of_failed_calls(
-            failed, attempt=claim.job.attempt, backoff=self._backoff, on_unknown=claim.job.on_unknown
+            failed, held=held, attempt=claim.job.attempt, backoff=self._backoff, on_unknown=claim.job.on_unknown
         )
 
     def _plan(self, claim: Claim) -> Plan:
-        prompt = self._database.patiently(
-            lambda _connection, _repeat: self._prompts.get(claim.tenant_id, claim.job.prompt_id)
-        )
-        return plan_job(claim.job, prompt, self._policy)
+        return plan_job(claim.job, self._prompts.get(claim.tenant_id, claim.job.prompt_id), self._policy)
 
     def _begin(self, claim: Claim, call: PlannedCall) -> Grant:
         return self._database.patiently(

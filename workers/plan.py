@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from errors import UnknownPromptError
+from errors import TooLongError, UnknownFeatureError, UnknownPromptError
+from guards.schemas import check_schema
 from prompts.messages import Message
 from prompts.render import render
 from router.heuristic import JobTraits, has_code_block
@@ -56,8 +57,21 @@ class Plan:
 def plan_job(job: ClaimedJob, prompt: PromptVersion | None, policy: Policy) -> Plan:
     """Work out a claimed job's plan.
 
-    Raises :class:`errors.InvalidInputError` for what can no longer be rendered (the prompt moved on after enqueue).
+    Raises :class:`errors.InvalidInputError` (or its kind) for what SQL could not check at the door (the output schema,
+    the feature's cap on its input) and for what is no longer so (the feature is gone, the prompt has moved on).
     """
+    feature = policy.features.get(job.feature)
+    if feature is None:
+        raise UnknownFeatureError(field="feature", value=job.feature)
+    if job.output_schema is not None:
+        check_schema(job.output_schema)
+    characters = sum(len(text) for text in _given(job))
+    if characters > feature.max_input_chars:
+        raise TooLongError(
+            f"is over the cap of {feature.max_input_chars} characters of the feature {feature.name}",
+            field="messages" if job.messages is not None else "variables",
+            value=f"{characters} characters",
+        )
     messages = _messages(job, prompt)
     input_tokens = estimate_input_tokens(messages)
     traits = JobTraits(
@@ -68,7 +82,6 @@ def plan_job(job: ClaimedJob, prompt: PromptVersion | None, policy: Policy) -> P
         has_code_block=any(has_code_block(text) for text in _given(job)),
         force_tier=job.force_tier,
     )
-    feature = policy.features[job.feature]
     return Plan(
         messages=messages,
         output_schema=job.output_schema or (prompt.output_schema if prompt else None),

@@ -22,14 +22,15 @@ class PromptCache:
         self._lock = threading.Lock()
 
     def get(self, tenant_id: UUID, prompt_id: UUID | None) -> PromptVersion | None:
-        """The version with this id as the tenant sees it, or None."""
+        """The version with this id as the tenant sees it, or None. Waits for a Postgres that is away."""
         if prompt_id is None:
             return None
         known = self._versions.get((tenant_id, prompt_id))
         if known is not None:
             return known
-        with self._database.as_tenant(tenant_id) as connection:
-            found = prompts.get(connection, prompt_id)
+        found = self._database.patiently(
+            lambda connection, _repeat: prompts.get(connection, prompt_id), tenant_id=tenant_id
+        )
         if found is not None:
             with self._lock:
                 if len(self._versions) >= _MOST:

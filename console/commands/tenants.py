@@ -22,7 +22,7 @@ from storage.tenants import Tenant
 
 app = typer.Typer(help="Add and list tenants, set their caps.", no_args_is_help=True)
 
-_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,12})?")
+_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,12})?", re.ASCII)
 _PLANS_OWN = "plan"
 _MAY_BE_NEGATIVE = {"ignore_unknown_options": True}  # so that -5 is refused as a number, not as an option
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -17,13 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from console.demo import stage
 from console.demo.cast import cast
 from console.demo.closing import closing
-from console.processes import Processes
+from console.processes import Processes, python
 from console.services import Endpoints
 from producers.enqueue import connect
 from settings import Settings
 from storage.database import Database
 
-FLOODING_CAP_USD = Decimal("0.012")  # low enough that the flood meets it
+FLOODING_CAP_USD = Decimal("0.04")  # low enough that the flood meets it
 LATENCY_MS = (150, 450)
 OUTAGE_S = 4.0
 WITHIN_S = 150.0
@@ -45,10 +44,9 @@ def play(
         {"database_url": endpoints.database_url, "redis_url": endpoints.redis_url, "broker_url": endpoints.broker_url}
     )
     client = connect(settings)
-    headrace = [sys.executable, "-m", "console.main"]
     with Processes(dict(env), logs=directory) as processes, Database(endpoints.require_ops()) as operations:
-        processes.start("worker", [*headrace, "worker", "--processes", "2", "--threads", "4"])
-        processes.start("scheduler", [*headrace, "scheduler"])
+        processes.start("worker", python("console.main", "worker", "--processes", "2", "--threads", "4"))
+        processes.start("scheduler", python("console.main", "scheduler"))
         if endpoints.simulator_url:
             stage.behave(
                 endpoints.simulator_url,

@@ -26,7 +26,11 @@ TRICKLE_PAUSE_S = 0.8
 def command(env: Mapping[str, str], *arguments: str) -> str:
     """Run ``headrace …`` and return what it printed. Raises with its own words when it fails."""
     done = subprocess.run(  # noqa: S603 (our own command)
-        [sys.executable, "-m", "console.main", *arguments], env=dict(env), capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "console.main", *arguments],
+        env=dict(env),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise HeadraceError(f"headrace {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from console.services import probe
 from console.services.account import Account
 from console.services.server import PORT, Condition, Server, ServerState, log_tail
 
@@ -169,20 +169,21 @@ def _open_log(path: Path) -> IO[bytes]:
 
 def _is_ready(server: Server, pid: int) -> bool:
     file = Path(server.ready_file)
+    if server.ready == "ping":
+        return probe.valkey_answers(file)
+    if server.ready == "port":
+        port = _port_in(file)
+        return port != 0 and probe.port_answers(port)
+    return _says_ready(file, pid)
+
+
+def _says_ready(postmaster_pid: Path, pid: int) -> bool:
+    # Postgres complains in its log about everybody who knocks before it is ready, so it is not asked directly.
     try:
-        if server.ready == "postmaster":
-            lines = file.read_text().splitlines()
-            return len(lines) >= 8 and lines[7].strip() == "ready" and int(lines[0]) == pid
-        if server.ready == "ping":
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(0.5)
-                connection.connect(str(file))
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
-        with socket.create_connection(("127.0.0.1", int(file.read_text())), timeout=0.5):
-            return True
+        lines = postmaster_pid.read_text().splitlines()
+        return len(lines) >= 8 and lines[7].strip() == "ready" and int(lines[0]) == pid
     except (OSError, ValueError):
-        return False  # not yet
+        return False
 
 
 def _port_in(file: Path) -> int:

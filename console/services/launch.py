@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from console.services import account as accounts
-from console.services import orphans, place, postgres, simulator, valkey
+from console.services import orphans, place, postgres, probe, simulator, valkey
 from console.services.account import Account
 from console.services.locks import is_locked, lock, locked
 from console.services.place import Place
@@ -33,6 +33,7 @@ _KEEPER_STOPS_WITHIN_S = 60.0
 _KEEPER_STARTS_WITHIN_S = 20.0
 _READY_WITHIN_S = 330.0  # the keeper itself gives up on a server earlier
 _POLL_S = 0.01
+_KNOCK_AGAIN_S = 0.1
 _TRIES = 3
 
 # What the keeper and the simulator get of our environment: enough to run this Python, and no secret.
@@ -239,12 +240,24 @@ def _are_ready(here: Place, wanted: dict[ServiceName, str], *, looks: int) -> bo
                 raise _failure(here, server)
         is_willing = state is not None and not state.stopping and state.looks > looks
         if is_willing and len(mine) == len(wanted) and all(server.condition == "running" for server in mine):
-            return True
+            # The keeper sees processes. Whether they serve, say while Postgres recovers, only they can tell.
+            if all(_answers(name, here) for name in wanted):
+                return True
+            time.sleep(_KNOCK_AGAIN_S)
         if not is_locked(here.run / "keeper.lock"):
             return False
         if time.monotonic() > deadline:
             raise ServiceError("the private services did not become ready", hint=_see(here.logs))
         time.sleep(_POLL_S)
+
+
+def _answers(name: ServiceName, here: Place) -> bool:
+    if name == "postgres":
+        return probe.postgres_answers(postgres.socket(here), postgres.OWNER)
+    if name == "redis":
+        return probe.valkey_answers(here.valkey_socket)
+    port = simulator.port(here)
+    return port is not None and probe.port_answers(port)
 
 
 def _failure(here: Place, server: ServerState) -> ServiceError:

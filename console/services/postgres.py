@@ -45,6 +45,11 @@ def url(place: Place, role: str) -> str:
     return f"postgresql://{role}@/{DATABASE}?host={quote(str(place.sockets))}&port={_PORT}"
 
 
+def socket(place: Place) -> Path:
+    """The socket that it listens on."""
+    return place.sockets / f".s.PGSQL.{_PORT}"
+
+
 def prepare(place: Place, account: Account, request: str) -> Server:
     """Make the cluster if it is missing, and say how to run it. Call it with no Postgres running on it.
 

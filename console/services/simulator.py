@@ -17,9 +17,15 @@ _READY_WITHIN_S = 60.0
 
 def url(place: Place) -> str | None:
     """Where it listens, or listened last; ``None`` if it never ran here."""
+    number = port(place)
+    return None if number is None else f"http://127.0.0.1:{number}"
+
+
+def port(place: Place) -> int | None:
+    """The port of that URL."""
     try:
-        return f"http://127.0.0.1:{int(place.port_file.read_text())}"
-    except (FileNotFoundError, ValueError):
+        return int(place.port_file.read_text())
+    except (OSError, ValueError):
         return None
 
 

@@ -12,6 +12,10 @@ end $$;
 -- The cap on one job's input, UTF-8 bytes (producers/requests.py says the same figure; a test holds them together).
 create or replace function headrace.max_input_bytes() returns integer language sql immutable return 400000;
 
+-- Lists and objects in each other, at most 64 levels (guards/cleaning.py says the same): a worker could not read more.
+create or replace function headrace.is_too_deep(given jsonb) returns boolean language sql immutable
+return coalesce(jsonb_path_exists(given, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")'), false);
+
 -- Why a request is refused: {"code", "field", "value", "message"}, or null when it is fine. What only Python can check
 -- (the output schema is a valid JSON schema) is checked there, and again at claim.
 create or replace function headrace.request_error(
@@ -21,6 +25,7 @@ create or replace function headrace.request_error(
 returns jsonb language plpgsql stable as $$
 declare
     v_declared jsonb;
+    v_octets integer;
     v record;
 begin
     if coalesce(length(p_user), 0) not between 1 and 200 then
@@ -35,11 +40,17 @@ begin
     if num_nonnulls(p_prompt, p_messages) <> 1 then
         return headrace.refusal('invalid_input', 'prompt', p_prompt, 'give either prompt (with variables) or messages, not both and not neither');
     end if;
-    if octet_length(coalesce(p_messages, p_variables, '{}')::text) + coalesce(octet_length(p_context::text), 0)
-       + coalesce(octet_length(p_output_schema::text), 0) > headrace.max_input_bytes() then
-        return headrace.refusal('too_long', case when p_prompt is null then 'messages' else 'variables' end, null,
-            format('the input is over the cap of %s bytes', headrace.max_input_bytes()));
+    v_octets := octet_length(coalesce(p_messages, p_variables, '{}')::text) + coalesce(octet_length(p_context::text), 0)
+                + coalesce(octet_length(p_output_schema::text), 0);
+    if v_octets > headrace.max_input_bytes() then
+        return headrace.refusal('too_long', case when p_prompt is null then 'messages' else 'variables' end,
+            v_octets || ' bytes', format('the whole input is over the cap of %s bytes', headrace.max_input_bytes()));
     end if;
+    for v in select * from (values ('context', p_context), ('output_schema', p_output_schema), ('metadata', p_metadata)) x(name, given) loop
+        if headrace.is_too_deep(v.given) then
+            return headrace.refusal('invalid_input', v.name, null, 'is nested deeper than 64 levels');
+        end if;
+    end loop;
 
     if p_prompt is not null then
         select m.variables into v_declared from headrace.prompt_pointers o join headrace.prompts m on m.id = o.prompt_id
@@ -57,17 +68,17 @@ begin
         for v in select e.key as name, e.value as value, (v_declared ->> e.key)::integer as cap
                  from jsonb_each(coalesce(p_variables, '{}')) e loop
             if not v_declared ? v.name then
-                return headrace.refusal('extra_variable', 'variables.' || v.name, null, format('prompt %s declares no variable %s', p_prompt, v.name));
+                return headrace.refusal('extra_variable', 'variables.' || v.name, v.value #>> '{}', format('prompt %s declares no variable %s', p_prompt, v.name));
             elsif jsonb_typeof(v.value) <> 'string' then
                 return headrace.refusal('invalid_input', 'variables.' || v.name, v.value::text, 'a variable''s value must be text');
             elsif length(v.value #>> '{}') > v.cap then
-                return headrace.refusal('too_long', 'variables.' || v.name, null,
-                    format('%s characters are over the cap of %s', length(v.value #>> '{}'), v.cap));
+                return headrace.refusal('too_long', 'variables.' || v.name, length(v.value #>> '{}') || ' characters',
+                    format('is over the cap of %s characters', v.cap));
             end if;
         end loop;
     else
         if p_variables is not null then
-            return headrace.refusal('extra_variable', 'variables', null, 'messages take no variables');
+            return headrace.refusal('extra_variable', 'variables', p_variables::text, 'messages take no variables');
         end if;
         if jsonb_typeof(p_messages) <> 'array' or jsonb_array_length(p_messages) = 0 then
             return headrace.refusal('invalid_input', 'messages', null, 'needs a list of at least one {"role", "content"}');
@@ -78,7 +89,11 @@ begin
                 return headrace.refusal('invalid_input', format('messages[%s].role', v.i),
                     v.value ->> 'role', 'must be system, user or assistant');
             elsif jsonb_typeof(v.value -> 'content') is distinct from 'string' or length(v.value ->> 'content') = 0 then
-                return headrace.refusal('invalid_input', format('messages[%s].content', v.i), null, 'must be text that is not empty');
+                return headrace.refusal('invalid_input', format('messages[%s].content', v.i), v.value ->> 'content',
+                    'must be text that is not empty');
+            elsif v.value - array['role', 'content'] <> '{}' then
+                return headrace.refusal('invalid_input', format('messages[%s]', v.i),
+                    (v.value - array['role', 'content'])::text, 'takes nothing but role and content');
             end if;
         end loop;
         if not p_messages @> '[{"role": "user"}]' then
@@ -87,9 +102,9 @@ begin
     end if;
 
     if p_output_schema is not null and jsonb_typeof(p_output_schema) <> 'object' then
-        return headrace.refusal('invalid_schema', 'output_schema', null, 'must be a JSON schema object');
-    elsif p_max_output is not null and p_max_output not between 1 and 200000 then
-        return headrace.refusal('invalid_input', 'max_output_tokens', p_max_output::text, 'must be 1 to 200000');
+        return headrace.refusal('invalid_schema', 'output_schema', p_output_schema::text, 'must be a JSON schema object');
+    elsif p_max_output is not null and p_max_output not between 16 and 200000 then
+        return headrace.refusal('invalid_input', 'max_output_tokens', p_max_output::text, 'must be 16 to 200000');
     elsif p_deadline <= v_now then
         return headrace.refusal('deadline_passed', 'deadline', p_deadline::text, 'the deadline has passed');
     elsif p_on_over_budget not in ('fail', 'wait') then
@@ -99,9 +114,9 @@ begin
     elsif p_force_tier not in ('cheap', 'strong') then
         return headrace.refusal('invalid_input', 'force_tier', p_force_tier, 'must be cheap or strong');
     elsif p_metadata is not null and jsonb_typeof(p_metadata) <> 'object' then
-        return headrace.refusal('invalid_input', 'metadata', null, 'must be an object');
+        return headrace.refusal('invalid_input', 'metadata', p_metadata::text, 'must be an object');
     elsif octet_length(p_metadata::text) > 16384 then
-        return headrace.refusal('too_long', 'metadata', null, 'is over the cap of 16384 bytes');
+        return headrace.refusal('too_long', 'metadata', octet_length(p_metadata::text) || ' bytes', 'is over the cap of 16384 bytes');
     elsif p_key is not null and length(p_key) not between 1 and 200 then
         return headrace.refusal('invalid_input', 'idempotency_key', left(p_key, 60), 'needs 1 to 200 characters');
     end if;

@@ -28,8 +28,9 @@ begin
     select array_agg(row(r.ordinality::integer - 1, coalesce(r.id, uuidv7()), r.user_id, r.feature, coalesce(r.lane, 'interactive'),
                r.prompt, case when r.prompt is not null then coalesce(r.variables, '{}') end, r.messages, r.context,
                r.output_schema, r.max_output_tokens,
-               coalesce(r.estimated_tokens, 1 + octet_length(coalesce(r.messages, r.variables, '{}')::text) / 3
-                        + least(r.max_output_tokens, 500)),
+               -- what a caller says is believed within reason: an absurd figure would shut its user out for good
+               least(greatest(coalesce(r.estimated_tokens, 1 + octet_length(coalesce(r.messages, r.variables, '{}')::text) / 3
+                        + least(r.max_output_tokens, 500)), 1), 100000000),
                r.run_at, r.deadline, coalesce(r.on_over_budget, 'fail'), coalesce(r.on_unknown, 'retry'), r.force_tier,
                coalesce(r.metadata, '{}'), r.idempotency_key,
                case when r.idempotency_key is not null then sha256(convert_to(

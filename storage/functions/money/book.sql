@@ -8,7 +8,7 @@ declare
     v_hour timestamptz := date_trunc('hour', started, 'UTC');
     v_in_window boolean := v_hour >= date_trunc('hour', v_now, 'UTC') - interval '24 hours';
     v_spent numeric;
-    v_warned timestamptz;
+    v_crossed boolean;
 begin
     for c in select * from headrace.lock_caps(p_tenant, p_user, p_feature, v_now) loop
         if d_spent <> 0 then
@@ -20,11 +20,13 @@ begin
         update headrace.caps k
         set spent_usd = v_spent,
             reserved_usd = k.reserved_usd + d_reserved,
-            warned_at = case when v_spent >= 0.80 * c.limit_usd then coalesce(k.warned_at, v_now)
+            warned_at = case when v_spent >= 0.80 * c.limit_usd then
+                                  case when c.spent_usd < 0.75 * c.limit_usd then v_now else coalesce(k.warned_at, v_now) end
                              when v_spent < 0.75 * c.limit_usd then null else k.warned_at end
         where k.tenant_id = p_tenant and k.scope = c.scope and k.key = c.key
-        returning k.warned_at into v_warned;
-        if v_warned = v_now then
+        -- spend that left the window with the hour has re-armed the warning, though nobody was there to note it
+        returning v_spent >= 0.80 * c.limit_usd and (old.warned_at is null or c.spent_usd < 0.75 * c.limit_usd) into v_crossed;
+        if v_crossed then
             insert into headrace.outbox (tenant_id, topic, payload)
             values (p_tenant, 'cap.soft_limit', jsonb_build_object('scope', c.scope, 'key', c.key,
                     'spent_usd', v_spent::text, 'limit_usd', c.limit_usd::text, 'at', v_now));

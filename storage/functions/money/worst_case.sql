@@ -2,7 +2,8 @@
 create or replace function headrace.worst_case(p headrace.model_prices, input_bound bigint, max_output bigint)
 returns numeric language sql immutable
 return (input_bound * greatest(
-            p.input_usd, coalesce(p.cache_write_usd, p.input_usd),
-            case when input_bound > p.long_from then greatest(p.long_input_usd, p.long_cache_write_usd) end)
+            p.input_usd, p.cached_input_usd, p.cache_write_usd,
+            case when input_bound > p.long_from
+                 then greatest(p.long_input_usd, p.long_cached_input_usd, p.long_cache_write_usd) end)
         + max_output * greatest(p.output_usd, case when input_bound > p.long_from then p.long_output_usd end)
        ) * 0.000001;

@@ -40,21 +40,15 @@ def test_the_keeper_brings_a_killed_server_back(name, lasting_home, started, ser
     servers_are_well(started)
 
 
-def test_postgres_survives_a_killed_backend(lasting_home, started, servers_are_well, eventually):
+def test_postgres_survives_a_killed_backend(lasting_home, started, servers_are_well):
     before = lasting_home.pids()
     with psycopg.connect(started.require_owner()) as connection:
         os.kill(connection.info.backend_pid, signal.SIGKILL)
         with pytest.raises(psycopg.OperationalError):
             connection.execute("select 1")
 
-    def answers():
-        try:
-            servers_are_well(started)
-        except psycopg.OperationalError:  # it recovers
-            return False
-        return True
+    servers_are_well(lasting_home.start())  # which waits until it has recovered
 
-    eventually(answers)
     assert lasting_home.pids() == before
 
 

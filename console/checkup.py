@@ -1,0 +1,226 @@
+"""What ``headrace doctor`` looks at, one function a part; each tells what it found and what to do about it.
+
+A part that fails says so and the next one goes on: nothing here raises a :class:`errors.HeadraceError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from console.provisioning import routed_models
+from console.services.whereabouts import Endpoints
+from errors import HeadraceError
+from queues.broker_url import open_wire
+from router.policy import Policy, load_policy
+from settings import Settings
+from storage import health, workers
+from storage.connect import Connection, redacted
+from storage.health import ServerFacts
+from storage.migrate import LEAST_SERVER, pending
+from storage.session import session
+
+Verdict = Literal["ok", "note", "wrong"]
+
+SCHEDULER_ANSWERS_WITHIN_S = 3.0
+MOST_CLOCK_DIFFERENCE_S = 5.0
+_SLOW_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one part. A *note* is worth knowing; only *wrong* asks for something to be done."""
+
+    part: str
+    verdict: Verdict
+    says: str
+    to_do: str | None = None
+
+
+def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
+    """Look at every part, in the order in which they lean on each other."""
+    yield from _guarded("database (app)", lambda: _app(services))
+    yield from _guarded("database (ops)", lambda: _ops(settings, services))
+    yield from _guarded("database (owner)", lambda: _owner(services))
+    yield from _guarded("wire", lambda: _wire(settings, services))
+    yield from _guarded("providers", lambda: _providers(settings, services))
+
+
+def _guarded(part: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except HeadraceError as error:
+        where = f"{error.field}: " if error.field else ""
+        yield Finding(part, "wrong", f"{where}{error.message} [{error.code}]", error.hint)
+
+
+# -------------------------------------------------------------------------------------------------------- Postgres
+
+
+def _app(services: Endpoints) -> Iterator[Finding]:
+    part = "database (app)"
+    with session(services.database_url) as connection:
+        facts = health.server(connection)
+        yield _server(part, services.database_url, facts, connection, embedded="postgres" in services.embedded)
+        yield from _role(part, facts, "HEADRACE_DATABASE_URL", "headrace_app")
+        if facts.operator and not facts.superuser:
+            yield Finding(
+                part,
+                "wrong",
+                f"the role {facts.role} is a member of headrace_ops and sees every tenant",
+                "Let HEADRACE_DATABASE_URL log in as headrace_app.",
+            )
+        yield _clock(facts)
+
+
+def _ops(settings: Settings, services: Endpoints) -> Iterator[Finding]:
+    part = "database (ops)"
+    url = services.require_ops()
+    with session(url) as connection:
+        facts = health.server(connection)
+        yield _server(part, url, facts, connection, embedded="postgres" in services.embedded)
+        yield from _role(part, facts, "HEADRACE_OPS_DATABASE_URL", "headrace_ops")
+        if not facts.operator:
+            yield Finding(
+                part,
+                "wrong",
+                f"the role {facts.role} is no member of headrace_ops",
+                "Let HEADRACE_OPS_DATABASE_URL log in as headrace_ops.",
+            )
+        missing = pending(connection)
+        if missing:
+            yield Finding("migrations", "wrong", f"pending: {', '.join(missing)}", "Run `headrace migrate`.")
+            return
+        yield Finding("migrations", "ok", "none is pending")
+        yield _prices(settings, connection)
+        yield from _processes(settings, connection)
+
+
+def _owner(services: Endpoints) -> Iterator[Finding]:
+    part = "database (owner)"
+    url = services.owner_database_url
+    if url is None:
+        yield Finding(part, "note", "HEADRACE_OWNER_DATABASE_URL is not set; only `headrace migrate` needs it")
+        return
+    with session(url) as connection:
+        facts = health.server(connection)
+        yield _server(part, url, facts, connection, embedded="postgres" in services.embedded)
+        if not facts.owner:
+            yield Finding(
+                part,
+                "wrong",
+                f"the role {facts.role} is no member of headrace_owner",
+                f"Grant it, as an administrator: grant headrace_owner to {facts.role};",
+            )
+
+
+def _server(part: str, url: str, facts: ServerFacts, connection: Connection, *, embedded: bool) -> Finding:
+    trip_s = health.round_trip_s(connection)
+    whose = "private" if embedded else "own"
+    says = (
+        f"PostgreSQL {facts.version} ({whose}) as {facts.role} at {redacted(url)}; "
+        f"pgvector {facts.vector_version or 'missing'}; round trip {_ms(trip_s)}"
+    )
+    if facts.version_number < LEAST_SERVER:
+        return Finding(part, "wrong", says, "Headrace needs PostgreSQL 18 or newer.")
+    if facts.vector_version is None:
+        return Finding(part, "wrong", says, "Install pgvector on the server, then run `headrace migrate`.")
+    if trip_s > _SLOW_S:
+        return Finding(part, "note", says, "A job makes four short transactions: bring the database nearer.")
+    return Finding(part, "ok", says)
+
+
+def _role(part: str, facts: ServerFacts, setting: str, role: str) -> Iterator[Finding]:
+    if facts.superuser or facts.bypasses_row_security:
+        what = "is a superuser" if facts.superuser else "has BYPASSRLS"
+        says = f"the role {facts.role} {what}: row-level security would not hold"
+        yield Finding(part, "wrong", says, f"Let {setting} log in as {role}.")
+
+
+def _clock(facts: ServerFacts) -> Finding:
+    difference_s = abs((facts.clock - datetime.now(UTC)) / timedelta(seconds=1))
+    says = f"Postgres and this machine differ by {difference_s:.2f} s"
+    if difference_s > MOST_CLOCK_DIFFERENCE_S:
+        return Finding("clock", "wrong", says, "Let both follow NTP: ids and deadlines are made by this clock.")
+    return Finding("clock", "ok", says)
+
+
+def _prices(settings: Settings, connection: Connection) -> Finding:
+    models = sorted(routed_models(load_policy(settings.routing_policy)))
+    unpriced = health.unpriced(connection, models)
+    if unpriced:
+        names = ", ".join(f"{provider}:{model}" for provider, model in unpriced)
+        return Finding("prices", "wrong", f"no price for {names}: its jobs are rejected", "Run `headrace migrate`.")
+    return Finding("prices", "ok", f"all {len(models)} models of the routing policy are priced")
+
+
+def _processes(settings: Settings, connection: Connection) -> Iterator[Finding]:
+    backlog = health.backlog(connection)
+    oldest = "" if backlog.oldest_queued_s is None else f", the oldest for {backlog.oldest_queued_s:.0f} s"
+    says = f"{backlog.queued} queued{oldest}; {backlog.scheduled} scheduled; {backlog.running} running"
+    yield Finding("jobs", "ok", says)
+    # nobody at work is only wrong where there is work
+    idle: Verdict = "wrong" if backlog.queued or backlog.scheduled or backlog.running else "note"
+    alive = [one for one in workers.alive(connection, settings.worker_silent_s) if not one["draining"]]
+    if alive:
+        threads, running = (sum(one[name] for one in alive) for name in ("threads", "running"))
+        yield Finding("workers", "ok", f"{len(alive)} processes, {threads} threads, {running} jobs running")
+    else:
+        yield Finding("workers", idle, "none is alive", "Start one: `headrace worker`.")
+    if health.scheduler_answers(connection, within_s=SCHEDULER_ANSWERS_WITHIN_S):
+        yield Finding("scheduler", "ok", "one took the note that was left for it")
+    else:
+        says = f"none took the note that was left for it within {SCHEDULER_ANSWERS_WITHIN_S:g} s"
+        yield Finding("scheduler", idle, says, "Start one: `headrace scheduler`.")
+
+
+# ----------------------------------------------------------------------------------------------- wire and providers
+
+
+def _wire(settings: Settings, services: Endpoints) -> Iterator[Finding]:
+    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    try:
+        facts = wire.facts()
+    finally:
+        wire.close()
+    whose = "private" if "redis" in services.embedded and settings.broker_url is None else "own"
+    says = f"{facts.server} ({whose}) at {facts.url}; {facts.eviction}; round trip {_ms(facts.round_trip_s)}"
+    if facts.eviction == "noeviction":
+        yield Finding("wire", "ok", says)
+    elif facts.eviction == "unknown":
+        yield Finding("wire", "note", says, "It does not tell its maxmemory-policy; it should be noeviction.")
+    else:
+        to_do = "Set maxmemory-policy to noeviction: a tenant whose turns are evicted waits for the sweep."
+        yield Finding("wire", "wrong", says, to_do)
+
+
+def _providers(settings: Settings, services: Endpoints) -> Iterator[Finding]:
+    keys = {"openai": services.openai_api_key, "anthropic": services.anthropic_api_key}
+    urls = {"openai": services.openai_base_url, "anthropic": services.anthropic_base_url}
+    if "simulator" in services.embedded:
+        to_do = "Set OPENAI_API_KEY or ANTHROPIC_API_KEY for real ones."
+        yield Finding("providers", "note", "no key is set: the private simulator makes the answers up", to_do)
+    for name, key in keys.items():
+        says = ("a key is set" if key else "no key is set") + (f", at {redacted(url)}" if (url := urls[name]) else "")
+        yield Finding(f"provider {name}", "ok" if key else "note", says)
+    yield from _routes(load_policy(settings.routing_policy), {name for name, key in keys.items() if key})
+
+
+def _routes(policy: Policy, with_key: set[str]) -> Iterator[Finding]:
+    for tier in policy.tiers.values():
+        targets = [tier.primary] + ([tier.backup] if tier.backup else [])
+        names = " then ".join(f"{one.provider}:{one.model}" for one in targets)
+        reachable = [one for one in targets if one.provider in with_key]
+        part = f"tier {tier.name}"
+        if not reachable:
+            yield Finding(part, "wrong", f"{names}: none has a key, so its jobs are rejected", "Set a key.")
+        elif len(reachable) < 2:
+            yield Finding(part, "note", f"{names}: only {reachable[0].provider} has a key, so nobody takes over")
+        else:
+            yield Finding(part, "ok", names)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"

@@ -1,0 +1,38 @@
+"""``headrace doctor``: what is used, what is wrong with it, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+from rich.text import Text
+
+from console.checkup import Finding, examine
+from console.output import Json, print_json, printable, screen
+from console.reach import reach
+from settings import Settings
+
+_STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check every service and say what to do. Exits 1 when something is wrong."""
+    settings = Settings()
+    with reach(settings) as services:
+        findings = list(examine(settings, services))
+    fine = all(finding.verdict != "wrong" for finding in findings)
+    if as_json:
+        print_json({"ok": fine, "findings": [asdict(finding) for finding in findings]})
+    else:
+        _show(findings)
+    raise typer.Exit(0 if fine else 1)
+
+
+def _show(findings: list[Finding]) -> None:
+    console = screen()
+    for finding in findings:
+        line = Text(f"{finding.verdict:<6}", style=_STYLES[finding.verdict])
+        line.append(f"{finding.part}: ", style="bold not red").append(printable(finding.says), style="not bold default")
+        console.print(line, soft_wrap=True)
+        if finding.to_do is not None:
+            console.print(Text(f"      → {printable(finding.to_do)}"), soft_wrap=True)

@@ -1,0 +1,123 @@
+"""``headrace jobs``: enqueue from a file, list, look at one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from console.failure import report as tell
+from console.intake.report import ForPeople, ForPrograms, Report
+from console.intake.run import enqueue, opened
+from console.output import Json, cell, print_facts, print_json, print_table, printable
+from console.reach import DATABASE, DATABASE_AND_WIRE, reach
+from errors import InvalidInputError, NotFoundError
+from settings import Settings
+from storage import jobs, tenants
+from storage.jobs import JobView, State
+from storage.session import session
+
+app = typer.Typer(help="Enqueue jobs, list them, look at one.", no_args_is_help=True)
+
+Tenant = Annotated[str | None, typer.Option(help="A tenant's id, external id or name.")]
+
+_LISTED = (
+    "id", "tenant", "user_id", "feature", "lane", "state", "reason", "attempts", "created_at", "ended_at",
+)  # fmt: skip
+
+SOME_REFUSED = 3
+NONE_IN = 1
+
+
+@app.command("enqueue")
+def enqueue_command(
+    file: Annotated[Path, typer.Option("--file", help="JSON lines: one job a line. - reads standard input.")],
+    tenant: Annotated[str | None, typer.Option(help="The tenant of all lines: its id, external id or name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Enqueue one job a line, with the fields of enqueue; print the ids, in the lines' order.
+
+    Good lines go in, bad ones are told of. Exits 0 when all are in, 3 when some were refused, 1 when none is in.
+    """
+    settings = Settings()
+    with opened(file) as stream, reach(settings, DATABASE_AND_WIRE) as services:
+        report: Report = ForPrograms() if as_json else ForPeople()
+        error = enqueue(settings, services, stream, tenant=tenant, report=report)
+    if error is not None:
+        raise typer.Exit(tell(error, as_json=False))  # the report's document has it already
+    if report.refused:
+        raise typer.Exit(SOME_REFUSED if report.enqueued else NONE_IN)
+
+
+@app.command("list")
+def list_command(
+    tenant: Tenant = None,
+    state: Annotated[State | None, typer.Option(help="Only those that are in this state.")] = None,
+    feature: Annotated[str | None, typer.Option(help="Only those of this feature.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many at most.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the newest jobs, newest first."""
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
+        found = jobs.list_jobs(connection, tenant_id=tenant_id, state=state, feature=feature, limit=limit)
+    if as_json:
+        print_json({"jobs": found})
+        return
+    print_table(
+        ["id", "tenant", "user", "feature", "lane", "state", "reason", "attempts", "created (UTC)", "ended (UTC)"],
+        [[job[name] for name in _LISTED] for job in found],
+        numbers=["attempts"],
+    )
+
+
+@app.command("show")
+def show_command(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
+) -> None:
+    """Show one job: its state, answer or error, cost, and all that happened to it."""
+    with reach(Settings(), DATABASE) as services:
+        job, timeline = show(services.require_ops(), job_id)
+    if as_json:
+        print_json({**asdict(job), "timeline": timeline})
+        return
+    facts = asdict(job)
+    error, output, output_json = facts.pop("error"), facts.pop("output"), facts.pop("output_json")
+    cost = facts.pop("cost_usd")
+    print_facts({**facts, "cost_usd": f"{cost:f}", "error": None if error is None else error.get("message")})
+    if output is not None:
+        shown = output if output_json is None else json.dumps(output_json, indent=2, ensure_ascii=False)
+        typer.echo(f"\n{printable(shown)}\n")
+    print_table(
+        ["at (UTC)", "what", "detail"],
+        [(_instant(entry["at"]), entry["what"], _detail(entry["detail"])) for entry in timeline],
+    )
+
+
+def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:
+    """A job and its history.
+
+    :raises InvalidInputError: this is no id.
+    :raises NotFoundError: there is no such job.
+    """
+    try:
+        wanted = UUID(job_id)
+    except ValueError:
+        raise InvalidInputError("is no job's id", field="id", value=job_id) from None
+    with session(ops_url) as connection:
+        found = jobs.show(connection, wanted)
+        if found is None:
+            raise NotFoundError("no such job", field="id", value=job_id)
+        return found, jobs.history(connection, wanted)
+
+
+def _instant(at: Any) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S.%f}"[:-3]
+
+
+def _detail(detail: Any) -> str:
+    return ", ".join(f"{name}={cell(value)}" for name, value in (detail or {}).items())

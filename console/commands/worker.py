@@ -1,0 +1,42 @@
+"""``headrace worker``: worker processes, kept up and drained together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from console.output import Json
+from console.processes import Processes, python
+from console.reach import check_ready, child_environment, reach
+from console.services.whereabouts import Endpoints
+from settings import Settings
+
+_BEYOND_DRAIN_S = 15.0  # a worker hands back what has not ended when its drain is over; then it has to go
+
+
+def worker(
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1000, help="Jobs at once in each process.")] = 16,
+    parent: Annotated[int, typer.Option(hidden=True, help="Drain when this process is gone.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Run jobs until SIGTERM or Ctrl-C, which drain: calls that run may end, the rest is handed back.
+
+    A process that dies is started again. A second signal kills. --json makes the log lines JSON.
+    """
+    settings = Settings()
+    if as_json:
+        settings = settings.model_copy(update={"log_format": "json"})
+    with reach(settings) as services:
+        raise typer.Exit(run(settings, services, processes=processes, threads=threads, parent=parent))
+
+
+def run(settings: Settings, services: Endpoints, *, processes: int, threads: int, parent: int = 0) -> int:
+    """Keep so many worker processes up until told to stop; the exit code."""
+    check_ready(settings, services)
+    environment = child_environment(services) | {"HEADRACE_LOG_FORMAT": settings.log_format}
+    with Processes(environment, patience_s=settings.drain_s + _BEYOND_DRAIN_S) as children:
+        for number in range(1, processes + 1):
+            children.start(f"worker-{number}", python("workers.boot", "--threads", str(threads)))
+        return children.serve(parent=parent)

@@ -1,0 +1,106 @@
+"""One run of an intake: the file, the services, a bar for who watches, and what is told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from console.intake.intake import Intake
+from console.intake.lines import Line, check_utf8, read_lines
+from console.intake.report import Report
+from console.output import screen
+from console.services.whereabouts import Endpoints
+from errors import HeadraceError, InvalidInputError
+from producers import Client
+from queues.broker_url import open_wire
+from settings import Settings
+from storage import tenants
+from storage.connect import Connection
+from storage.database import Database
+from storage.session import session, translated
+
+
+def enqueue(
+    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report
+) -> HeadraceError | None:
+    """Enqueue the lines of a stream; what stopped it half-way, if anything did. The report tells how far it came."""
+    stopped: HeadraceError | None = None
+    try:
+        with translated(services.database_url), ExitStack() as stack:
+            wire = open_wire(
+                services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant
+            )
+            client = Client(Database(services.database_url), wire)
+            stack.callback(client.close)
+            intake = Intake(client, _finder(services, stack), tenant=tenant)
+            for window in intake.take(_with_progress(stream, stack)):
+                report.add(window)
+                sys.stdout.flush()  # who kills us now still learns what is in
+    except HeadraceError as error:
+        stopped = error
+    report.end(stopped)
+    return stopped
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[BinaryIO]:
+    """The file's bytes (``-`` is standard input), once it is sure that they are text to the end.
+
+    :raises InvalidInputError: it cannot be read, or is not UTF-8.
+    """
+    if str(file) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidInputError(f"cannot be read: {reason}", field="file", value=str(file)) from error
+    with stream:
+        if stream.seekable():  # nothing goes in of a file that cannot be read to its end
+            check_utf8(stream)
+        yield stream
+
+
+def _with_progress(stream: BinaryIO, stack: ExitStack) -> Iterator[Line]:
+    """The stream's lines, with a bar on standard error where somebody watches and the ids are not what they see."""
+    lines = read_lines(stream)
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        return lines
+    size = Path(stream.name).stat().st_size if stream.seekable() and stream is not sys.stdin.buffer else None
+    bar = stack.enter_context(
+        Progress(
+            TextColumn("{task.fields[lines]} lines"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+            console=screen(to_error=True), redirect_stdout=False,
+        )
+    )  # fmt: skip
+    return _counted(lines, bar, bar.add_task("", total=size, lines=0))
+
+
+def _counted(lines: Iterator[Line], bar: Progress, task: TaskID) -> Iterator[Line]:
+    for line in lines:
+        bar.update(task, advance=line.size, lines=line.number)
+        yield line
+
+
+def _finder(services: Endpoints, stack: ExitStack) -> Callable[[str], UUID]:
+    """What finds a tenant; it connects as the operators' role only when it is asked."""
+    connections: list[Connection] = []
+
+    def find(given: str) -> UUID:
+        if services.ops_database_url is None:
+            try:
+                return UUID(given)  # a name could not be looked up, but an id need not be
+            except ValueError:
+                pass
+        if not connections:
+            connections.append(stack.enter_context(session(services.require_ops())))
+        return tenants.resolve(connections[0], given).id
+
+    return find
