@@ -30,16 +30,26 @@ class Command:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "demo": Command("console.commands.demo", "demo", "Run the main job on real input, start to end."),
+    "demo": Command(
+        "console.commands.demo",
+        "demo",
+        "Run the main job on real input, start to end, and show what an owner wants to see.",
+    ),
     "services": Command("console.commands.services", "app", "Start, stop and look at the private services."),
     "migrate": Command("console.commands.migrate", "migrate", "Bring the database up to this release."),
-    "worker": Command("console.commands.worker", "worker", "Run jobs, until told to stop."),
-    "scheduler": Command("console.commands.scheduler", "scheduler", "Do what time and accidents ask for."),
+    "worker": Command("console.commands.worker", "worker", "Run jobs until told to stop."),
+    "scheduler": Command(
+        "console.commands.scheduler", "scheduler", "Do what time and accidents ask for, until told to stop."
+    ),
     "tenants": Command("console.commands.tenants", "app", "Add and list tenants, set their caps."),
     "jobs": Command("console.commands.jobs", "app", "Enqueue jobs, list them, look at one."),
-    "spend": Command("console.commands.spend", "spend", "Say what was spent, by whom and on what."),
+    "spend": Command(
+        "console.commands.spend", "spend", "Say what was spent: calls, tokens and cost of whole UTC days."
+    ),
     "doctor": Command("console.commands.doctor", "doctor", "Check every service and say what to do."),
-    "simulate": Command("console.commands.simulate", "simulate", "Stand in for the providers on this machine."),
+    "simulate": Command(
+        "console.commands.simulate", "simulate", "Stand in for OpenAI and Anthropic on this machine, until interrupted."
+    ),
     "version": Command("console.commands.version", "version", "Say which release this is."),
 }
 

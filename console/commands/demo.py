@@ -34,6 +34,7 @@ def demo(
         if real:
             _ask_first(console, settings, yes=yes)
         env = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", str(Path.home()))}
+        env["HEADRACE_BREAKER_RESET_S"] = "2"  # the outage is short, and so may be the breaker's patience
         env |= {name: value for name, value in os.environ.items() if name.startswith("HEADRACE_")}
         env |= services.environment()
         fine = play(

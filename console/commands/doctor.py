@@ -16,7 +16,10 @@ _STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check every service and say what to do. Exits 1 when something is wrong."""
+    """Check every service and say what to do.
+
+    Exits 1 when something is wrong.
+    """
     settings = Settings()
     with reach(settings) as services:
         findings = list(examine(settings, services))

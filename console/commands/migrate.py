@@ -16,7 +16,10 @@ from workers.logs import configure_logs
 
 
 def migrate(as_json: Json = False) -> None:
-    """Bring the database up to this release: schema, features, lanes, prompts, prices. Safe to repeat and to race."""
+    """Bring the database up to this release.
+
+    That is the schema, and what the release brings along: features, lanes, prompts, prices. Safe to repeat and to race.
+    """
     settings = Settings()
     with _owner_url(settings) as url:
         done = run(settings, url)

@@ -16,9 +16,10 @@ def scheduler(
     parent: Annotated[int, typer.Option(hidden=True, help="End when this process is gone.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Release what is due, take back the jobs of lost workers, sweep, expire; until SIGTERM or Ctrl-C.
+    """Do what time and accidents ask for, until told to stop.
 
-    Any number of them may run. --json makes the log lines JSON.
+    It releases what is due, takes back the jobs of lost workers, expires and sweeps, until SIGTERM or Ctrl-C. Any
+    number of them may run. --json makes the log lines JSON.
     """
     settings = Settings()
     if as_json:

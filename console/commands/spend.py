@@ -41,7 +41,10 @@ def spend(
     ] = "7",
     as_json: Json = False,
 ) -> None:
-    """Say what was spent: calls, tokens and cost of whole UTC days, each call in the day of its start."""
+    """Say what was spent: calls, tokens and cost of whole UTC days.
+
+    A call belongs to the day of its start.
+    """
     today = datetime.now(UTC).date()
     start = first_day(since, today=today)
     with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:

@@ -21,9 +21,10 @@ def worker(
     parent: Annotated[int, typer.Option(hidden=True, help="Drain when this process is gone.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Run jobs until SIGTERM or Ctrl-C, which drain: calls that run may end, the rest is handed back.
+    """Run jobs until told to stop.
 
-    A process that dies is started again. A second signal kills. --json makes the log lines JSON.
+    SIGTERM and Ctrl-C drain: calls that run may end, the rest is handed back. A second one kills. A process that dies
+    is started again. --json makes the log lines JSON.
     """
     settings = Settings()
     if as_json:

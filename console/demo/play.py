@@ -22,7 +22,7 @@ from producers.enqueue import connect
 from settings import Settings
 from storage.database import Database
 
-FLOODING_CAP_USD = Decimal("0.04")  # low enough that the flood meets it
+FLOODING_CAP_USD = Decimal("0.07")  # low enough that the flood meets it
 LATENCY_MS = (150, 450)
 OUTAGE_S = 4.0
 WITHIN_S = 150.0

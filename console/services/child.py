@@ -82,10 +82,14 @@ class Child:
                 self.process.wait()
                 self._has_ended(now, f"it did not serve within {self.server.ready_within_s:g} s")
 
-    def ask_to_end(self, number: int) -> None:
-        """Send a signal, if it still runs."""
+    def ask_to_end(self) -> None:
+        """Send the first signal to stop, if it runs; the last one if it does not serve.
+
+        A Postgres that recovers from a crash may hang in a fast shutdown, and has nothing to lose in an immediate one.
+        """
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
+            serves = _is_ready(self.server, self.process.pid) and _answers(self.server)
+            self.process.send_signal(self.server.stop_signals[0 if serves else -1])
 
     def end(self) -> None:
         """Wait until it has ended; be ever less polite."""
@@ -184,6 +188,16 @@ def _says_ready(postmaster_pid: Path, pid: int) -> bool:
         return len(lines) >= 8 and lines[7].strip() == "ready" and int(lines[0]) == pid
     except (OSError, ValueError):
         return False
+
+
+def _answers(server: Server) -> bool:
+    if server.ready != "postmaster":
+        return True
+    try:
+        port, sockets = Path(server.ready_file).read_text().splitlines()[3:5]
+    except (OSError, ValueError):
+        return False
+    return probe.postgres_answers(Path(sockets) / f".s.PGSQL.{port}")
 
 
 def _port_in(file: Path) -> int:

@@ -118,7 +118,7 @@ class Keeper:
     def _shut_down(self) -> None:
         self._publish(stopping=True)
         for child in self._children.values():
-            child.ask_to_end(child.server.stop_signals[0])
+            child.ask_to_end()
         for child in self._children.values():
             child.end()
         self._publish(stopping=True)

@@ -253,7 +253,7 @@ def _are_ready(here: Place, wanted: dict[ServiceName, str], *, looks: int) -> bo
 
 def _answers(name: ServiceName, here: Place) -> bool:
     if name == "postgres":
-        return probe.postgres_answers(postgres.socket(here), postgres.OWNER)
+        return probe.postgres_answers(postgres.socket(here))
     if name == "redis":
         return probe.valkey_answers(here.valkey_socket)
     port = simulator.port(here)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,33 +16,32 @@ import psutil
 from console.services.place import Place
 
 _PATIENCE_S = 5.0  # for each signal
-_POLITE_FIRST = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)  # Postgres: fast, immediate, by force
 
 
 def end_all(place: Place) -> None:
     """End whatever of ours still runs for this place. Call it when no keeper is in office."""
-    # Keepers first and by force: they would start the servers again.
-    _end(lambda words: words[-2:] == ["console.services.keeper", str(place.directory)], [signal.SIGKILL])
-    _end(lambda words: "console.simulator" in words and str(place.port_file) in words, _POLITE_FIRST)
+    # Keepers first: they would start the servers again.
+    _end(lambda words: words[-2:] == ["console.services.keeper", str(place.directory)])
+    _end(lambda words: "console.simulator" in words and str(place.port_file) in words)
     end_housed(place)
 
 
 def end_housed(place: Place) -> None:
     """End the servers whose files are in the place's home. Call it when no keeper runs them."""
-    _end(lambda words: _is_housed(words, place), _POLITE_FIRST)
-
-
-def _is_housed(words: list[str], place: Place) -> bool:
-    program = Path(words[0]).name
     clusters = (str(place.cluster), f"{place.home}/new-")  # the latter: one that is being made
-    return (
-        program in ("postgres", "initdb") and any(word.removeprefix("--pgdata=").startswith(clusters) for word in words)
-    ) or (program == "valkey-server" and str(place.valkey_socket) in words)
+    _end(
+        lambda words: (
+            Path(words[0]).name in ("postgres", "initdb")
+            and any(word.removeprefix("--pgdata=").startswith(clusters) for word in words)
+        ),
+        first=signal.SIGQUIT,  # an immediate shutdown: a fast one can hang while Postgres recovers from a crash
+    )
+    _end(lambda words: Path(words[0]).name == "valkey-server" and str(place.valkey_socket) in words)
 
 
-def _end(is_meant: Callable[[list[str]], bool], signals: Sequence[int]) -> None:
+def _end(is_meant: Callable[[list[str]], bool], *, first: int = signal.SIGKILL) -> None:
     found = [process for process in psutil.process_iter() if (words := _command_line(process)) and is_meant(words)]
-    for number in signals:
+    for number in (first, signal.SIGKILL):
         for process in found:
             _send(process, number)
         deadline = time.monotonic() + _PATIENCE_S

@@ -80,7 +80,7 @@ def prepare(place: Place, account: Account, request: str) -> Server:
         uid=account.uid,
         gid=account.gid,
         stop_signals=(signal.SIGINT, signal.SIGQUIT),  # fast, then immediate: neither waits for clients
-        death_signal=signal.SIGINT,
+        death_signal=signal.SIGQUIT,  # the sooner it is gone the sooner it can be started again; nothing is lost
         # After the death of a postmaster its backends need a moment to notice.
         retry_on=("pre-existing shared memory block", 'lock file "postmaster.pid" already exists'),
         scratch=None if place.sockets.parent == place.home else str(place.sockets),

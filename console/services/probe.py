@@ -11,16 +11,16 @@ _PROTOCOL = 196608  # version 3.0
 _CANNOT_CONNECT_NOW = b"C57P03\0"
 
 
-def postgres_answers(path: Path, user: str) -> bool:
+def postgres_answers(path: Path) -> bool:
     """Whether the Postgres behind a Unix socket takes connections; it does not while it starts, recovers or stops."""
-    body = b"user\0" + user.encode() + b"\0\0"
+    body = b"user\0postgres\0\0"
     try:
         with _connected(path) as connection:
             connection.sendall(struct.pack("!II", len(body) + 8, _PROTOCOL) + body)
             answer = connection.recv(4096)
             if answer[:1] == b"R":
                 connection.sendall(struct.pack("!cI", b"X", 4))
-            # Any other complaint, such as too many connections, comes from a server that is up.
+            # Any other complaint, such as an unknown role, comes from a server that is up.
             return answer[:1] == b"R" or (answer[:1] == b"E" and _CANNOT_CONNECT_NOW not in answer)
     except OSError:
         return False

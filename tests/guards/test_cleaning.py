@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.cleaning import DEEPEST, clean_json, clean_text
@@ -27,6 +27,7 @@ def nested(levels: int) -> Any:
     return value
 
 
+@settings(deadline=None)
 @given(ANY_TEXT)
 def test_clean_text_can_be_stored_sent_and_cleaned_again(text: str) -> None:
     clean = clean_text(text)
@@ -40,6 +41,7 @@ def test_clean_text_can_be_stored_sent_and_cleaned_again(text: str) -> None:
     assert clean_text(clean) == clean
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(categories=["L", "N", "P", "Zs", "S"])))
 def test_what_can_be_read_stays_but_for_its_composition(text: str) -> None:
     assert clean_text(text) == unicodedata.normalize("NFC", text)
@@ -62,6 +64,7 @@ def test_cases(text: str, clean: str) -> None:
     assert clean_text(text) == clean
 
 
+@settings(deadline=None)
 @given(ANY_JSON)
 def test_clean_json_is_json_with_every_text_cleaned(value: Any) -> None:
     clean = clean_json(value)

@@ -1,0 +1,218 @@
+"""How each kind of action is done to a stage, and undone when it has lasted its time.
+
+Doing never fails: what cannot be done at the moment, say because the target is down already, is *missed*, and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psycopg
+import redis
+
+from tests.chaos.schedule import Action, Kind
+from tests.chaos.stage import Stage
+
+_SWEEP_SEEN_WITHIN_S = 1.6  # a sweep begins every second; the frozen wire holds it up for two
+_LEAD_FREE_WITHIN_S = 1.5
+_FULL = 1  # byte: whatever is there is too much, so every write is refused
+_LOOK_EVERY_S = 0.03
+
+_SESSIONS = """
+    select pid from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' order by pid
+"""
+_SWEEPER = """
+    select a.pid, a.usename from pg_locks l join pg_stat_activity a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.granted and a.datname = current_database() and a.usename like 'scheduler-%'
+      and a.xact_start < clock_timestamp() - interval '100 ms'
+"""
+_LEAD = "select pg_try_advisory_xact_lock(hashtextextended('headrace.sweep', 0))"
+
+
+@dataclass(slots=True)
+class Faults:
+    """Does actions to one stage and undoes them."""
+
+    stage: Stage
+    missed: list[str] = field(default_factory=list)
+    breaches: list[str] = field(default_factory=list)
+    _undo: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+
+    def do(self, action: Action) -> None:
+        """Do it now; what lasts is undone by :meth:`undo_due`."""
+        reason = self._steps()[action.kind](action)
+        if reason is not None:
+            self.missed.append(f"{action}: {reason}")
+
+    def undo_due(self) -> None:
+        """Undo what has lasted its time."""
+        now = time.monotonic()
+        due = [step for at, step in self._undo if at <= now]
+        self._undo = [entry for entry in self._undo if entry[0] > now]
+        for step in due:
+            step()
+
+    def _steps(self) -> dict[Kind, Callable[[Action], str | None]]:
+        return {
+            Kind.KILL_WORKER: self._kill,
+            Kind.KILL_SCHEDULER: self._kill,
+            Kind.FREEZE_WORKER: self._freeze,
+            Kind.FREEZE_SCHEDULER: self._freeze,
+            Kind.FREEZE_SWEEP: self._freeze_sweep,
+            Kind.DRAIN_WORKER: self._drain,
+            Kind.WIPE_WIRE: self._wipe_wire,
+            Kind.KILL_WIRE: self._kill_wire,
+            Kind.FILL_WIRE: self._fill_wire,
+            Kind.FREEZE_WIRE: self._freeze_wire,
+            Kind.CRASH_POSTGRES: self._crash_postgres,
+            Kind.KILL_BACKEND: self._kill_backend,
+            Kind.CUT_CONNECTIONS: self._cut_connections,
+            Kind.FAULTY_PROVIDER: self._faulty_provider,
+        }
+
+    def _after(self, seconds: float, step: Callable[[], None]) -> None:
+        self._undo.append((time.monotonic() + seconds, step))
+
+    # ----------------------------------------------------------------------------------------------- processes
+
+    def _kill(self, action: Action) -> str | None:
+        if not self.stage.is_up(action.target):
+            return "it is down"
+        self.stage.kill(action.target, down_s=action.lasts_s)
+        return None
+
+    def _drain(self, action: Action) -> str | None:
+        if not self.stage.is_up(action.target):
+            return "it is down"
+        if self.stage.lives[action.target].told is not None:
+            return "it has been told already"  # a second SIGTERM means: leave at once
+        self.stage.drain(action.target)
+        return None
+
+    def _freeze(self, action: Action) -> str | None:
+        return self._frozen_for(action.target, action.lasts_s)
+
+    def _frozen_for(self, name: str, seconds: float) -> str | None:
+        if not self.stage.is_up(name):
+            return "it is down"
+        if self.stage.lives[name].frozen:
+            return "it is frozen already"
+        process = self.stage.fleet.processes[name]
+        self.stage.freeze(name)
+
+        def thaw() -> None:
+            if process is self.stage.fleet.processes[name] and process.poll() is None:
+                self.stage.thaw(name)
+
+        self._after(seconds, thaw)
+        return None
+
+    def _freeze_sweep(self, action: Action) -> str | None:
+        """Stop a scheduler in the middle of a sweep, which a frozen wire holds up until it is found.
+
+        While it is stopped, another scheduler must be able to sweep.
+        """
+        if not self.stage.signal_server("redis", signal.SIGSTOP):
+            return "the wire is down"
+        try:
+            with self._superuser() as connection:
+                sweeper = _seen(lambda: connection.execute(_SWEEPER).fetchone(), within_s=_SWEEP_SEEN_WITHIN_S)
+                if sweeper is None:
+                    return "no sweep was under way"
+                missed = self._frozen_for(sweeper[1], action.lasts_s)
+                self.stage.signal_server("redis", signal.SIGCONT)
+                if missed is None and _seen(
+                    lambda: connection.execute(_LEAD).fetchone() == (True,), within_s=_LEAD_FREE_WITHIN_S
+                ) is None:
+                    self.breaches.append(f"{action}: {sweeper[1]}, which is stopped, keeps everybody from sweeping")
+                return missed
+        except psycopg.OperationalError:
+            return "Postgres is away"
+        finally:
+            self.stage.signal_server("redis", signal.SIGCONT)
+
+    # ------------------------------------------------------------------------------------------------ the wire
+
+    def _wipe_wire(self, _action: Action) -> str | None:
+        return self._tell_wire(lambda server: server.flushall())
+
+    def _kill_wire(self, _action: Action) -> str | None:
+        return None if self.stage.signal_server("redis", signal.SIGKILL) else "it is down"
+
+    def _fill_wire(self, action: Action) -> str | None:
+        self._after(action.lasts_s, lambda: self._empty_wire())
+        return self._tell_wire(lambda server: server.config_set("maxmemory", _FULL))
+
+    def _empty_wire(self) -> None:
+        if self._tell_wire(lambda server: server.config_set("maxmemory", 0)) is not None:
+            self._after(0.2, self._empty_wire)  # it is frozen or restarts (and is empty then)
+
+    def _freeze_wire(self, action: Action) -> str | None:
+        if not self.stage.signal_server("redis", signal.SIGSTOP):
+            return "it is down"
+        self._after(action.lasts_s, lambda: self._thaw_wire())
+        return None
+
+    def _thaw_wire(self) -> None:
+        self.stage.signal_server("redis", signal.SIGCONT)
+
+    def _tell_wire(self, step: Callable[[redis.Redis], object]) -> str | None:
+        try:
+            with self.stage.valkey() as server:
+                step(server)
+        except redis.RedisError as error:
+            return f"the wire does not answer: {error}"
+        return None
+
+    # ------------------------------------------------------------------------------------------------ Postgres
+
+    def _crash_postgres(self, _action: Action) -> str | None:
+        return None if self.stage.signal_server("postgres", signal.SIGQUIT) else "it is down"
+
+    def _kill_backend(self, action: Action) -> str | None:
+        try:
+            with self._superuser() as connection:
+                pids = [row[0] for row in connection.execute(_SESSIONS).fetchall()]
+            if not pids:
+                return "there is no session"
+            os.kill(pids[int(action.draw * len(pids))], signal.SIGKILL)
+        except (psycopg.OperationalError, ProcessLookupError) as error:
+            return f"no session was caught: {error}"
+        return None
+
+    def _cut_connections(self, _action: Action) -> str | None:
+        try:
+            with self._superuser() as connection:
+                connection.execute(f"select pg_terminate_backend(pid) from ({_SESSIONS}) s")
+        except psycopg.OperationalError as error:
+            return f"Postgres does not answer: {error}"
+        return None
+
+    def _superuser(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(self.stage.superuser_url, autocommit=True, connect_timeout=2)
+
+    # ----------------------------------------------------------------------------------------------- providers
+
+    def _faulty_provider(self, action: Action) -> str | None:
+        wanted = {"fault": action.fault, "fault_rate": action.rate}
+        if action.fault == "429":
+            wanted["retry_after_s"] = round(action.draw, 2)
+        self.stage.behave(action.target, **wanted)
+        self._after(action.lasts_s, lambda: self.stage.behave(action.target))
+        return None
+
+
+def _seen(look: Callable[[], object], *, within_s: float) -> object:
+    """The first truthy value of ``look``, or None when there is none in time."""
+    give_up = time.monotonic() + within_s
+    while time.monotonic() < give_up:
+        value = look()
+        if value:
+            return value
+        time.sleep(_LOOK_EVERY_S)
+    return None

@@ -1,0 +1,338 @@
+"""Where a schedule plays: servers of its own, and on them one database, the simulator, workers and schedulers.
+
+:class:`Ground` is the servers, up for as long as it is open. :class:`Stage` is everything else, made anew for each
+schedule; its processes are kept up, as ``headrace worker`` keeps its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+import redis
+from psycopg.rows import dict_row
+
+from console import services
+from console.provisioning import provision
+from console.services import Endpoints
+from console.services.account import for_servers
+from producers import Client
+from queues.broker_url import open_wire
+from settings import Settings
+from storage.database import Database
+from tests.chaos.schedule import SCHEDULERS, WORKERS
+from tests.fleet import Fleet, Urls, eventually
+
+T = TypeVar("T")
+
+SILENT_S = 2.0
+THREADS = 8
+SETTINGS = {
+    "HEADRACE_HEARTBEAT_S": "0.5",
+    "HEADRACE_WORKER_SILENT_S": f"{SILENT_S:g}",
+    "HEADRACE_RETRY_BASE_S": "0.1",
+    "HEADRACE_RETRY_CAP_S": "1",
+    "HEADRACE_MAX_ATTEMPTS": "5",
+    "HEADRACE_CALL_TIMEOUT_S": "3",
+    "HEADRACE_CLAIM_TIMEOUT_S": "10",
+    "HEADRACE_BREAKER_RESET_S": "0.5",
+    "HEADRACE_DRAIN_S": "5",
+}
+LATENCY_MS = (20, 150)
+
+_TEMPLATE = "chaos_template"
+_BACK_WITHIN_S = 60.0
+_READY_WITHIN_S = 60.0
+_DRAINED_WITHIN_S = 40.0
+_START_AGAIN_S = 0.3
+_AWAY = ("postgres_unavailable", "redis_unavailable")
+
+
+class Ground:
+    """A private Postgres and Valkey, with a provisioned database to clone."""
+
+    def __init__(self, directory: Path, endpoints: Endpoints) -> None:
+        self.directory = directory
+        self.endpoints = endpoints
+
+    def pid(self, service: str) -> int | None:
+        """The process number of ``postgres`` or ``redis``; None while its keeper starts it again."""
+        for entry in services.status(self.directory / "services"):
+            if entry.name == service and entry.condition == "running":
+                return entry.pid
+        return None
+
+    def url(self, role: str, database: str) -> str:
+        """The URL by which a role reaches one of the databases."""
+        owner = self.endpoints.require_owner()
+        return owner.replace("//postgres@", f"//{role}@").replace("/headrace?", f"/{database}?")
+
+    def patiently(self, step: Callable[[psycopg.Connection[dict[str, Any]]], T], *, url: str) -> T:
+        """Run a step that may be repeated on a connection of its own, until Postgres answers (within a minute)."""
+        give_up = time.monotonic() + _BACK_WITHIN_S
+        while True:
+            try:
+                with psycopg.connect(url, autocommit=True, row_factory=dict_row, connect_timeout=5) as connection:
+                    return step(connection)
+            except psycopg.OperationalError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.05)
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """Servers for the length of a block. What the processes said is kept if something in ``keep`` says so."""
+    directory = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
+    directory.chmod(0o755)  # the servers' user has to get through it
+    home = directory / "services"
+    try:
+        endpoints = services.start(
+            home,
+            which={"postgres", "redis"},
+            settings=Settings(simulator_url="http://127.0.0.1:9"),
+            prepare=lambda _owner_url: None,
+        )
+        ground = Ground(directory, endpoints)
+        with psycopg.connect(endpoints.require_owner(), autocommit=True) as connection:
+            connection.execute(f"create database {_TEMPLATE}")
+        provision(ground.url("postgres", _TEMPLATE), lanes=Settings().lane_weights)
+        with psycopg.connect(endpoints.require_owner(), autocommit=True) as connection:
+            # a role for each scheduler, so that a session tells whose it is
+            for name in SCHEDULERS:
+                connection.execute(f'create role "{name}" login nosuperuser nobypassrls in role headrace_ops')
+        yield ground
+    finally:
+        services.stop(home)
+        shutil.rmtree(home, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            directory.rmdir()  # and stays when the logs of a failed schedule lie in it
+
+
+@dataclass(slots=True)
+class Life:
+    """One of the processes that are kept up, and what is known of its present instance."""
+
+    name: str
+    arguments: tuple[str, ...]
+    env: dict[str, str]
+    begun_at: int = 0  # where its instance's part of the log begins, bytes
+    told: signal.Signals | None = None  # how this instance was told to end
+    frozen: bool = False
+    start_at: float = 0.0
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEnd:
+    """A process that ended though nobody told it to, or not as it was told."""
+
+    name: str
+    code: int
+    said: str
+
+
+@dataclass(slots=True)
+class Stage:
+    """One schedule's processes and database."""
+
+    ground: Ground
+    directory: Path
+    database: str
+    fleet: Fleet
+    client: Client
+    lives: dict[str, Life] = field(default_factory=dict)
+    own_ends: list[OwnEnd] = field(default_factory=list)
+    starts: int = 0
+
+    @property
+    def urls(self) -> Urls:
+        return self.fleet.urls
+
+    @property
+    def superuser_url(self) -> str:
+        return self.ground.url("postgres", self.database)
+
+    def valkey(self) -> redis.Redis:
+        """A client of the wire's server that does not wait long."""
+        return redis.Redis.from_url(self.urls.redis, socket_timeout=1.0, socket_connect_timeout=1.0)
+
+    # ----------------------------------------------------------------------------------------------- processes
+
+    def start(self, name: str) -> None:
+        """Start a process anew."""
+        life = self.lives[name]
+        log = self.directory / f"{name}.log"
+        life.begun_at = log.stat().st_size if log.exists() else 0
+        life.told, life.frozen, life.ended = None, False, False
+        self.fleet.start(name, *life.arguments, **life.env)
+        self.starts += 1
+
+    def keep_up(self) -> None:
+        """Note what has ended and start again what is due."""
+        for name, life in self.lives.items():
+            process = self.fleet.processes[name]
+            if process.poll() is None:
+                continue
+            if not life.ended:
+                life.ended = True
+                life.start_at = max(life.start_at, time.monotonic() + _START_AGAIN_S * (life.told is None))
+                self._note_end(life, process.returncode)
+            if time.monotonic() >= life.start_at:
+                self.start(name)
+
+    def is_up(self, name: str) -> bool:
+        return not self.lives[name].ended and self.fleet.processes[name].poll() is None
+
+    def kill(self, name: str, *, down_s: float) -> None:
+        """SIGKILL; another instance starts ``down_s`` later."""
+        life = self.lives[name]
+        life.told = signal.SIGKILL
+        life.start_at = time.monotonic() + down_s
+        self.fleet.processes[name].kill()
+
+    def drain(self, name: str) -> None:
+        """SIGTERM; another instance starts when this one has ended."""
+        life = self.lives[name]
+        life.told = signal.SIGTERM
+        self.fleet.processes[name].terminate()
+
+    def freeze(self, name: str) -> None:
+        self.lives[name].frozen = True
+        self.fleet.processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self.lives[name].frozen = False
+        self.fleet.processes[name].send_signal(signal.SIGCONT)
+
+    def said(self, life: Life) -> str:
+        """What a process's present instance has printed."""
+        with (self.directory / f"{life.name}.log").open("rb") as log:
+            log.seek(life.begun_at)
+            return log.read().decode(errors="replace")
+
+    def is_ready(self, name: str) -> bool:
+        life = self.lives[name]
+        word = "worker.ready" if name in WORKERS else "scheduler.ready"
+        return self.is_up(name) and word in self.said(life)
+
+    def signal_server(self, service: str, number: signal.Signals) -> bool:
+        """Signal ``postgres`` or ``redis`` itself; False while it is not there."""
+        pid = self.ground.pid(service)
+        if pid is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            return True
+        return False
+
+    # --------------------------------------------------------------------------------------------------- peace
+
+    def calm(self) -> None:
+        """End every fault that lasts and wait until everything is up again."""
+        for name, life in self.lives.items():
+            if life.frozen and self.is_up(name):
+                self.thaw(name)
+        self.signal_server("redis", signal.SIGCONT)
+        self.behave()
+
+        def wire_is_well() -> bool:
+            try:
+                with self.valkey() as server:
+                    return bool(server.config_set("maxmemory", 0) and server.ping())
+            except redis.RedisError:
+                self.signal_server("redis", signal.SIGCONT)
+                return False
+
+        eventually(wire_is_well, within_s=_BACK_WITHIN_S, why="the wire answers again")
+        self.ground.patiently(lambda connection: connection.execute("select 1"), url=self.superuser_url)
+
+        def all_ready() -> bool:
+            self.keep_up()
+            return all(self.is_ready(name) for name in self.lives)
+
+        eventually(all_ready, within_s=_READY_WITHIN_S, every_s=0.1, why="every worker and scheduler is up again")
+
+    def behave(self, target: str = "both", **behaviour: Any) -> None:
+        """Set one provider's behaviour, or both's; without any, they are faultless."""
+        wanted = {"latency_ms": list(LATENCY_MS), "fault": "none"} | behaviour
+        names = ("openai", "anthropic") if target == "both" else (target,)
+        self.fleet.behave(**{name: wanted for name in names})
+
+    def end_processes(self) -> None:
+        """SIGTERM for all workers, then for the schedulers, each given time to end well."""
+        for group in (WORKERS, SCHEDULERS):
+            for name in group:
+                self.drain(name)
+            for name in group:
+                process = self.fleet.processes[name]
+                process.wait(_DRAINED_WITHIN_S)
+                self.lives[name].ended = True
+                self._note_end(self.lives[name], process.returncode)
+
+    def _note_end(self, life: Life, code: int) -> None:
+        said = self.said(life)
+        if life.told is signal.SIGKILL and code == -signal.SIGKILL:
+            return
+        # told before it had put up its handlers, a process dies of the signal itself: nothing was begun yet
+        if life.told is not None and (code == 0 or (code == -signal.SIGTERM and ".ready" not in said)):
+            return
+        if "cannot_start" in said and any(reason in said for reason in _AWAY):
+            return  # it looked for its servers at a bad moment; whoever keeps it up starts it again
+        self.own_ends.append(OwnEnd(life.name, code, said[-2000:]))
+
+
+@contextmanager
+def stage(ground: Ground, name: str, *, seed: int) -> Iterator[Stage]:
+    """A database, a simulator, workers and schedulers for the length of a block; all is up when it begins."""
+    directory = ground.directory / name
+    directory.mkdir()
+    owner = ground.endpoints.require_owner()
+    ground.patiently(lambda connection: connection.execute(f"drop database if exists {name} with (force)"), url=owner)
+    ground.patiently(lambda connection: connection.execute(f"create database {name} template {_TEMPLATE}"), url=owner)
+    urls = Urls(
+        app=ground.url("headrace_app", name),
+        ops=ground.url("headrace_ops", name),
+        owner=ground.url("postgres", name),
+        producer=ground.url("headrace_producer", name),
+        redis=ground.endpoints.redis_url,
+    )
+    fleet = Fleet(urls, directory)
+    fleet.env |= SETTINGS
+    client = Client(Database(urls.app, connections=4), open_wire(urls.redis, lanes=Settings().lane_weights))
+    stage = Stage(ground, directory, name, fleet, client)
+    try:
+        with stage.valkey() as server:
+            server.flushall()
+        fleet.simulator()
+        stage.behave()
+        for worker in WORKERS:
+            stage.lives[worker] = Life(worker, ("workers.boot", "--threads", str(THREADS)), {})
+        for scheduler in SCHEDULERS:
+            env = {"HEADRACE_OPS_DATABASE_URL": ground.url(scheduler, name)}
+            stage.lives[scheduler] = Life(scheduler, ("workers.scheduler_boot",), env)
+        for one in stage.lives:
+            stage.start(one)
+        stage.calm()
+        yield stage
+    finally:
+        client.close()
+        stage.signal_server("redis", signal.SIGCONT)
+        fleet.close()
+        with contextlib.suppress(psycopg.OperationalError):
+            ground.patiently(lambda connection: connection.execute(f"drop database {name} with (force)"), url=owner)
+
+
+def needs_root_or_own_user() -> bool:
+    """Whether this process may signal the servers: they run as ourselves, or as a system user that root made."""
+    return os.geteuid() == 0 or for_servers().is_ours

@@ -1,0 +1,67 @@
+"""The real ``headrace``, run as people run it: a process, an environment, two streams, an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fleet import Urls
+
+BINARY = Path(sys.executable).with_name("headrace")
+OPENAI_KEY, ANTHROPIC_KEY = "sk-openai-nobody-may-see", "sk-anthropic-nobody-may-see"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Headrace = Callable[..., Ran]
+
+
+@pytest.fixture
+def environment(urls: Urls, tmp_path: Path) -> dict[str, str]:
+    """All that is set on the machine: where this test's services are, and keys that lead nowhere."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "HEADRACE_DIR": str(tmp_path / "never"),
+        "HEADRACE_DATABASE_URL": urls.app,
+        "HEADRACE_OPS_DATABASE_URL": urls.ops,
+        "HEADRACE_OWNER_DATABASE_URL": urls.owner,
+        "HEADRACE_REDIS_URL": urls.redis,
+        "OPENAI_API_KEY": OPENAI_KEY,
+        "ANTHROPIC_API_KEY": ANTHROPIC_KEY,
+        "HEADRACE_OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+        "HEADRACE_ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
+    }
+
+
+@pytest.fixture
+def headrace(environment: dict[str, str], tmp_path: Path) -> Headrace:
+    """Run a command in a directory that is not the project's; ``env`` changes the environment (None: unset)."""
+
+    def run(*arguments: object, env: dict[str, str | None] | None = None, stdin: bytes = b"") -> Ran:
+        variables = {name: value for name, value in (environment | (env or {})).items() if value is not None}
+        done = subprocess.run(
+            [BINARY, *map(str, arguments)], env=variables, cwd=tmp_path, input=stdin, capture_output=True, timeout=60
+        )
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run

@@ -1,0 +1,115 @@
+"""The command as a whole: its table, its errors, its exit codes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from console.commands import services
+from console.main import COMMANDS, load
+from tests.console.commands.conftest import BINARY, Headrace
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_loads_and_says_what_the_list_says(name: str) -> None:
+    command = load(name)
+
+    assert command.name == name
+    assert inspect.cleandoc(command.help or "").splitlines()[0] == COMMANDS[name].about
+
+
+def test_help_loads_no_command(tmp_path: Path) -> None:
+    heavy = ("psycopg", "pydantic", "dramatiq", "openai", "anthropic", "structlog", "console.commands")
+    program = (
+        "import sys; sys.argv = ['headrace', '--help']; from console.main import main; code = main();"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr); sys.exit(code)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+
+    assert done.stderr.strip() == "[]"
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_a_word_that_is_no_command_is_told_of_on_one_line(headrace: Headrace) -> None:
+    done = headrace("tenant")
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: No such command 'tenant'. Did you mean 'tenants'? See `headrace --help`. [usage]\n"
+
+
+def test_programs_get_errors_as_json(headrace: Headrace) -> None:
+    usage = headrace("version", "--nope", "--json")
+    typed = headrace("jobs", "show", "x", "--json")
+
+    assert (usage.code, usage.json["error"]["code"]) == (2, "usage")
+    assert typed.code == 2
+    assert typed.json == {
+        "error": {"code": "invalid_input", "message": "is no job's id", "field": "id", "value": "'x'"}
+    }
+    assert typed.err == "error: id: is no job's id (got 'x') [invalid_input]\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HEADRACE_MAX_ATTEMPTS", "0"),
+        ("HEADRACE_LOG_LEVEL", "loud"),
+        ("HEADRACE_LANE_WEIGHTS", "much"),
+        ("HEADRACE_LANE_WEIGHTS", '{"interactive": 0}'),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(headrace: Headrace, variable: str, value: str) -> None:
+    done = headrace("tenants", "list", "--json", env={variable: value})
+
+    assert done.code == 2
+    assert (done.json["error"]["code"], done.json["error"]["field"]) == ("configuration", variable)
+    assert "Traceback" not in done.err
+
+
+def test_a_traceback_is_shown_to_those_who_ask_for_it(headrace: Headrace) -> None:
+    done = headrace("jobs", "show", "x", env={"HEADRACE_LOG_LEVEL": "debug"})
+
+    assert done.code == 2
+    assert "Traceback" in done.err
+    assert "InvalidInputError" in done.err
+
+
+def test_version(headrace: Headrace) -> None:
+    said, document = headrace("version"), headrace("version", "--json").json
+
+    assert said.out == f"headrace {document['headrace']}\n"
+
+
+def test_ctrl_c_ends_with_130(environment: dict[str, str], tmp_path: Path) -> None:
+    waiting = subprocess.Popen(
+        [BINARY, "jobs", "enqueue", "--file", "-"],
+        env=environment | {"HEADRACE_LOG_LEVEL": "error"},
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert waiting.stdin is not None
+    with waiting:
+        # a pipe's buffer is full only if nobody reads: once this is through, the command is at its work
+        waiting.stdin.write(b"\n" * 2**20)
+        waiting.stdin.flush()
+        os.kill(waiting.pid, signal.SIGINT)
+        waiting.stdin.close()
+
+        assert waiting.wait(30) == 130
+
+
+def test_commands_that_others_write_are_mounted(headrace: Headrace) -> None:
+    assert isinstance(services.app, typer.Typer)
+    assert "--port-file" in headrace("simulate", "--help").out
+    assert "status" in headrace("services", "--help").out

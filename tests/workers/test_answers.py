@@ -1,0 +1,77 @@
+"""Is the answer what was asked for? Text as it came, JSON held against its schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from errors import OutputInvalidError, RetryableError
+from router.providers.calls import CallReply, Finish, Usage
+from workers.answers import read_answer
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "size": {"type": "integer", "minimum": 1}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+
+def reply(text: str, finish: Finish = "complete") -> CallReply:
+    return CallReply(text, Usage(1, 0, 0, 1, 0), "model", None, finish)
+
+
+@settings(deadline=None)
+@given(st.text(st.characters()))
+def test_text_comes_back_as_it_is_but_for_what_cannot_be_kept(text: str) -> None:
+    output, value = read_answer(reply(text), None)
+    assert value is None
+    assert "\x00" not in output
+    assert output.encode() == text.replace("\x00", "").encode("utf-8", "replace")
+
+
+@settings(deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)))
+def test_json_comes_back_as_the_value_that_it_is(value: Any) -> None:
+    assert read_answer(reply(json.dumps(value)), {})[1] == value
+
+
+def test_a_value_that_matches_is_read() -> None:
+    text = '{"name": "wheel", "size": 3}'
+    assert read_answer(reply(text), SCHEMA) == (text, {"name": "wheel", "size": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is no JSON"),
+        ("Sure! Here it is: {}", "is no JSON"),
+        ('```json\n{"name": "a"}\n```', "is no JSON"),
+        ('{"name": NaN}', "NaN is no JSON number"),
+        ('{"name": "a", "size": -Infinity}', "-Infinity is no JSON number"),
+        ("[" * 100_000, "is no JSON"),
+        ("{}", "at the whole: 'name' is a required property"),
+        ("[]", "at the whole: [] is not of type 'object'"),
+        ('{"name": "a", "size": 0}', "at size: 0 is less than the minimum of 1"),
+        ('{"name": "a", "more": 1}', "at the whole: Additional properties are not allowed"),
+    ],
+)
+def test_what_does_not_match_is_an_invalid_output_that_may_be_asked_for_again(text: str, says: str) -> None:
+    with pytest.raises(OutputInvalidError, match="answer") as invalid:
+        read_answer(reply(text), SCHEMA)
+    assert says in str(invalid.value)
+    assert isinstance(invalid.value, RetryableError)
+    assert invalid.value.details == {"finish": "complete"}
+
+
+def test_an_answer_that_was_cut_says_so() -> None:
+    with pytest.raises(OutputInvalidError, match="cut at max_output_tokens"):
+        read_answer(reply('{"name": "whe', "length"), SCHEMA)
+
+
+def test_a_refusal_is_an_answer_of_its_own() -> None:
+    assert read_answer(reply("I cannot help with that.", "refusal"), SCHEMA) == ("I cannot help with that.", None)
