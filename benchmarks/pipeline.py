@@ -1,6 +1,6 @@
 """Jobs a second through the whole pipeline, with Postgres, Valkey and the simulator on the same cores.
 
-    python -m benchmarks.pipeline
+python -m benchmarks.pipeline
 """
 
 from __future__ import annotations

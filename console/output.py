@@ -18,6 +18,8 @@ from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 """The option that every command has."""
+LogJson = Annotated[bool, typer.Option("--json", help="Log in JSON lines, and tell of an error in JSON.")]
+"""The same for a command that runs until it is told to stop."""
 
 _WIDE = 10_000  # columns of what is no terminal: a table in a pipe is not folded
 _USD_PLACES = 6

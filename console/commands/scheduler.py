@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from console.output import Json
+from console.output import LogJson
 from console.reach import DATABASE_AND_WIRE, check_ready, reach
 from settings import Settings
 from workers.scheduler_boot import run
@@ -14,12 +14,12 @@ from workers.scheduler_boot import run
 
 def scheduler(
     parent: Annotated[int, typer.Option(hidden=True, help="End when this process is gone.")] = 0,
-    as_json: Json = False,
+    as_json: LogJson = False,
 ) -> None:
     """Do what time and accidents ask for, until told to stop.
 
     It releases what is due, takes back the jobs of lost workers, expires and sweeps, until SIGTERM or Ctrl-C. Any
-    number of them may run. --json makes the log lines JSON.
+    number of them may run.
     """
     settings = Settings()
     if as_json:

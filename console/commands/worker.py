@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from console.output import Json
+from console.output import LogJson
 from console.processes import Processes, python
 from console.reach import check_ready, child_environment, reach
 from console.services.whereabouts import Endpoints
@@ -19,12 +19,12 @@ def worker(
     processes: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, max=1000, help="Jobs at once in each process.")] = 16,
     parent: Annotated[int, typer.Option(hidden=True, help="Drain when this process is gone.")] = 0,
-    as_json: Json = False,
+    as_json: LogJson = False,
 ) -> None:
     """Run jobs until told to stop.
 
     SIGTERM and Ctrl-C drain: calls that run may end, the rest is handed back. A second one kills. A process that dies
-    is started again. --json makes the log lines JSON.
+    is started again.
     """
     settings = Settings()
     if as_json:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from rich.console import Console
@@ -16,81 +16,81 @@ from rich.table import Table
 from storage import report
 from storage.connect import Connection
 
+Columns: TypeAlias = list[tuple[str, str, Callable[[Any], str]]]
+_QUESTIONS = ("ticket", "clause", "question")  # the variables that hold what was asked
+
 
 def closing(console: Console, connection: Connection, tenants: Sequence[UUID], *, flooder: str) -> bool:
     """Print the owner's report; whether the books agree to the last digit."""
     _answers(console, report.answers(connection, tenants))
-    _table(
-        console,
-        "By tenant: endings, wait for the first claim, spend",
-        [
-            ("tenant", lambda row: row["tenant"] + ("  ← floods" if row["tenant"] == flooder else "")),
-            ("plan", lambda row: row["plan"]),
-            ("jobs", lambda row: row["jobs"]),
-            ("answered", lambda row: row["succeeded"]),
-            ("stopped by a cap", lambda row: row["stopped_by_cap"]),
-            ("other", lambda row: row["other"]),
-            ("wait p50", lambda row: _seconds(row["wait_p50_s"])),
-            ("wait p95", lambda row: _seconds(row["wait_p95_s"])),
-            ("spent", lambda row: _usd(row["cost_usd"])),
-            ("daily cap", lambda row: f"${row['cap_usd']}"),
-        ],
-        report.by_tenant(connection, tenants),
-    )
-    _table(
-        console,
-        "Spend by feature",
-        [
-            ("feature", lambda row: row["feature"]),
-            ("calls", lambda row: row["calls"]),
-            ("tokens in", lambda row: row["input_tokens"]),
-            ("tokens out", lambda row: row["output_tokens"]),
-            ("spent", lambda row: _usd(row["cost_usd"])),
-        ],
-        report.by_feature(connection, tenants),
-    )
-    _table(
-        console,
-        "Spend by model, and how its calls went",
-        [
-            ("model", lambda row: f"{row['provider']} {row['model']}"),
-            ("calls", lambda row: row["calls"]),
-            ("answered", lambda row: row["answered"]),
-            ("failed", lambda row: row["failed"]),
-            ("outcome unknown", lambda row: row["unknown"]),
-            ("spent", lambda row: _usd(row["cost_usd"])),
-        ],
-        report.by_model(connection, tenants),
-    )
-    _table(
-        console,
-        "Spend by user: the first eight",
-        [
-            ("tenant", lambda row: row["tenant"]),
-            ("user", lambda row: row["user_id"]),
-            ("calls", lambda row: row["calls"]),
-            ("spent", lambda row: _usd(row["cost_usd"])),
-        ],
-        report.by_user(connection, tenants),
-    )
-    _table(
-        console,
-        "Routed cheap or strong, and by which rule",
-        [("tier", lambda row: row["tier"]), ("rule", lambda row: row["rule"]), ("jobs", lambda row: row["jobs"])],
-        report.routing(connection, tenants),
-    )
-    _table(
-        console,
-        "Answered by the backup provider",
-        [
-            ("answered by", lambda row: row["answered_by"]),
-            ("jobs", lambda row: row["jobs"]),
-            ("of them with the breaker open", lambda row: row["breaker_was_open"]),
-            ("because of", lambda row: row["because"]),
-        ],
-        report.fallbacks(connection, tenants),
-    )
+    for title, query, columns in _tables(flooder):
+        _table(console, title, columns, query(connection, tenants))
     return _books(console, report.books(connection, tenants))
+
+
+def _tables(flooder: str) -> list[tuple[str, Callable[[Connection, Sequence[UUID]], report.Rows], Columns]]:
+    """Each table: its title, the statement that it is read by, its columns (heading, field, how it is written)."""
+    calls_and_spend: Columns = [("calls", "calls", str), ("spent", "cost_usd", _usd)]
+    return [
+        (
+            "By tenant: endings, wait for the first claim, spend",
+            report.by_tenant,
+            [
+                ("tenant", "tenant", lambda name: f"{name}  ← floods" if name == flooder else name),
+                ("plan", "plan", str),
+                ("jobs", "jobs", str),
+                ("answered", "succeeded", str),
+                ("stopped by a cap", "stopped_by_cap", str),
+                ("other", "other", str),
+                ("wait p50", "wait_p50_s", _seconds),
+                ("wait p95", "wait_p95_s", _seconds),
+                ("spent", "cost_usd", _usd),
+                ("daily cap", "cap_usd", lambda cap: f"${cap}"),
+            ],
+        ),
+        (
+            "Spend by feature",
+            report.by_feature,
+            [
+                ("feature", "feature", str),
+                ("tokens in", "input_tokens", str),
+                ("tokens out", "output_tokens", str),
+                *calls_and_spend,
+            ],
+        ),
+        (
+            "Spend by model, and how its calls went",
+            report.by_model,
+            [
+                ("provider", "provider", str),
+                ("model", "model", str),
+                ("answered", "answered", str),
+                ("failed", "failed", str),
+                ("outcome unknown", "unknown", str),
+                *calls_and_spend,
+            ],
+        ),
+        (
+            "Spend by user: the first eight",
+            report.by_user,
+            [("tenant", "tenant", str), ("user", "user_id", str), *calls_and_spend],
+        ),
+        (
+            "Routed cheap or strong, and by which rule",
+            report.routing,
+            [("tier", "tier", str), ("rule", "rule", str), ("jobs", "jobs", str)],
+        ),
+        (
+            "Answered by the backup provider",
+            report.fallbacks,
+            [
+                ("answered by", "answered_by", str),
+                ("jobs", "jobs", str),
+                ("of them with the breaker open", "breaker_was_open", str),
+                ("because of", "because", str),
+            ],
+        ),
+    ]
 
 
 def _answers(console: Console, rows: Iterable[dict[str, Any]]) -> None:
@@ -107,9 +107,6 @@ def _answers(console: Console, rows: Iterable[dict[str, Any]]) -> None:
         )
 
 
-_QUESTIONS = ("ticket", "clause", "question")
-
-
 def _readable(output: str) -> str:
     try:
         return json.dumps(json.loads(output), ensure_ascii=False, indent=1)
@@ -117,22 +114,16 @@ def _readable(output: str) -> str:
         return output
 
 
-def _table(console: Console, title: str, columns: Sequence[tuple[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for name, _ in columns:
-        numeric = bool(rows) and isinstance(rows[0].get(name), int)
-        table.add_column(name, justify="right" if numeric or name in _RIGHT else "left")
-    for row in rows:
-        table.add_row(*[escape(str(cell(row))) for _, cell in columns])
-    if rows:
-        console.print(table)
-    else:
+def _table(console: Console, title: str, columns: Columns, rows: report.Rows) -> None:
+    if not rows:
         console.print(f"[bold]{title}[/bold]: none")
-
-
-_RIGHT = frozenset(
-    ("jobs", "calls", "answered", "failed", "spent", "daily cap", "wait p50", "wait p95", "stopped by a cap", "other")
-)
+        return
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for heading, field, _ in columns:
+        table.add_column(heading, justify="left" if isinstance(rows[0][field], str) else "right")
+    for row in rows:
+        table.add_row(*[escape(written(row[field])) for _, field, written in columns])
+    console.print(table)
 
 
 def _books(console: Console, books: dict[str, Decimal]) -> bool:

@@ -15,42 +15,56 @@ import psutil
 
 from console.services.place import Place
 
-_PATIENCE_S = 5.0  # for each signal
+_PATIENCE_S = 5.0  # until force is used
 
 
 def end_all(place: Place) -> None:
     """End whatever of ours still runs for this place. Call it when no keeper is in office."""
-    # Keepers first: they would start the servers again.
-    _end(lambda words: words[-2:] == ["console.services.keeper", str(place.directory)])
-    _end(lambda words: "console.simulator" in words and str(place.port_file) in words)
-    end_housed(place)
+    _end(lambda words: _signal_for_unhoused(words, place) or _signal_for_housed(words, place))
 
 
 def end_housed(place: Place) -> None:
     """End the servers whose files are in the place's home. Call it when no keeper runs them."""
+    _end(lambda words: _signal_for_housed(words, place))
+
+
+def _signal_for_unhoused(words: list[str], place: Place) -> int | None:
+    is_keeper = words[-2:] == ["console.services.keeper", str(place.directory)]
+    is_simulator = "console.simulator" in words and str(place.port_file) in words
+    return signal.SIGKILL if is_keeper or is_simulator else None
+
+
+def _signal_for_housed(words: list[str], place: Place) -> int | None:
+    program = Path(words[0]).name
+    if program == "valkey-server" and str(place.valkey_socket) in words:
+        return signal.SIGKILL
     clusters = (str(place.cluster), f"{place.home}/new-")  # the latter: one that is being made
-    _end(
-        lambda words: (
-            Path(words[0]).name in ("postgres", "initdb")
-            and any(word.removeprefix("--pgdata=").startswith(clusters) for word in words)
-        ),
-        first=signal.SIGQUIT,  # an immediate shutdown: a fast one can hang while Postgres recovers from a crash
-    )
-    _end(lambda words: Path(words[0]).name == "valkey-server" and str(place.valkey_socket) in words)
+    named = [word.removeprefix("--pgdata=") for word in words]
+    if program in ("postgres", "initdb") and any(word.startswith(clusters) for word in named):
+        return signal.SIGQUIT  # an immediate shutdown: a fast one can hang while Postgres recovers from a crash
+    return None
 
 
-def _end(is_meant: Callable[[list[str]], bool], *, first: int = signal.SIGKILL) -> None:
-    found = [process for process in psutil.process_iter() if (words := _command_line(process)) and is_meant(words)]
-    for number in (first, signal.SIGKILL):
-        for process in found:
+def _end(signal_for: Callable[[list[str]], int | None]) -> None:
+    found = []
+    for process in psutil.process_iter():
+        words = _command_line(process)
+        if words and (number := signal_for(words)):
+            found.append(process)
             _send(process, number)
-        deadline = time.monotonic() + _PATIENCE_S
-        while not all(_is_gone(process) for process in found):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.01)
-        else:
-            return
+    if found and not _are_gone(found):
+        for process in found:
+            _send(process, signal.SIGKILL)
+        _are_gone(found)
+
+
+def _are_gone(processes: list[psutil.Process]) -> bool:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not all(_is_gone(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _command_line(process: psutil.Process) -> list[str]:

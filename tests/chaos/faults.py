@@ -126,9 +126,11 @@ class Faults:
                     return "no sweep was under way"
                 missed = self._frozen_for(sweeper[1], action.lasts_s)
                 self.stage.signal_server("redis", signal.SIGCONT)
-                if missed is None and _seen(
-                    lambda: connection.execute(_LEAD).fetchone() == (True,), within_s=_LEAD_FREE_WITHIN_S
-                ) is None:
+                if (
+                    missed is None
+                    and _seen(lambda: connection.execute(_LEAD).fetchone() == (True,), within_s=_LEAD_FREE_WITHIN_S)
+                    is None
+                ):
                     self.breaches.append(f"{action}: {sweeper[1]}, which is stopped, keeps everybody from sweeping")
                 return missed
         except psycopg.OperationalError:

@@ -130,7 +130,7 @@ def test_the_first_breaker_to_open_up_is_waited_for() -> None:
 def test_without_any_key_the_job_is_rejected() -> None:
     outcome = outcomes.of_held_providers([NoProviderKeyError(field="provider", value="openai")])
     assert isinstance(outcome, Ended)
-    assert (outcome.outcome, outcome.reason, outcome.error["value"]) == ("rejected", "no_provider_key", "openai")
+    assert (outcome.outcome, outcome.reason, outcome.error["value"]) == ("rejected", "no_provider_key", "'openai'")
 
 
 # ------------------------------------------------------------------------------------------------------ failed calls

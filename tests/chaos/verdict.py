@@ -1,0 +1,147 @@
+"""Was a promise broken? Everything that a schedule left behind, held against what was asked for and what was billed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from storage import audit
+from tests.chaos.load import MARK, Fate, Ledger
+from tests.chaos.schedule import WORKERS
+from tests.chaos.stage import Stage
+
+_SHOWN = 5  # of each kind of breach
+_ENDINGS = ("ended", "cancelled", "expired")
+
+_AT_REST = (
+    ("a job is still live", "select id, state, reason, attempts, deaths, run_at, deadline from headrace.queue"),
+    ("a job has no ending", "select id from headrace.jobs where outcome is null"),
+    ("a call is still open", "select id, job_id from headrace.runs where status = 'started'"),
+    (
+        "a call cost more than was reserved",
+        "select id, over_reserved_usd from headrace.runs where over_reserved_usd > 0",
+    ),
+    ("a reservation is left", "select claim_id, job_id, amount_usd from headrace.reservations"),
+    ("a cap still holds a reservation", "select scope, key, reserved_usd from headrace.caps where reserved_usd <> 0"),
+    ("a slot is still taken", "select cap_key, claim_id from headrace.slots where claim_id is not null"),
+    ("a note was not taken", "select id, lane from headrace.wakes"),
+)
+_JOBS = f"select id, tenant_id, (metadata ->> '{MARK}')::integer as number from headrace.jobs"
+_COUNTS = """
+    select (select count(*) from headrace.jobs) as jobs,
+           (select count(*) from headrace.runs) as runs,
+           (select count(*) from headrace.runs where status = 'unknown') as unknown_runs,
+           (select coalesce(sum(cost_usd), 0) from headrace.runs) as cost_usd
+"""
+_BY_OUTCOME = """
+    select coalesce(outcome, 'live') as outcome, case when outcome = 'failed' then reason end as reason, count(*) as jobs
+    from headrace.jobs group by 1, 2 order by 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a schedule came to."""
+
+    jobs: int
+    runs: int
+    unknown_runs: int
+    cost_usd: str
+    endings: dict[str, int]
+    failures: dict[str, int]  # the reasons of those that failed
+
+
+def figures(stage: Stage) -> Figures:
+    """Count."""
+
+    def read(connection: psycopg.Connection[dict[str, Any]]) -> Figures:
+        counts = connection.execute(_COUNTS).fetchone() or {}
+        endings: Counter[str] = Counter()
+        failures: Counter[str] = Counter()
+        for row in connection.execute(_BY_OUTCOME).fetchall():
+            endings[row["outcome"]] += row["jobs"]
+            if row["reason"] is not None:
+                failures[row["reason"]] += row["jobs"]
+        return Figures(
+            counts["jobs"], counts["runs"], counts["unknown_runs"], f"{counts['cost_usd']:.4f}", endings, failures
+        )
+
+    return stage.ground.patiently(read, url=stage.superuser_url)
+
+
+def breaches(stage: Stage, ledger: Ledger) -> list[str]:
+    """Everything that should not be, in words; call it when all processes but the simulator have ended."""
+    journal = stage.fleet.journal()
+
+    def read(connection: psycopg.Connection[dict[str, Any]]) -> list[str]:
+        found = [*audit.findings(connection), *audit.calls(connection, journal)]
+        broken = [f"{one.check}: {one.subject} {dict(one.facts)}" for one in found]
+        for what, question in _AT_REST:
+            broken += [f"{what}: {row}" for row in connection.execute(question).fetchall()]  # type: ignore[arg-type]
+        broken += _against_ledger(connection.execute(_JOBS).fetchall(), ledger)
+        return broken
+
+    return [
+        *stage.ground.patiently(read, url=stage.urls.ops),
+        *ledger.breaches,
+        *_told_twice(stage),
+        *(f"{one.name} ended by itself with {one.code}: {one.said}" for one in stage.own_ends),
+    ]
+
+
+def shortened(broken: list[str]) -> list[str]:
+    """At most a few of each kind, and how many more there are."""
+    seen: Counter[str] = Counter()
+    shown = []
+    for one in broken:
+        kind = one.split(":", 1)[0]
+        seen[kind] += 1
+        if seen[kind] <= _SHOWN:
+            shown.append(one)
+    shown += [f"{kind}: {n - _SHOWN} more" for kind, n in seen.items() if n > _SHOWN]
+    return shown
+
+
+def _against_ledger(rows: list[dict[str, Any]], ledger: Ledger) -> Iterator[str]:
+    """Each job that was acknowledged is there once; none is there that was rolled back, refused or never asked for."""
+    made: dict[int | None, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        made[row["number"]].append(row)
+    for number, entry in enumerate(ledger.entries):
+        found = made.pop(number, [])
+        if len(found) > 1:
+            yield f"job made twice: number {number} is {[str(row['id']) for row in found]}"
+        if entry.fate is Fate.IN and not found:
+            yield f"job lost: number {number}, {entry.job_id}"
+        if entry.fate is Fate.OUT and found:
+            yield f"job made though it was not to be: number {number}, {found[0]['id']}"
+        for row in found:
+            if entry.job_id not in (None, row["id"]) or row["tenant_id"] != entry.tenant_id:
+                yield f"job is another one: number {number} was {entry.job_id} and is {row['id']}"
+    for number, left in made.items():
+        yield f"job that nobody asked for: number {number}, {left[0]['id']}"
+
+
+def _told_twice(stage: Stage) -> Iterator[str]:
+    """The workers' own words, apart from the database: no two claims say that they ended the same job."""
+    ended: dict[str, set[str]] = defaultdict(set)
+    for name in WORKERS:
+        for line in stage.fleet.log(name).splitlines():
+            if '"job.settled"' not in line and '"job.fault"' not in line:
+                continue
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue  # cut short by a SIGKILL
+            if said["event"] == "job.fault":
+                yield f"fault in a worker: {said.get('exception', said)}"
+            elif said["state"] in _ENDINGS:
+                ended[said["job_id"]].add(said["claim_id"])
+    for job_id, claims in ended.items():
+        if len(claims) > 1:
+            yield f"job ended twice: {job_id} by the claims {sorted(claims)}"

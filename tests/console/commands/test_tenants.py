@@ -1,0 +1,98 @@
+"""``headrace tenants``, and what a number of dollars is."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from console.commands.tenants import usd
+from errors import InvalidInputError
+from storage import tenants
+from storage.database import Database
+from tests.conftest import new_tenant
+from tests.console.commands.conftest import Headrace
+
+
+def test_add_prints_the_id_and_nothing_else(headrace: Headrace, ops: Database) -> None:
+    done = headrace("tenants", "add", "Acme", "--plan", "pro", "--daily-cap", "0.30", "--external-id", "acme-1")
+
+    assert (done.code, done.err) == (0, "")
+    with ops.connection() as connection:
+        tenant = tenants.resolve(connection, "acme-1")
+    assert done.out == f"{tenant.id}\n"
+    assert (tenant.name, tenant.plan, tenant.daily_cost_cap_usd) == ("Acme", "pro", Decimal("0.30"))
+
+
+def test_list_tells_of_all_with_exact_caps(headrace: Headrace) -> None:
+    first = headrace("tenants", "add", "Acme", "--daily-cap", "0.1000000001", "--json").json["id"]
+    second = headrace("tenants", "add", "[bold]Bee[/bold]\x1b[31m").out.strip()
+
+    listed = headrace("tenants", "list", "--json").json["tenants"]
+    shown = headrace("tenants", "list")
+
+    assert [(one["id"], one["daily_cost_cap_usd"]) for one in listed] == [(first, "0.1000000001"), (second, "5.00")]
+    assert "0.1000000001" in shown.out
+    assert "[bold]Bee[/bold]�[31m" in shown.out, "markup is text, and an escape sequence is made harmless"
+
+
+def test_set_cap_acts_at_once_and_says_who_did_it(headrace: Headrace, ops: Database, tenant: UUID) -> None:
+    lowered = headrace("tenants", "set-cap", "Acme", "0.25")
+    back = headrace("tenants", "set-cap", str(tenant), "plan", "--json", env={"LOGNAME": "mallory", "USER": "mallory"})
+
+    assert (lowered.code, lowered.out) == (0, "Acme: 0.25 USD a day\n")
+    assert back.json == {"id": str(tenant), "daily_cost_cap_usd": "50.00"}
+    with ops.connection() as connection:
+        audit = connection.execute("select * from headrace.audit order by id").fetchall()
+    me = pwd.getpwuid(os.getuid()).pw_name
+    assert [(one["actor"], one["action"], one["before"], one["after"]) for one in audit] == [
+        (me, "tenant.set_cap", None, "0.25"),
+        (me, "tenant.set_cap", "0.25", None),
+    ]
+
+
+@pytest.mark.parametrize("cap", ["-5", "1e3", "NaN", "0x10", "5,00", "", "$5", "٥", "1" * 40])
+def test_a_cap_that_is_no_amount_is_refused(headrace: Headrace, tenant: UUID, cap: str) -> None:
+    with pytest.raises(InvalidInputError, match="is no amount of USD"):
+        usd(cap, field="cap")
+    if cap in ("-5", "1e3"):  # the command line itself must not stumble over them
+        done = headrace("tenants", "set-cap", "Acme", cap, "--json")
+        assert (done.code, done.json["error"]["code"], done.json["error"]["field"]) == (2, "invalid_input", "cap")
+
+
+def test_what_cannot_be_is_refused_with_its_field(headrace: Headrace, tenant: UUID) -> None:
+    plan = headrace("tenants", "add", "Bee", "--plan", "gold", "--json").json["error"]
+    name = headrace("tenants", "add", "", "--json").json["error"]
+    headrace("tenants", "add", "Bee", "--external-id", "bee")
+    taken = headrace("tenants", "add", "Bee again", "--external-id", "bee", "--json").json["error"]
+    nobody = headrace("tenants", "set-cap", "Nobody", "5", "--json").json["error"]
+
+    assert (plan["field"], plan["hint"]) == ("plan", "One of: free, pro, enterprise.")
+    assert (name["code"], name["field"]) == ("invalid_input", "name")
+    assert taken["field"] == "external_id"
+    assert (nobody["code"], nobody["field"]) == ("unknown_tenant", "tenant")
+
+
+def test_a_name_that_two_have_is_not_guessed(headrace: Headrace, ops: Database, tenant: UUID) -> None:
+    other = new_tenant(ops, "Acme")
+    named_like_an_id = new_tenant(ops, str(tenant))
+
+    done = headrace("tenants", "set-cap", "Acme", "1", "--json")
+
+    assert (done.code, done.json["error"]["code"]) == (2, "invalid_input")
+    assert str(tenant) in done.json["error"]["hint"]
+    assert str(other) in done.json["error"]["hint"]
+    assert headrace("tenants", "set-cap", str(tenant), "1", "--json").json["id"] == str(tenant) != str(named_like_an_id)
+
+
+def test_a_database_that_was_never_migrated_is_told_of(headrace: Headrace, ops: Database, urls) -> None:
+    with Database(urls.owner) as owner, owner.connection() as connection:
+        connection.execute("drop schema headrace cascade")
+
+    done = headrace("tenants", "list", "--json")
+
+    assert (done.code, done.json["error"]["code"]) == (2, "migration")
+    assert done.json["error"]["hint"] == "Run `headrace migrate`."

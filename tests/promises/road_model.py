@@ -1,0 +1,235 @@
+"""What the database should say after each step of a job's life, in plain Python: the state machine's second opinion.
+
+Written from DESIGN's rules, not from the SQL. Amounts in USD, times as the test's clock has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+MAX_DEATHS = 3
+ENDINGS = ("succeeded", "failed", "rejected", "cancelled", "expired")
+
+
+@dataclass(frozen=True)
+class Price:
+    """USD a million tokens; the test's calls stay far below the long-context tiers and use no cache."""
+
+    input: Decimal
+    cache_write: Decimal
+    output: Decimal
+
+    def worst(self, input_bound: int, max_output: int) -> Decimal:
+        return (input_bound * max(self.input, self.cache_write) + max_output * self.output) / 1_000_000
+
+    def cost(self, input_tokens: int, output_tokens: int) -> Decimal:
+        return (input_tokens * self.input + output_tokens * self.output) / 1_000_000
+
+
+@dataclass(eq=False)
+class Run:
+    """One call on the wire."""
+
+    id: UUID
+    claim: Claim
+    model: str
+    platform: bool  # else on the tenant's own key: recorded, never charged to the caps
+    reserved: Decimal
+    max_output: int
+    started_at: datetime
+    later: Decimal
+    status: str = "started"
+    cost: Decimal | None = None
+
+    def settle(self, status: str, cost: Decimal) -> None:
+        """Fenced by its own status: a known outcome is for ever, an unknown one may become known."""
+        if self.status in ("succeeded", "failed") or self.status == status == "unknown":
+            return
+        if self.status == "started" and self.platform and self.claim.live:
+            self.claim.held -= self.reserved
+        self.status, self.cost = status, cost
+
+
+@dataclass(eq=False)
+class Claim:
+    """What ties a worker to a job."""
+
+    id: UUID
+    worker: Worker
+    job: Job
+    deadline: datetime
+    held: Decimal = Decimal(0)  # under the caps: open calls and planned ones
+    runs: list[Run] = field(default_factory=list)
+    has_settled: bool = False
+
+    @property
+    def live(self) -> bool:
+        return self.job.claim is self
+
+    @property
+    def open_run(self) -> Run | None:
+        return self.runs[-1] if self.runs and self.runs[-1].status == "started" else None
+
+    def let_go(self) -> bool:
+        """Calls of which nothing was heard become unknown at the worst case; whether there were any."""
+        lost = [run for run in self.runs if run.status == "started"]
+        for run in lost:
+            run.settle("unknown", run.reserved)
+        self.held = Decimal(0)
+        self.job.claim = None
+        return bool(lost)
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process: it beats whenever the clock is moved, unless it is stopped."""
+
+    id: UUID
+    beat_at: datetime
+    stopped: bool = False
+
+    def silent(self, now: datetime, silent_s: float) -> bool:
+        return self.beat_at < now - timedelta(seconds=silent_s)
+
+
+@dataclass(eq=False)
+class Job:
+    """One job."""
+
+    id: UUID
+    tenant: UUID
+    user: str
+    feature: str
+    lane: str
+    on_unknown: str
+    deadline: datetime | None
+    state: str
+    run_at: datetime | None = None
+    attempts: int = 0
+    deaths: int = 0
+    claim: Claim | None = None
+    cancelling: bool = False
+    ended_by: UUID | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDINGS
+
+    def end(self, state: str, *, by: Claim | None = None) -> str:
+        assert not self.ended, "a job ends once"
+        if self.claim is not None:
+            self.claim.let_go()
+        self.state, self.run_at, self.ended_by = state, None, by and by.id
+        return state
+
+    def put_back(self, now: datetime, run_at: datetime | None, *, burns_attempt: bool, by: Claim | None) -> str:
+        """Out of *running*, to run again; a cancelled or late job ends instead."""
+        assert self.claim is not None
+        if self.cancelling:
+            return self.end("cancelled", by=by)
+        if self.deadline is not None and self.deadline <= max(now, run_at or now):
+            return self.end("expired", by=by)
+        self.claim.let_go()
+        self.attempts -= not burns_attempt
+        self.state, self.run_at = ("queued", None) if run_at is None else ("scheduled", run_at)
+        return self.state
+
+    def take_back(self, now: datetime) -> str:
+        """Its worker is lost."""
+        assert self.claim is not None
+        unknown = self.claim.open_run is not None
+        if unknown and self.on_unknown == "fail":
+            return self.end("failed")
+        if self.deaths + 1 >= MAX_DEATHS:
+            return self.end("failed")
+        state = self.put_back(now, None, burns_attempt=True, by=None)
+        self.deaths += not self.ended
+        return state
+
+
+@dataclass(frozen=True)
+class Cap:
+    """One hard cap of a rolling day, and what counts against it. ``limit`` None: no limit."""
+
+    scope: str
+    key: str
+    limit: Decimal | None
+    spent: Decimal
+    reserved: Decimal
+
+    def of(self, run: Run) -> bool:
+        job = run.claim.job
+        return {"tenant": True, "user": job.user == self.key, "feature": job.feature == self.key}[self.scope]
+
+
+class Road:
+    """Every job, claim and call of an example."""
+
+    def __init__(self, user_share: Mapping[UUID, Decimal]) -> None:
+        self.jobs: dict[UUID, Job] = {}
+        self.claims: list[Claim] = []
+        self.runs: dict[UUID, Run] = {}
+        self.keys: dict[tuple[UUID, str], tuple[UUID, Any]] = {}
+        self.limits: dict[tuple[UUID, str, str], Decimal] = {}  # (tenant, scope, key)
+        self.user_share = user_share
+
+    def live(self, state: str) -> list[Job]:
+        return [job for job in self.jobs.values() if job.state == state]
+
+    def lost(self, now: datetime, silent_s: float) -> list[Job]:
+        """Running jobs whose worker is silent or whose claim is past its deadline."""
+        return [
+            job
+            for job in self.live("running")
+            if job.claim is not None and (job.claim.deadline < now or job.claim.worker.silent(now, silent_s))
+        ]
+
+    def caps(self, job: Job, now: datetime) -> Sequence[Cap]:
+        """The three caps of a job in their one order."""
+        tenant_limit = self.limits[job.tenant, "tenant", ""]
+        user_limit = self.limits.get((job.tenant, "user", job.user), tenant_limit * self.user_share[job.tenant])
+        feature_limit = self.limits.get((job.tenant, "feature", job.feature))
+        return [
+            self._cap(job, now, "tenant", "", tenant_limit),
+            self._cap(job, now, "user", job.user, user_limit),
+            self._cap(job, now, "feature", job.feature, feature_limit),
+        ]
+
+    def verdict(self, claim: Claim, worst: Decimal, later: Decimal, *, platform: bool, now: datetime) -> str:
+        """What begin must answer when the answer may not shrink."""
+        if not claim.live:
+            return "lost"
+        if claim.job.cancelling:
+            return "cancelled"
+        if claim.job.deadline is not None and claim.job.deadline <= now:
+            return "expired"
+        need = max(worst + later - claim.held, Decimal(0))
+        if not platform or need == 0:
+            return "granted"
+        tight = [
+            cap
+            for cap in self.caps(claim.job, now)
+            if cap.limit is not None and cap.spent + cap.reserved + need > cap.limit
+        ]
+        if any(cap.spent + need + claim.held > (cap.limit or 0) for cap in tight):
+            return "over_budget"
+        return "wait_for_room" if tight else "granted"
+
+    def _cap(self, job: Job, now: datetime, scope: str, key: str, limit: Decimal | None) -> Cap:
+        cap = Cap(scope, key, limit, Decimal(0), Decimal(0))
+        window = _hour(now) - timedelta(hours=24)
+        runs = [
+            run for run in self.runs.values() if run.platform and run.claim.job.tenant == job.tenant and cap.of(run)
+        ]
+        spent = sum((run.cost or Decimal(0) for run in runs if _hour(run.started_at) >= window), Decimal(0))
+        claims = {id(run.claim): run.claim for run in runs}.values()
+        return Cap(scope, key, limit, spent, sum((claim.held for claim in claims), Decimal(0)))
+
+
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
