@@ -9,12 +9,7 @@ from contextlib import contextmanager
 from console.output import note
 from console.services.launch import EVERY_SERVICE, ServiceName
 from console.services.whereabouts import Endpoints, Prepare, endpoints, private_services, status
-from errors import MigrationError
-from queues.broker_url import open_wire
 from settings import Settings
-from storage.connect import refuse_unsafe_role
-from storage.migrate import pending
-from storage.session import session
 from workers.logs import configure_logs
 
 _SPOKEN = {"postgres": "Postgres", "redis": "Valkey", "simulator": "provider simulator"}
@@ -36,28 +31,6 @@ def reach(
     _announce(settings, needs)
     with endpoints(settings, needs=needs, prepare=prepare) as services:
         yield services
-
-
-def check_ready(settings: Settings, services: Endpoints) -> None:
-    """Make sure that a process has a chance: both roles log in and are safe, the schema is ours, the wire answers.
-
-    :raises PostgresUnavailableError: a database URL leads nowhere.
-    :raises UnsafeRoleError: a role could bypass row-level security.
-    :raises MigrationError: migrations are pending.
-    :raises RedisUnavailableError: the wire does not answer.
-    """
-    with session(services.database_url) as connection:
-        refuse_unsafe_role(connection)
-    with session(services.require_ops()) as connection:
-        refuse_unsafe_role(connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops")
-        missing = pending(connection)
-    if missing:
-        raise MigrationError(f"migrations are pending: {', '.join(missing)}", hint="Run `headrace migrate` first.")
-    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
-    try:
-        wire.facts()
-    finally:
-        wire.close()
 
 
 def child_environment(services: Endpoints) -> dict[str, str]:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from errors import DeadlinePassedError, ExtraVariableError, InvalidInputError, TooLongError
+from errors import DeadlinePassedError, ExtraVariableError, InvalidInputError, InvalidSchemaError, TooLongError
 from guards.cleaning import clean_json, clean_text
 from guards.schemas import check_schema
 from prompts.messages import Message
@@ -142,4 +142,5 @@ def _named(error: ValidationError) -> InvalidInputError:
     given = None if first["type"] == "missing" else first["input"]
     if not isinstance(given, str | int | float | None):
         given = reprlib.repr(given)  # whatever it is: endless, deep, or of a type that cannot show itself
-    return InvalidInputError(message, field=field or "request", value=given)
+    kind = InvalidSchemaError if field.startswith("output_schema") else InvalidInputError
+    return kind(message, field=field or "request", value=given)

@@ -12,13 +12,14 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from storage.connect import SESSION, Connection, Row, connect, unavailable
 
 T = TypeVar("T")
 _log = structlog.get_logger("headrace.storage")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
+_CONNECTION_WITHIN_S = 1.0  # who waits in the pool does not make it connect anew; who asks it again does
 
 
 class Database:
@@ -72,7 +73,7 @@ class Database:
         pause_s, repeat = _FIRST_PAUSE_S, False
         while True:
             try:
-                with self._pool.connection() as connection:
+                with self._pool.connection(timeout=_CONNECTION_WITHIN_S) as connection:
                     if tenant_id is None:
                         return step(connection, repeat)
                     with _tenant_set(connection, tenant_id):
@@ -82,6 +83,8 @@ class Database:
                 if (within_s is not None and gone_s >= within_s) or (give_up is not None and give_up.is_set()):
                     raise unavailable(self.url, error) from error
                 _log.warning("postgres.repeat", error=str(error).strip(), waited_s=round(gone_s, 2))
+                if isinstance(error, PoolTimeout):
+                    continue  # it has waited already, and nothing was done that could have to be repeated
                 time.sleep(random.uniform(0.5, 1.0) * pause_s)  # noqa: S311 (jitter, not a secret)
                 pause_s, repeat = min(pause_s * 2, _LONGEST_PAUSE_S), True
 

@@ -48,14 +48,11 @@ def expire(connection: Connection, *, limit: int = 500) -> int:
 
 
 def turns_wanted(connection: Connection, *, turns_per_tenant: int) -> Turns:
-    """How many turns each tenant should have on each lane by what is queued now: min(queued, W)."""
+    """How many turns each tenant should have on each lane by what is queued now: min(queued, W).
+
+    Nothing while another sweeper asks: one at a time is enough.
+    """
     return _turns(connection.execute(sql("recovery", "turns_wanted"), [turns_per_tenant]).fetchall())
-
-
-def try_lead(connection: Connection) -> bool:
-    """Whether this transaction is the one sweeper now (an advisory lock, held to the transaction's end)."""
-    row = connection.execute(sql("recovery", "try_lead")).fetchone()
-    return bool(row and row["lead"])
 
 
 def ensure_partitions(connection: Connection) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -66,9 +67,16 @@ def call(**fields: Any) -> PlannedCall:
     return PlannedCall(**{**facts, **fields})
 
 
-def ask(connection: Connection, tenant: UUID, job_id: UUID, claim_id: UUID, planned: PlannedCall) -> Grant:
+def ask(
+    connection: Connection,
+    tenant: UUID,
+    job_id: UUID,
+    claim_id: UUID,
+    planned: PlannedCall,
+    later: Sequence[PlannedCall] = (),
+) -> Grant:
     """begin"""
-    return runs.begin(connection, tenant, job_id, claim_id, planned)
+    return runs.begin(connection, tenant, job_id, claim_id, planned, later)
 
 
 def end(

@@ -107,17 +107,14 @@ class Scheduler:
             pass
 
     def sweep(self) -> None:
-        """Raise the wire to what is queued: the repair of every lost hint. One sweeper at a time."""
+        """Raise the wire to what is queued: the repair of every lost hint. One scheduler at a time asks Postgres.
 
-        def step(connection: Connection) -> None:
-            with connection.transaction():
-                if not recovery.try_lead(connection):
-                    return
-                for lane, turns in recovery.turns_wanted(connection, turns_per_tenant=self._turns_per_tenant).items():
-                    if lane in self._wire.lanes:
-                        self._wire.refill(lane, {str(tenant): n for tenant, n in turns.items()})
-
-        self._do(step)
+        No transaction is open while the wire is told: one that is stopped just then holds nobody up.
+        """
+        wanted = self._do(lambda connection: recovery.turns_wanted(connection, turns_per_tenant=self._turns_per_tenant))
+        for lane, turns in wanted.items():
+            if lane in self._wire.lanes:
+                self._wire.refill(lane, {str(tenant): n for tenant, n in turns.items()})
 
     def housekeeping(self) -> None:
         """Partitions ahead; idempotency keys that are too old."""

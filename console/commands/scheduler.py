@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from console.output import LogJson
-from console.reach import DATABASE_AND_WIRE, check_ready, reach
+from console.reach import DATABASE_AND_WIRE, reach
+from console.readiness import check_ready
 from settings import Settings
 from workers.scheduler_boot import run
 

@@ -8,7 +8,8 @@ import typer
 
 from console.output import LogJson
 from console.processes import Processes, python
-from console.reach import check_ready, child_environment, reach
+from console.reach import child_environment, reach
+from console.readiness import check_ready
 from console.services.whereabouts import Endpoints
 from settings import Settings
 

@@ -18,7 +18,7 @@ from typing import Literal
 from console.services import account as accounts
 from console.services import orphans, place, postgres, probe, simulator, valkey
 from console.services.account import Account
-from console.services.locks import is_locked, lock, locked
+from console.services.locks import is_locked, lock, locked, open_lock_file, try_lock
 from console.services.place import Place
 from console.services.server import KeeperState, Server, ServerState, log_tail, read_state, write_server
 from errors import ConfigurationError, PostgresUnavailableError, RedisUnavailableError, ServiceError
@@ -34,7 +34,7 @@ _KEEPER_STARTS_WITHIN_S = 20.0
 _READY_WITHIN_S = 330.0  # the keeper itself gives up on a server earlier
 _POLL_S = 0.01
 _KNOCK_AGAIN_S = 0.1
-_TRIES = 3
+_TRIES = 5
 
 # What the keeper and the simulator get of our environment: enough to run this Python, and no secret.
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_", "LD_LIBRARY_PATH", "DYLD_", "PYTHON", "VIRTUAL_ENV")
@@ -114,13 +114,21 @@ def stays(directory: Path) -> bool:
 def _bring_up(directory: Path, account: Account | None, services: frozenset[ServiceName]) -> Place:
     run = directory / "run"
     for _ in range(_TRIES):
-        current = _keeper_in_office(run)
-        if current is None:
-            _end_earlier_life(directory)
-        here = place.known(directory)
-        if account is not None and not (current and current.servers.keys() & _AT_HOME):
-            here = _move_in(directory, account)
-        wanted = {name: _ask(name, here, account, current) for name in EVERY_SERVICE if name in services}
+        with contextlib.ExitStack() as office:
+            # While it is vacant we hold the office ourselves, so that no straggler of a start that was killed can
+            # take it before everything is cleaned up and asked for. Whoever takes it then does what we asked for.
+            descriptor = open_lock_file(run / "keeper.lock")
+            office.callback(os.close, descriptor)
+            is_vacant = try_lock(descriptor)
+            current = None if is_vacant else _keeper_in_office(run)
+            if is_vacant:
+                _end_earlier_life(directory)
+            elif current is None:
+                continue  # it was just left
+            here = place.known(directory)
+            if account is not None and not (current and current.servers.keys() & _AT_HOME):
+                here = _move_in(directory, account)
+            wanted = {name: _ask(name, here, account, current) for name in EVERY_SERVICE if name in services}
         if current is None:
             _start_keeper(here)
         else:

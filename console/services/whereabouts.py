@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from console.provisioning import provision
 from console.services import launch, place, postgres, simulator, valkey
 from console.services.launch import EVERY_SERVICE, ServiceName
 from console.services.place import Place
@@ -202,12 +200,18 @@ def private_services(settings: Settings) -> frozenset[ServiceName]:
 
 
 def _provisioner(settings: Settings) -> Prepare:
-    return functools.partial(
-        provision,
-        lanes=settings.lane_weights,
-        routing_policy=settings.routing_policy,
-        prompts_dir=settings.prompts_dir,
-    )
+    def prepare(owner_url: str) -> None:
+        # here, so that a command whose services are all set does not load what it takes to make a database
+        from console.provisioning import provision
+
+        provision(
+            owner_url,
+            lanes=settings.lane_weights,
+            routing_policy=settings.routing_policy,
+            prompts_dir=settings.prompts_dir,
+        )
+
+    return prepare
 
 
 def _providers_are_set(settings: Settings, here: Place) -> bool:

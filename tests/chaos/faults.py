@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 import redis
@@ -17,8 +18,8 @@ import redis
 from tests.chaos.schedule import Action, Kind
 from tests.chaos.stage import Stage
 
-_SWEEP_SEEN_WITHIN_S = 1.6  # a sweep begins every second; the frozen wire holds it up for two
-_LEAD_FREE_WITHIN_S = 1.5
+_AT_WIRE_AFTER_S = 1.1  # by then it has begun a sweep, and it waits two seconds for the wire
+_LEAD_WITHIN_S = 1.0
 _FULL = 1  # byte: whatever is there is too much, so every write is refused
 _LOOK_EVERY_S = 0.03
 
@@ -26,10 +27,9 @@ _SESSIONS = """
     select pid from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' order by pid
 """
-_SWEEPER = """
-    select a.pid, a.usename from pg_locks l join pg_stat_activity a on a.pid = l.pid
-    where l.locktype = 'advisory' and l.granted and a.datname = current_database() and a.usename like 'scheduler-%'
-      and a.xact_start < clock_timestamp() - interval '100 ms'
+_OPEN = """
+    select pid, state, query from pg_stat_activity
+    where datname = current_database() and usename = %s and state like 'idle in transaction%%'
 """
 _LEAD = "select pg_try_advisory_xact_lock(hashtextextended('headrace.sweep', 0))"
 
@@ -63,7 +63,7 @@ class Faults:
             Kind.KILL_SCHEDULER: self._kill,
             Kind.FREEZE_WORKER: self._freeze,
             Kind.FREEZE_SCHEDULER: self._freeze,
-            Kind.FREEZE_SWEEP: self._freeze_sweep,
+            Kind.FREEZE_AT_WIRE: self._freeze_at_wire,
             Kind.DRAIN_WORKER: self._drain,
             Kind.WIPE_WIRE: self._wipe_wire,
             Kind.KILL_WIRE: self._kill_wire,
@@ -112,31 +112,40 @@ class Faults:
         self._after(seconds, thaw)
         return None
 
-    def _freeze_sweep(self, action: Action) -> str | None:
-        """Stop a scheduler in the middle of a sweep, which a frozen wire holds up until it is found.
-
-        While it is stopped, another scheduler must be able to sweep.
-        """
+    def _freeze_at_wire(self, action: Action) -> str | None:
+        """Stop a scheduler in the middle of a chore: a frozen wire has held it up there, for it sweeps every second."""
         if not self.stage.signal_server("redis", signal.SIGSTOP):
             return "the wire is down"
+        self._after(_AT_WIRE_AFTER_S, lambda: self._stop_at_wire(action))
+        return None
+
+    def _stop_at_wire(self, action: Action) -> None:
+        reason = self._frozen_for(action.target, action.lasts_s)
+        self._thaw_wire()
+        if reason is not None:
+            self.missed.append(f"{action}: {reason}")
+            return
+        process = self.stage.fleet.processes[action.target]
+
+        def check() -> None:
+            if process is self.stage.fleet.processes[action.target] and self.stage.lives[action.target].frozen:
+                self._check_holds_nothing(action)
+
+        self._after(action.lasts_s / 2, check)
+
+    def _check_holds_nothing(self, action: Action) -> None:
+        """A scheduler that is stopped has no transaction open and keeps no other one from sweeping."""
         try:
             with self._superuser() as connection:
-                sweeper = _seen(lambda: connection.execute(_SWEEPER).fetchone(), within_s=_SWEEP_SEEN_WITHIN_S)
-                if sweeper is None:
-                    return "no sweep was under way"
-                missed = self._frozen_for(sweeper[1], action.lasts_s)
-                self.stage.signal_server("redis", signal.SIGCONT)
-                if (
-                    missed is None
-                    and _seen(lambda: connection.execute(_LEAD).fetchone() == (True,), within_s=_LEAD_FREE_WITHIN_S)
-                    is None
-                ):
-                    self.breaches.append(f"{action}: {sweeper[1]}, which is stopped, keeps everybody from sweeping")
-                return missed
+                open_for_long = connection.execute(_OPEN, [action.target]).fetchall()
+                # another one that sweeps just now is soon done
+                lead = _seen(lambda: connection.execute(_LEAD).fetchone() == (True,), within_s=_LEAD_WITHIN_S)
         except psycopg.OperationalError:
-            return "Postgres is away"
-        finally:
-            self.stage.signal_server("redis", signal.SIGCONT)
+            return
+        if open_for_long:
+            self.breaches.append(f"a stopped scheduler holds a transaction open: {action}: {open_for_long}")
+        if not lead:
+            self.breaches.append(f"a stopped scheduler keeps the others from sweeping: {action}")
 
     # ------------------------------------------------------------------------------------------------ the wire
 
@@ -147,7 +156,7 @@ class Faults:
         return None if self.stage.signal_server("redis", signal.SIGKILL) else "it is down"
 
     def _fill_wire(self, action: Action) -> str | None:
-        self._after(action.lasts_s, lambda: self._empty_wire())
+        self._after(action.lasts_s, self._empty_wire)
         return self._tell_wire(lambda server: server.config_set("maxmemory", _FULL))
 
     def _empty_wire(self) -> None:
@@ -157,7 +166,7 @@ class Faults:
     def _freeze_wire(self, action: Action) -> str | None:
         if not self.stage.signal_server("redis", signal.SIGSTOP):
             return "it is down"
-        self._after(action.lasts_s, lambda: self._thaw_wire())
+        self._after(action.lasts_s, self._thaw_wire)
         return None
 
     def _thaw_wire(self) -> None:
@@ -195,7 +204,7 @@ class Faults:
             return f"Postgres does not answer: {error}"
         return None
 
-    def _superuser(self) -> psycopg.Connection[tuple[object, ...]]:
+    def _superuser(self) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(self.stage.superuser_url, autocommit=True, connect_timeout=2)
 
     # ----------------------------------------------------------------------------------------------- providers
@@ -209,12 +218,11 @@ class Faults:
         return None
 
 
-def _seen(look: Callable[[], object], *, within_s: float) -> object:
-    """The first truthy value of ``look``, or None when there is none in time."""
+def _seen(look: Callable[[], bool], *, within_s: float) -> bool:
+    """Whether ``look`` comes true in time."""
     give_up = time.monotonic() + within_s
-    while time.monotonic() < give_up:
-        value = look()
-        if value:
-            return value
+    while not look():
+        if time.monotonic() >= give_up:
+            return False
         time.sleep(_LOOK_EVERY_S)
-    return None
+    return True

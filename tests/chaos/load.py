@@ -126,7 +126,7 @@ class Producer:
             while not self._stop.is_set():
                 try:
                     asked = self._dice.choices(ways, weights)[0][1]()
-                except Exception:  # whatever it is, the report shall have it
+                except Exception:  # noqa: BLE001 (whatever it is, the report shall have it)
                     self.ledger.breaches.append(f"the producer failed: {traceback.format_exc(limit=-4)}")
                     asked = 1
                 self._stop.wait(max(_STEP_S, asked / self._per_s))

@@ -47,7 +47,7 @@ class Report:
             f"seed {self.seed}: {len(self.actions)} actions ({len(self.missed)} missed), {f.jobs} jobs: {endings}"
             f"{f' (failed: {failures})' if failures else ''}; {f.runs} runs, {f.unknown_runs} unknown, ${f.cost_usd}; "
             f"{self.cancels} cancels, {self.starts} starts of processes; {len(self.breaches)} breaches; "
-            f"{self.settled_s:.1f} s to settle, {self.took_s:.0f} s"
+            f"longest pause {f.longest_pause_s:.1f} s, {self.settled_s:.1f} s to settle, {self.took_s:.0f} s in all"
         )
 
     def replay(self) -> str:
@@ -55,8 +55,8 @@ class Report:
         return f"python -m tests.chaos --seed {self.seed} --seeds 1 --seconds {self.seconds:g}"
 
 
-def run(ground: Ground, seed: int, *, seconds: float) -> Report:
-    """Play the schedule of a seed on this ground. A broken promise is in the report; its logs stay."""
+def run(ground: Ground, seed: int, *, seconds: float, keep: bool = False) -> Report:
+    """Play the schedule of a seed on this ground. A broken promise is in the report; its logs stay, and with ``keep`` all do."""
     began = time.monotonic()
     actions = deal(seed, seconds=seconds)
     with stage(ground, f"chaos_{seed}", seed=seed) as on:
@@ -86,7 +86,7 @@ def run(ground: Ground, seed: int, *, seconds: float) -> Report:
             took_s=time.monotonic() - began,
             breaches=broken,
         )
-    if not broken:
+    if not broken and not keep:
         shutil.rmtree(on.directory)
     return report
 

@@ -26,7 +26,7 @@ class Kind(StrEnum):
     DRAIN_WORKER = "drain_worker"  # SIGTERM; another one starts when it has ended
     KILL_SCHEDULER = "kill_scheduler"
     FREEZE_SCHEDULER = "freeze_scheduler"  # SIGSTOP wherever it is, then SIGCONT
-    FREEZE_SWEEP = "freeze_sweep"  # SIGSTOP of a scheduler while it sweeps, then SIGCONT
+    FREEZE_AT_WIRE = "freeze_at_wire"  # SIGSTOP of a scheduler in the middle of a sweep, then SIGCONT
     WIPE_WIRE = "wipe_wire"  # FLUSHALL
     KILL_WIRE = "kill_wire"  # SIGKILL of Valkey
     FILL_WIRE = "fill_wire"  # maxmemory reached: it reads, but refuses writes
@@ -51,7 +51,7 @@ _LASTS_S: dict[Kind, tuple[float, float]] = {
     Kind.FREEZE_WORKER: (2.5, 5.0),
     Kind.KILL_SCHEDULER: (0.0, 2.0),
     Kind.FREEZE_SCHEDULER: (1.0, 4.0),
-    Kind.FREEZE_SWEEP: (2.0, 4.0),
+    Kind.FREEZE_AT_WIRE: (2.0, 4.0),
     Kind.FILL_WIRE: (1.0, 4.0),
     Kind.FREEZE_WIRE: (1.0, 8.0),
     Kind.FAULTY_PROVIDER: (1.0, 4.0),
@@ -116,7 +116,7 @@ def _target(dice: random.Random, kind: Kind) -> str:
     match kind:
         case Kind.KILL_WORKER | Kind.FREEZE_WORKER | Kind.DRAIN_WORKER:
             return worker
-        case Kind.KILL_SCHEDULER | Kind.FREEZE_SCHEDULER:
+        case Kind.KILL_SCHEDULER | Kind.FREEZE_SCHEDULER | Kind.FREEZE_AT_WIRE:
             return scheduler
         case Kind.FAULTY_PROVIDER:
             return provider

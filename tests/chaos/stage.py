@@ -92,7 +92,7 @@ class Ground:
 
 @contextmanager
 def ground() -> Iterator[Ground]:
-    """Servers for the length of a block. What the processes said is kept if something in ``keep`` says so."""
+    """Servers for the length of a block. The logs of a schedule that its runner left lying there stay."""
     directory = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
     directory.chmod(0o755)  # the servers' user has to get through it
     home = directory / "services"
@@ -108,7 +108,7 @@ def ground() -> Iterator[Ground]:
             connection.execute(f"create database {_TEMPLATE}")
         provision(ground.url("postgres", _TEMPLATE), lanes=Settings().lane_weights)
         with psycopg.connect(endpoints.require_owner(), autocommit=True) as connection:
-            # a role for each scheduler, so that a session tells whose it is
+            # a role for each scheduler, so that a session of Postgres tells whose it is
             for name in SCHEDULERS:
                 connection.execute(f'create role "{name}" login nosuperuser nobypassrls in role headrace_ops')
         yield ground
@@ -267,7 +267,7 @@ class Stage:
         """Set one provider's behaviour, or both's; without any, they are faultless."""
         wanted = {"latency_ms": list(LATENCY_MS), "fault": "none"} | behaviour
         names = ("openai", "anthropic") if target == "both" else (target,)
-        self.fleet.behave(**{name: wanted for name in names})
+        self.fleet.behave(**dict.fromkeys(names, wanted))
 
     def end_processes(self) -> None:
         """SIGTERM for all workers, then for the schedulers, each given time to end well."""

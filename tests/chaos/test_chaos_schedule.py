@@ -10,16 +10,16 @@ from tests.chaos.test_chaos import SEEDS, SHORT_S
 SILENT_S = 2.0
 
 
-def test_the_same_seed_deals_the_same_schedule():
+def test_the_same_seed_deals_the_same_schedule() -> None:
     assert deal(7, seconds=60) == deal(7, seconds=60)
 
 
-def test_another_seed_deals_another_schedule():
+def test_another_seed_deals_another_schedule() -> None:
     assert deal(7, seconds=60) != deal(8, seconds=60)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_longer_schedule_begins_with_the_shorter_one(seed):
+def test_a_longer_schedule_begins_with_the_shorter_one(seed: int) -> None:
     short, long = deal(seed, seconds=8), deal(seed, seconds=60)
 
     assert long[: len(short)] == short
@@ -27,7 +27,7 @@ def test_a_longer_schedule_begins_with_the_shorter_one(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_minute_has_every_kind_of_action_and_every_fault(seed):
+def test_a_minute_has_every_kind_of_action_and_every_fault(seed: int) -> None:
     actions = deal(seed, seconds=60)
 
     assert {(action.kind, action.fault) for action in actions} == set(CARDS)
@@ -36,11 +36,11 @@ def test_a_minute_has_every_kind_of_action_and_every_fault(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_actions_name_what_they_are_done_to(seed):
+def test_actions_name_what_they_are_done_to(seed: int) -> None:
     for action in deal(seed, seconds=60):
         if "worker" in action.kind:
             assert action.target in WORKERS
-        if action.kind in (Kind.KILL_SCHEDULER, Kind.FREEZE_SCHEDULER):
+        if action.kind in (Kind.KILL_SCHEDULER, Kind.FREEZE_SCHEDULER, Kind.FREEZE_AT_WIRE):
             assert action.target in SCHEDULERS
         if action.kind is Kind.FAULTY_PROVIDER:
             assert action.fault in FAULTS
@@ -49,7 +49,7 @@ def test_actions_name_what_they_are_done_to(seed):
             assert action.lasts_s > SILENT_S  # else nobody would take its jobs back
 
 
-def test_the_five_schedules_of_the_suite_have_every_card_between_them():
+def test_the_five_schedules_of_the_suite_have_every_card_between_them() -> None:
     dealt = {(action.kind, action.fault) for seed in SEEDS for action in deal(seed, seconds=SHORT_S)}
 
     assert dealt == set(CARDS)

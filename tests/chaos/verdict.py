@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -39,8 +42,9 @@ _COUNTS = """
            (select coalesce(sum(cost_usd), 0) from headrace.runs) as cost_usd
 """
 _BY_OUTCOME = """
-    select coalesce(outcome, 'live') as outcome, case when outcome = 'failed' then reason end as reason, count(*) as jobs
-    from headrace.jobs group by 1, 2 order by 1, 2
+    select coalesce(outcome, 'live') as outcome, case when outcome = 'failed' then reason end as reason,
+           count(*) as jobs
+    from headrace.jobs group by 1, 2
 """
 
 
@@ -54,6 +58,7 @@ class Figures:
     cost_usd: str
     endings: dict[str, int]
     failures: dict[str, int]  # the reasons of those that failed
+    longest_pause_s: float  # in which no worker settled anything
 
 
 def figures(stage: Stage) -> Figures:
@@ -68,7 +73,13 @@ def figures(stage: Stage) -> Figures:
             if row["reason"] is not None:
                 failures[row["reason"]] += row["jobs"]
         return Figures(
-            counts["jobs"], counts["runs"], counts["unknown_runs"], f"{counts['cost_usd']:.4f}", endings, failures
+            jobs=counts["jobs"],
+            runs=counts["runs"],
+            unknown_runs=counts["unknown_runs"],
+            cost_usd=f"{counts['cost_usd']:.4f}",
+            endings=endings,
+            failures=failures,
+            longest_pause_s=_longest_pause_s(stage),
         )
 
     return stage.ground.patiently(read, url=stage.superuser_url)
@@ -82,7 +93,7 @@ def breaches(stage: Stage, ledger: Ledger) -> list[str]:
         found = [*audit.findings(connection), *audit.calls(connection, journal)]
         broken = [f"{one.check}: {one.subject} {dict(one.facts)}" for one in found]
         for what, question in _AT_REST:
-            broken += [f"{what}: {row}" for row in connection.execute(question).fetchall()]  # type: ignore[arg-type]
+            broken += [f"{what}: {row}" for row in connection.execute(question).fetchall()]
         broken += _against_ledger(connection.execute(_JOBS).fetchall(), ledger)
         return broken
 
@@ -123,25 +134,31 @@ def _against_ledger(rows: list[dict[str, Any]], ledger: Ledger) -> Iterator[str]
         for row in found:
             if entry.job_id not in (None, row["id"]) or row["tenant_id"] != entry.tenant_id:
                 yield f"job is another one: number {number} was {entry.job_id} and is {row['id']}"
-    for number, left in made.items():
-        yield f"job that nobody asked for: number {number}, {left[0]['id']}"
+    for left in made.values():
+        yield f"job that nobody asked for: {left[0]}"
 
 
 def _told_twice(stage: Stage) -> Iterator[str]:
     """The workers' own words, apart from the database: no two claims say that they ended the same job."""
     ended: dict[str, set[str]] = defaultdict(set)
-    for name in WORKERS:
-        for line in stage.fleet.log(name).splitlines():
-            if '"job.settled"' not in line and '"job.fault"' not in line:
-                continue
-            try:
-                said = json.loads(line)
-            except ValueError:
-                continue  # cut short by a SIGKILL
-            if said["event"] == "job.fault":
-                yield f"fault in a worker: {said.get('exception', said)}"
-            elif said["state"] in _ENDINGS:
-                ended[said["job_id"]].add(said["claim_id"])
+    for said in _worker_events(stage, "job.settled", "job.fault"):
+        if said["event"] == "job.fault":
+            yield f"fault in a worker: {said.get('exception', said)}"
+        elif said["state"] in _ENDINGS:
+            ended[said["job_id"]].add(said["claim_id"])
     for job_id, claims in ended.items():
         if len(claims) > 1:
             yield f"job ended twice: {job_id} by the claims {sorted(claims)}"
+
+
+def _longest_pause_s(stage: Stage) -> float:
+    times = sorted(datetime.fromisoformat(said["timestamp"]) for said in _worker_events(stage, "job.settled"))
+    return max(((after - before).total_seconds() for before, after in pairwise(times)), default=0.0)
+
+
+def _worker_events(stage: Stage, *events: str) -> Iterator[dict[str, Any]]:
+    for name in WORKERS:
+        for line in stage.fleet.log(name).splitlines():
+            if any(f'"{event}"' in line for event in events):
+                with contextlib.suppress(ValueError):  # cut short by a SIGKILL
+                    yield json.loads(line)

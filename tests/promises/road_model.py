@@ -5,7 +5,7 @@ Written from DESIGN's rules, not from the SQL. Amounts in USD, times as the test
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 MAX_DEATHS = 3
+_ZERO = Decimal(0)
 ENDINGS = ("succeeded", "failed", "rejected", "cancelled", "expired")
 
 
@@ -42,7 +43,7 @@ class Run:
     reserved: Decimal
     max_output: int
     started_at: datetime
-    later: Decimal
+    planned: Any  # what begin was asked with, to ask it again
     status: str = "started"
     cost: Decimal | None = None
 
@@ -63,7 +64,7 @@ class Claim:
     worker: Worker
     job: Job
     deadline: datetime
-    held: Decimal = Decimal(0)  # under the caps: open calls and planned ones
+    held: Decimal = _ZERO  # under the caps: open calls and planned ones
     runs: list[Run] = field(default_factory=list)
     has_settled: bool = False
 
@@ -80,7 +81,7 @@ class Claim:
         lost = [run for run in self.runs if run.status == "started"]
         for run in lost:
             run.settle("unknown", run.reserved)
-        self.held = Decimal(0)
+        self.held = _ZERO
         self.job.claim = None
         return bool(lost)
 
@@ -154,29 +155,33 @@ class Job:
 
 @dataclass(frozen=True)
 class Cap:
-    """One hard cap of a rolling day, and what counts against it. ``limit`` None: no limit."""
+    """One hard cap of a rolling day and what counts against it now. ``limit`` None: no limit."""
 
+    tenant: UUID
     scope: str
     key: str
     limit: Decimal | None
     spent: Decimal
     reserved: Decimal
+    flagged: Decimal  # billed beyond the reserved bound, ever
 
-    def of(self, run: Run) -> bool:
-        job = run.claim.job
-        return {"tenant": True, "user": job.user == self.key, "feature": job.feature == self.key}[self.scope]
+    @property
+    def total(self) -> Decimal:
+        return self.spent + self.reserved
 
 
 class Road:
     """Every job, claim and call of an example."""
 
-    def __init__(self, user_share: Mapping[UUID, Decimal]) -> None:
+    def __init__(self, tenant_limits: Mapping[UUID, Decimal], user_share: Decimal) -> None:
         self.jobs: dict[UUID, Job] = {}
         self.claims: list[Claim] = []
         self.runs: dict[UUID, Run] = {}
-        self.keys: dict[tuple[UUID, str], tuple[UUID, Any]] = {}
-        self.limits: dict[tuple[UUID, str, str], Decimal] = {}  # (tenant, scope, key)
-        self.user_share = user_share
+        self.keys: dict[tuple[UUID, str], tuple[UUID, Any]] = {}  # (tenant, key) → the first job and its body
+        self.limits: dict[tuple[UUID, str, str], Decimal] = {
+            (tenant, "tenant", ""): limit for tenant, limit in tenant_limits.items()
+        }
+        self._user_share = user_share
 
     def live(self, state: str) -> list[Job]:
         return [job for job in self.jobs.values() if job.state == state]
@@ -189,16 +194,33 @@ class Road:
             if job.claim is not None and (job.claim.deadline < now or job.claim.worker.silent(now, silent_s))
         ]
 
-    def caps(self, job: Job, now: datetime) -> Sequence[Cap]:
-        """The three caps of a job in their one order."""
-        tenant_limit = self.limits[job.tenant, "tenant", ""]
-        user_limit = self.limits.get((job.tenant, "user", job.user), tenant_limit * self.user_share[job.tenant])
-        feature_limit = self.limits.get((job.tenant, "feature", job.feature))
-        return [
-            self._cap(job, now, "tenant", "", tenant_limit),
-            self._cap(job, now, "user", job.user, user_limit),
-            self._cap(job, now, "feature", job.feature, feature_limit),
+    def cap(self, tenant: UUID, scope: str, key: str, now: datetime) -> Cap:
+        limit = self.limits.get((tenant, scope, key))
+        if limit is None and scope == "user":
+            limit = self.limits[tenant, "tenant", ""] * self._user_share
+        runs = [
+            run
+            for run in self.runs.values()
+            if run.platform
+            and run.claim.job.tenant == tenant
+            and key == {"tenant": "", "user": run.claim.job.user, "feature": run.claim.job.feature}[scope]
         ]
+        window = _hour(now) - timedelta(hours=24)
+        claims = {run.claim for run in runs}
+        return Cap(
+            tenant=tenant,
+            scope=scope,
+            key=key,
+            limit=limit,
+            spent=sum((run.cost or _ZERO for run in runs if _hour(run.started_at) >= window), _ZERO),
+            reserved=sum((claim.held for claim in claims), _ZERO),
+            flagged=sum((max((run.cost or _ZERO) - run.reserved, _ZERO) for run in runs), _ZERO),
+        )
+
+    def caps_of(self, job: Job, now: datetime) -> list[Cap]:
+        """The three caps that a job's calls count against."""
+        keys = (("tenant", ""), ("user", job.user), ("feature", job.feature))
+        return [self.cap(job.tenant, scope, key, now) for scope, key in keys]
 
     def verdict(self, claim: Claim, worst: Decimal, later: Decimal, *, platform: bool, now: datetime) -> str:
         """What begin must answer when the answer may not shrink."""
@@ -208,27 +230,15 @@ class Road:
             return "cancelled"
         if claim.job.deadline is not None and claim.job.deadline <= now:
             return "expired"
-        need = max(worst + later - claim.held, Decimal(0))
+        need = max(worst + later - claim.held, _ZERO)
         if not platform or need == 0:
             return "granted"
         tight = [
-            cap
-            for cap in self.caps(claim.job, now)
-            if cap.limit is not None and cap.spent + cap.reserved + need > cap.limit
+            cap for cap in self.caps_of(claim.job, now) if cap.limit is not None and cap.total + need > cap.limit
         ]
-        if any(cap.spent + need + claim.held > (cap.limit or 0) for cap in tight):
+        if any(cap.spent + need + claim.held > (cap.limit or _ZERO) for cap in tight):
             return "over_budget"
         return "wait_for_room" if tight else "granted"
-
-    def _cap(self, job: Job, now: datetime, scope: str, key: str, limit: Decimal | None) -> Cap:
-        cap = Cap(scope, key, limit, Decimal(0), Decimal(0))
-        window = _hour(now) - timedelta(hours=24)
-        runs = [
-            run for run in self.runs.values() if run.platform and run.claim.job.tenant == job.tenant and cap.of(run)
-        ]
-        spent = sum((run.cost or Decimal(0) for run in runs if _hour(run.started_at) >= window), Decimal(0))
-        claims = {id(run.claim): run.claim for run in runs}.values()
-        return Cap(scope, key, limit, spent, sum((claim.held for claim in claims), Decimal(0)))
 
 
 def _hour(at: datetime) -> datetime:

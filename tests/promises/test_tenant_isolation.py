@@ -135,9 +135,12 @@ def test_as_a_nothing_of_b_can_be_written(urls: Urls, two_tenants: tuple[UUID, U
                 connection.execute("select set_config('app.tenant_id', %s, true)", [str(a)])
                 update = sql.SQL("update headrace.{} set tenant_id = tenant_id where tenant_id = %s")
                 assert connection.execute(update.format(sql.Identifier(name)), [b]).rowcount == 0
-        with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        insert = "insert into headrace.wakes (tenant_id, lane) values (%s, 'batch')"
+        with connection.transaction():
             connection.execute("select set_config('app.tenant_id', %s, true)", [str(a)])
-            connection.execute("insert into headrace.wakes (tenant_id, lane) values (%s, 'batch')", [b])
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(insert, [b])
+            raise psycopg.Rollback
 
 
 def test_row_security_is_forced_on_every_table_with_a_tenant_and_views_ask_as_their_caller(urls: Urls) -> None:

@@ -48,7 +48,8 @@ begin
     end if;
     for v in select * from (values ('context', p_context), ('output_schema', p_output_schema), ('metadata', p_metadata)) x(name, given) loop
         if headrace.is_too_deep(v.given) then
-            return headrace.refusal('invalid_input', v.name, null, 'is nested deeper than 64 levels');
+            return headrace.refusal(case v.name when 'output_schema' then 'invalid_schema' else 'invalid_input' end, v.name,
+                null, 'is nested deeper than 64 levels');
         end if;
     end loop;
 
@@ -106,7 +107,7 @@ begin
     elsif p_max_output is not null and p_max_output not between 16 and 200000 then
         return headrace.refusal('invalid_input', 'max_output_tokens', p_max_output::text, 'must be 16 to 200000');
     elsif p_deadline <= v_now then
-        return headrace.refusal('deadline_passed', 'deadline', p_deadline::text, 'the deadline has passed');
+        return headrace.refusal('deadline_passed', 'deadline', to_jsonb(p_deadline) #>> '{}', 'the deadline has passed');
     elsif p_on_over_budget not in ('fail', 'wait') then
         return headrace.refusal('invalid_input', 'on_over_budget', p_on_over_budget, 'must be fail or wait');
     elsif p_on_unknown not in ('retry', 'fail') then

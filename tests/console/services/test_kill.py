@@ -160,10 +160,23 @@ def test_a_start_that_was_killed_half_way_is_begun_anew(home, servers_are_well, 
     assert sorted(path.name for path in home.place.home.iterdir()) == ["postgres", "s"]
 
 
-def test_a_killed_command_and_keeper_leave_nothing(lasting_home, eventually):
-    services.stop(lasting_home.directory)
-    command = lasting_home.command()
-    keeper = lasting_home.keeper()
+def test_a_start_that_was_killed_while_its_keeper_came_up(stopped_home, servers_are_well, eventually):
+    asked = stopped_home.directory / "run" / "redis.server.json"
+    for _ in range(4):
+        asked.unlink(missing_ok=True)
+        command = stopped_home.begin_command()
+        eventually(asked.exists)
+        command.kill()
+
+        servers_are_well(stopped_home.start())
+
+        assert len(stopped_home.keeper().children()) == 2
+        services.stop(stopped_home.directory)
+
+
+def test_a_killed_command_and_keeper_leave_nothing(stopped_home, eventually):
+    command = stopped_home.command()
+    keeper = stopped_home.keeper()
     servers = keeper.children(recursive=True)
 
     command.kill()
@@ -171,5 +184,5 @@ def test_a_killed_command_and_keeper_leave_nothing(lasting_home, eventually):
 
     if sys.platform.startswith("linux"):
         eventually(lambda: not any(process.is_running() for process in servers))
-    lasting_home.command()
-    assert not {process.pid for process in servers} & set(lasting_home.pids().values())
+    stopped_home.command()
+    assert not {process.pid for process in servers} & set(stopped_home.pids().values())

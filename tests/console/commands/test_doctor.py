@@ -1,0 +1,148 @@
+"""``headrace doctor``: what is wrong is found, named, and comes with what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import redis
+
+from producers import Client
+from storage import workers
+from storage.database import Database
+from storage.ids import new_id
+from tests.console.commands.conftest import ANTHROPIC_KEY, OPENAI_KEY, Headrace
+from tests.fleet import Urls
+from workers.scheduler import Scheduler
+
+HI = [{"role": "user", "content": "Hi"}]
+POLICY = """
+tiers:
+  cheap: {primary: {provider: openai, model: gpt-of-tomorrow}}
+  strong: {primary: {provider: anthropic, model: claude-sonnet-5-5}}
+"""
+
+
+def findings(document: dict[str, Any], verdict: str) -> dict[str, str]:
+    """Of one verdict: part → what is said and what to do."""
+    return {one["part"]: f"{one['says']} → {one['to_do']}" for one in document["findings"] if one["verdict"] == verdict}
+
+
+def test_all_is_well(headrace: Headrace, ops: Database, scheduler: Scheduler, tenant: UUID, client: Client) -> None:
+    client.enqueue(tenant_id=tenant, user_id="ada", feature="chat", messages=HI)
+    with ops.connection() as connection:
+        workers.heartbeat(connection, new_id(), host="here", pid=1, threads=8)
+
+    document, shown = headrace("doctor", "--json"), headrace("doctor")
+
+    assert document.code == shown.code == 0
+    assert document.json["ok"] is True
+    fine = findings(document.json, "ok")
+    assert fine.keys() >= {
+        "database (app)", "database (ops)", "database (owner)", "migrations", "prices", "clock", "jobs", "workers",
+        "scheduler", "wire", "provider openai", "provider anthropic", "tier cheap", "tier strong",
+    }  # fmt: skip
+    assert "PostgreSQL 18" in fine["database (app)"]
+    assert "as headrace_app" in fine["database (app)"]
+    assert fine["jobs"].startswith("1 queued, the oldest for ")
+    assert fine["workers"].startswith("1 processes, 8 threads")
+    assert "noeviction" in fine["wire"]
+    assert shown.err == ""
+    for secret in (OPENAI_KEY, ANTHROPIC_KEY):
+        assert secret not in document.out + shown.out
+    with ops.connection() as connection:
+        assert connection.execute("select count(*) as n from headrace.wakes").fetchone() == {"n": 0}
+
+
+def test_nobody_at_work_is_a_note_and_wrong_only_where_jobs_wait(
+    headrace: Headrace, ops: Database, tenant: UUID, client: Client
+) -> None:
+    idle = headrace("doctor", "--json")
+    client.enqueue(tenant_id=tenant, user_id="ada", feature="chat", messages=HI)
+    waiting = headrace("doctor")
+
+    assert idle.code == 0
+    assert findings(idle.json, "note").keys() == {"workers", "scheduler"}
+    assert waiting.code == 1
+    assert "wrong workers: none is alive\n      → Start one: `headrace worker`." in waiting.out
+    assert "wrong scheduler: none took the note" in waiting.out
+    with ops.connection() as connection:
+        assert connection.execute("select count(*) as n from headrace.wakes").fetchone() == {"n": 0}, "it takes it back"
+
+
+def test_services_that_are_away_are_named_and_their_passwords_are_not(headrace: Headrace) -> None:
+    away = {
+        "HEADRACE_DATABASE_URL": "postgresql://headrace_app:ge/h@eim@127.0.0.1:1/x",
+        "HEADRACE_OPS_DATABASE_URL": "postgresql://headrace_ops:geheim@127.0.0.1:1/x",
+        "HEADRACE_OWNER_DATABASE_URL": None,
+        "HEADRACE_REDIS_URL": "redis://me:geheim@127.0.0.1:1/0",
+    }
+
+    done = headrace("doctor", "--json", env=away)
+
+    assert (done.code, done.json["ok"]) == (1, False)
+    wrong = findings(done.json, "wrong")
+    assert wrong.keys() == {"database (app)", "database (ops)", "wire"}
+    assert "[postgres_unavailable]" in wrong["database (ops)"]
+    assert "postgresql://headrace_ops:***@127.0.0.1:1/x" in wrong["database (ops)"]
+    assert "redis://me:***@127.0.0.1:1/0" in wrong["wire"]
+    assert "geheim" not in done.out + done.err
+    assert "ge/h" not in done.out + done.err
+
+
+def test_roles_that_would_break_isolation_are_wrong(headrace: Headrace, urls: Urls) -> None:
+    superuser = findings(headrace("doctor", "--json", env={"HEADRACE_DATABASE_URL": urls.owner}).json, "wrong")
+    operator = findings(headrace("doctor", "--json", env={"HEADRACE_DATABASE_URL": urls.ops}).json, "wrong")
+    swapped = findings(headrace("doctor", "--json", env={"HEADRACE_OPS_DATABASE_URL": urls.app}).json, "wrong")
+
+    assert "is a superuser" in superuser["database (app)"]
+    assert "sees every tenant" in operator["database (app)"]
+    assert "no member of headrace_ops" in swapped["database (ops)"]
+
+
+def test_a_database_of_an_earlier_release_is_to_be_migrated(headrace: Headrace, urls: Urls) -> None:
+    with Database(urls.owner) as owner, owner.connection() as connection:
+        connection.execute("delete from headrace.schema_migrations where name like '0005%'")
+
+    done = headrace("doctor", "--json")
+
+    assert done.code == 1
+    assert findings(done.json, "wrong") == {"migrations": "pending: 0005_operations.sql → Run `headrace migrate`."}
+
+
+def test_a_model_without_a_price_and_a_tier_without_a_key_are_wrong(headrace: Headrace, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+
+    done = headrace("doctor", "--json", env={"HEADRACE_ROUTING_POLICY": str(policy), "ANTHROPIC_API_KEY": None})
+
+    assert done.code == 1
+    wrong = findings(done.json, "wrong")
+    assert wrong.keys() == {"prices", "tier strong"}
+    assert "openai:gpt-of-tomorrow" in wrong["prices"]
+    assert "none has a key" in wrong["tier strong"]
+
+
+def test_a_policy_that_cannot_be_read_is_wrong_and_the_rest_is_looked_at(headrace: Headrace) -> None:
+    done = headrace("doctor", "--json", env={"HEADRACE_ROUTING_POLICY": "/nowhere.yaml"})
+
+    assert done.code == 1
+    assert "/nowhere.yaml" in findings(done.json, "wrong")["providers"]
+    assert "wire" in findings(done.json, "ok")
+
+
+@pytest.fixture
+def forgetful(urls: Urls):
+    with redis.Redis.from_url(urls.redis) as server:
+        server.config_set("maxmemory-policy", "allkeys-lru")
+        yield
+        server.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_wire_that_forgets_is_wrong(headrace: Headrace, forgetful: None) -> None:
+    done = headrace("doctor", "--json")
+
+    assert done.code == 1
+    assert "allkeys-lru" in findings(done.json, "wrong")["wire"]

@@ -1,0 +1,92 @@
+"""``headrace jobs list`` and ``show``."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from producers import Client
+from storage import jobs, runs
+from storage.database import Database
+from storage.ids import new_id
+from storage.runs import PlannedCall
+from tests.conftest import new_tenant
+from tests.console.commands.conftest import Headrace
+
+HI = [{"role": "user", "content": "Hi"}]
+ANSWER = "One.\n[red]Two\x1b[2J"
+
+
+@pytest.fixture
+def answered(client: Client, app: Database, tenant: UUID) -> UUID:
+    """A job that one call answered."""
+    job_id = client.enqueue(tenant_id=tenant, user_id="ada", feature="chat", messages=HI)
+    claim_id = new_id()
+    with app.connection() as connection:
+        jobs.claim(
+            connection, tenant, "interactive", claim_id=claim_id, worker_id=new_id(), timeout_s=60, turns_per_tenant=64
+        )
+        call = PlannedCall(
+            run_id=new_id(), kind="answer", provider="openai", model="gpt-6-luna", tier="cheap", route_rule="default",
+            fallback=False, input_bound=1000, max_output_tokens=1000, min_output_tokens=None, prompt_id=None,
+        )  # fmt: skip
+        assert runs.begin(connection, tenant, job_id, claim_id, call).verdict == "granted"
+        run = {
+            "id": str(call.run_id), "status": "succeeded", "input_tokens": 10, "cached_input_tokens": 0,
+            "cache_write_tokens": 0, "output_tokens": 20, "reasoning_tokens": 0, "http_status": 200, "latency_ms": 5,
+        }  # fmt: skip
+        outcome = {
+            "outcome": "succeeded", "run_id": str(call.run_id), "output": ANSWER, "finish": "complete",
+            "max_output_tokens": 1000,
+        }  # fmt: skip
+        assert jobs.settle(connection, tenant, job_id, claim_id, run=run, verdict="ended", outcome=outcome) == "ended"
+    return job_id
+
+
+def test_show_tells_the_answer_the_cost_and_all_that_happened(headrace: Headrace, answered: UUID, tenant: UUID) -> None:
+    document = headrace("jobs", "show", answered, "--json").json
+    shown = headrace("jobs", "show", str(answered).upper())
+
+    assert (document["id"], document["tenant_id"], document["state"]) == (str(answered), str(tenant), "succeeded")
+    assert (document["output"], document["finish"], document["error"]) == (ANSWER, "complete", None)
+    assert Decimal(document["cost_usd"]) == Decimal("0.000011")
+    assert [one["what"] for one in document["timeline"]] == ["enqueued", "call", "call succeeded", "succeeded"]
+    assert shown.code == 0
+    assert "One.\n[red]Two�[2J\n" in shown.out
+    assert "0.000011" in shown.out
+    assert "route_rule=default" in shown.out
+
+
+def test_list_narrows_by_what_is_given(
+    headrace: Headrace, client: Client, ops: Database, tenant: UUID, answered: UUID
+) -> None:
+    bee = new_tenant(ops, "Bee")
+    waiting = client.enqueue(tenant_id=tenant, user_id="ada", feature="chat", messages=HI)
+    others = client.enqueue(
+        tenant_id=bee, user_id="bob", feature="support_reply", messages=HI, run_at="2100-01-01T00:00:00Z"
+    )
+
+    def listed(*arguments: str) -> list[str]:
+        return [one["id"] for one in headrace("jobs", "list", "--json", *arguments).json["jobs"]]
+
+    assert listed() == [str(others), str(waiting), str(answered)], "newest first"
+    assert listed("--limit", "1") == [str(others)]
+    assert listed("--tenant", "Acme") == [str(waiting), str(answered)]
+    assert listed("--state", "scheduled") == [str(others)]
+    assert listed("--feature", "chat", "--state", "succeeded") == [str(answered)]
+    table = headrace("jobs", "list", "--tenant", "Bee")
+    assert " ".join(table.out.splitlines()[2].split()).startswith(
+        f"{others} Bee bob support_reply interactive scheduled asked_for 0"
+    )
+
+
+def test_what_is_not_there_is_told_of(headrace: Headrace, tenant: UUID) -> None:
+    no_job = headrace("jobs", "show", new_id(), "--json")
+    no_tenant = headrace("jobs", "list", "--tenant", "Nobody", "--json")
+    no_state = headrace("jobs", "list", "--state", "asleep")
+
+    assert (no_job.code, no_job.json["error"]["code"]) == (2, "not_found")
+    assert (no_tenant.code, no_tenant.json["error"]["code"]) == (2, "unknown_tenant")
+    assert (no_state.code, "scheduled" in no_state.err) == (2, True)
