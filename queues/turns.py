@@ -86,6 +86,10 @@ class Wire(Protocol):
         """Give back the charge of a turn that claimed nothing, down to a small fixed price for the trouble."""
         ...
 
+    def outstanding(self, lane: str) -> Mapping[str, int]:
+        """How many turns each tenant has on the wire now; for checks, not for work."""
+        ...
+
     def wait_for_news(self, lanes: Iterable[str], timeout_s: float) -> bool:
         """Block until there may be turns in one of ``lanes`` (or :meth:`wake`), at most ``timeout_s``.
 

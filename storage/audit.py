@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from storage.connect import Connection
 from storage.statements import sql
 
-CHECKS = (
+BOOK_CHECKS = (
     "one_state",
     "no_orphan_queue_row",
     "one_result",
@@ -24,13 +24,19 @@ CHECKS = (
     "window_equals_buckets",
     "rollup_equals_runs",
     "no_cap_is_passed",
+)
+"""What ``storage/queries/audit/findings.sql`` checks: the database by itself."""
+
+CALL_CHECKS = (
     "call_has_a_run",
     "call_made_once",
     "run_equals_its_call",
     "unknown_call_was_reserved",
     "known_run_reached_the_provider",
 )
-"""Every check of ``storage/queries/audit``: eleven of the database alone, five against a provider's journal."""
+"""What ``storage/queries/audit/calls.sql`` checks: the runs against a provider's own journal."""
+
+CHECKS = BOOK_CHECKS + CALL_CHECKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,12 @@ def turns_wanted(connection: Connection, *, turns_per_tenant: int) -> Turns:
     return _turns(connection.execute(sql("recovery", "turns_wanted"), [turns_per_tenant]).fetchall())
 
 
+def without_claim(connection: Connection) -> set[tuple[str, UUID]]:
+    """(lane, tenant) pairs with queued work of which nothing runs now."""
+    rows = connection.execute(sql("recovery", "without_claim")).fetchall()
+    return {(row["lane"], row["tenant_id"]) for row in rows}
+
+
 def ensure_partitions(connection: Connection) -> int:
     """Make the partitions of the months ahead; how many were missing."""
     row = connection.execute(sql("recovery", "ensure_partitions")).fetchone()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from console.demo.play import play
-from console.services import endpoints
+from console.reach import child_environment, reach
 from errors import ConfigurationError
 from settings import Settings
 
@@ -29,14 +27,12 @@ def demo(
     """
     console = Console()
     settings = Settings()
-    with endpoints(settings) as services:
+    with reach(settings) as services:
         real = services.simulator_url is None
         if real:
             _ask_first(console, settings, yes=yes)
-        env = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", str(Path.home()))}
-        env["HEADRACE_BREAKER_RESET_S"] = "2"  # the outage is short, and so may be the breaker's patience
-        env |= {name: value for name, value in os.environ.items() if name.startswith("HEADRACE_")}
-        env |= services.environment()
+        # the outage is short, and so may be the breaker's patience
+        env = {"HEADRACE_BREAKER_RESET_S": "2", **child_environment(services)}
         fine = play(
             console,
             services,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from console.audit import examine_promises
 from console.checkup import Finding, examine
 from console.output import Json, print_json, printable, screen
 from console.reach import reach
@@ -15,14 +17,17 @@ from settings import Settings
 _STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    audit: Annotated[bool, typer.Option("--audit", help="Check every promise on the live data instead.")] = False,
+    as_json: Json = False,
+) -> None:
     """Check every service and say what to do.
 
-    Exits 1 when something is wrong.
+    Exits 1 when something is wrong: with --audit, when a promise is broken.
     """
     settings = Settings()
     with reach(settings) as services:
-        findings = list(examine(settings, services))
+        findings = list(examine_promises(settings, services) if audit else examine(settings, services))
     fine = all(finding.verdict != "wrong" for finding in findings)
     if as_json:
         print_json({"ok": fine, "findings": [asdict(finding) for finding in findings]})

@@ -1,7 +1,9 @@
-"""``headrace jobs``: enqueue from a file, list, look at one."""
+"""``headrace jobs``: enqueue from a file, list, look at one, cancel it, ask it anew."""
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +17,16 @@ from console.intake.report import ForPeople, ForPrograms, Report
 from console.intake.run import enqueue, opened
 from console.output import Json, cell, print_facts, print_json, print_table, printable
 from console.reach import DATABASE, DATABASE_AND_WIRE, reach
-from errors import InvalidInputError, NotFoundError
+from console.services.whereabouts import Endpoints
+from errors import InvalidInputError, NotFoundError, ServiceError
+from queues.broker_url import open_wire
 from settings import Settings
 from storage import jobs, tenants
+from storage.ids import new_id
 from storage.jobs import JobView, State
 from storage.session import session
 
-app = typer.Typer(help="Enqueue jobs, list them, look at one.", no_args_is_help=True)
+app = typer.Typer(help="Enqueue jobs, list them, look at one, cancel it, ask it anew.", no_args_is_help=True)
 
 Tenant = Annotated[str | None, typer.Option(help="A tenant's id, external id or name.")]
 
@@ -96,6 +101,68 @@ def show_command(
         ["at (UTC)", "what", "detail"],
         [(_instant(entry["at"]), entry["what"], _detail(entry["detail"])) for entry in timeline],
     )
+
+
+@app.command("cancel")
+def cancel_command(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
+) -> None:
+    """Cancel a job. A waiting one ends at once; a running one at its worker's next step (what its call uses is paid).
+
+    Exits 1 when it had ended in another way before.
+    """
+    with reach(Settings(), DATABASE) as services:
+        state = cancel(services.require_ops(), job_id)
+    if as_json:
+        print_json({"id": job_id, "state": state})
+    else:
+        typer.echo(f"{job_id} {state}")
+    raise typer.Exit(0 if state in ("cancelled", "cancelling") else 1)
+
+
+@app.command("retry")
+def retry_command(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
+) -> None:
+    """Ask a job anew that ended without an answer, as a new job (an ending is for ever); print the new id."""
+    settings = Settings()
+    with reach(settings, DATABASE_AND_WIRE) as services:
+        again = run_again(settings, services, job_id)
+    if as_json:
+        print_json({"id": str(again), "repeats": job_id})
+    else:
+        typer.echo(str(again))
+
+
+def cancel(ops_url: str, job_id: str) -> str:
+    """Cancel a job; ``cancelled``, ``cancelling`` or the ending that it had already.
+
+    :raises NotFoundError: there is no such job.
+    """
+    job, _ = show(ops_url, job_id)
+    with session(ops_url) as connection:
+        return jobs.cancel(connection, job.tenant_id, job.id, by=getpass.getuser()) or job.state
+
+
+def run_again(settings: Settings, services: Endpoints, job_id: str) -> UUID:
+    """Ask an ended job anew; the new job's id.
+
+    :raises NotFoundError: there is no such job.
+    :raises InvalidInputError: it has not ended, or it succeeded.
+    """
+    job, _ = show(services.require_ops(), job_id)
+    again = new_id()
+    with session(services.require_ops()) as connection:
+        lane = jobs.run_again(connection, job.tenant_id, job.id, again, by=getpass.getuser())
+    if lane is None:
+        raise InvalidInputError(
+            f"is {job.state}: only what ended without an answer can be asked again", field="id", value=job_id
+        )
+    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    with contextlib.suppress(ServiceError):  # a hint: the sweep finds the job within a second
+        wire.offer(lane, str(job.tenant_id))
+    wire.close()
+    return again
 
 
 def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:

@@ -127,6 +127,12 @@ class RedisWire:
         if turn.charge > EMPTY_CLAIM_CHARGE:
             self.correct(turn.lane, turn.tenant, EMPTY_CLAIM_CHARGE - turn.charge)
 
+    def outstanding(self, lane: str) -> Mapping[str, int]:
+        """How many turns each tenant has; see :class:`queues.turns.Wire`."""
+        with self._translated():
+            counts = self._client.hgetall(self._keys(lane, "turns")[0])
+        return {str(tenant): int(turns) for tenant, turns in counts.items()}
+
     def wait_for_news(self, lanes: Iterable[str], timeout_s: float) -> bool:
         """Block until there is news, at most :data:`LONGEST_WAIT_S`; see :class:`queues.turns.Wire`."""
         keys = [self._wake_key, *(self._keys(lane, "news")[0] for lane in lanes)]

@@ -207,7 +207,7 @@ class Producer:
         sure = self.ledger.acknowledged()
         if not sure:
             return 0
-        tenant_id, job_id = self._dice.choice(sure[-40:])
+        tenant_id, job_id = self._dice.choice(sure[-10:])
         try:
             found = self._database.patiently(
                 lambda connection, _: jobs.cancel(connection, tenant_id, job_id, by="chaos"), within_s=5

@@ -12,7 +12,7 @@ from tests.chaos.schedule import Action, deal
 from tests.chaos.stage import Ground, Stage, stage
 from tests.chaos.verdict import Figures, breaches, figures, shortened
 
-JOBS_PER_S = 25.0
+JOBS_PER_S = 40.0
 ENDED_WITHIN_S = 90.0
 """Time that the last job may take once nothing fails any more: a deadline, a few backoffs and a wait for a lost worker
 are far shorter."""
@@ -46,8 +46,8 @@ class Report:
         return (
             f"seed {self.seed}: {len(self.actions)} actions ({len(self.missed)} missed), {f.jobs} jobs: {endings}"
             f"{f' (failed: {failures})' if failures else ''}; {f.runs} runs, {f.unknown_runs} unknown, ${f.cost_usd}; "
-            f"{self.cancels} cancels, {self.starts} starts of processes; {len(self.breaches)} breaches; "
-            f"longest pause {f.longest_pause_s:.1f} s, {self.settled_s:.1f} s to settle, {self.took_s:.0f} s in all"
+            f"{f.taken_back} taken back, {self.cancels} cancels, {self.starts} starts of processes; "
+            f"{len(self.breaches)} breaches; longest pause {f.longest_pause_s:.1f} s, {self.settled_s:.1f} s to settle, {self.took_s:.0f} s in all"
         )
 
     def replay(self) -> str:
@@ -56,7 +56,10 @@ class Report:
 
 
 def run(ground: Ground, seed: int, *, seconds: float, keep: bool = False) -> Report:
-    """Play the schedule of a seed on this ground. A broken promise is in the report; its logs stay, and with ``keep`` all do."""
+    """Play the schedule of a seed on this ground.
+
+    :param keep: leave the logs there even if no promise was broken.
+    """
     began = time.monotonic()
     actions = deal(seed, seconds=seconds)
     with stage(ground, f"chaos_{seed}", seed=seed) as on:

@@ -48,7 +48,7 @@ SETTINGS = {
     "HEADRACE_BREAKER_RESET_S": "0.5",
     "HEADRACE_DRAIN_S": "5",
 }
-LATENCY_MS = (20, 150)
+LATENCY_MS = (50, 900)  # so that some calls are on their way at any moment
 
 _TEMPLATE = "chaos_template"
 _BACK_WITHIN_S = 60.0

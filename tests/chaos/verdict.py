@@ -39,7 +39,8 @@ _COUNTS = """
     select (select count(*) from headrace.jobs) as jobs,
            (select count(*) from headrace.runs) as runs,
            (select count(*) from headrace.runs where status = 'unknown') as unknown_runs,
-           (select coalesce(sum(cost_usd), 0) from headrace.runs) as cost_usd
+           (select coalesce(sum(cost_usd), 0) from headrace.runs) as cost_usd,
+           (select count(*) from headrace.job_events where event = 'taken_back') as taken_back
 """
 _BY_OUTCOME = """
     select coalesce(outcome, 'live') as outcome, case when outcome = 'failed' then reason end as reason,
@@ -56,6 +57,7 @@ class Figures:
     runs: int
     unknown_runs: int
     cost_usd: str
+    taken_back: int  # jobs that were queued again because their worker was lost
     endings: dict[str, int]
     failures: dict[str, int]  # the reasons of those that failed
     longest_pause_s: float  # in which no worker settled anything
@@ -77,6 +79,7 @@ def figures(stage: Stage) -> Figures:
             runs=counts["runs"],
             unknown_runs=counts["unknown_runs"],
             cost_usd=f"{counts['cost_usd']:.4f}",
+            taken_back=counts["taken_back"],
             endings=endings,
             failures=failures,
             longest_pause_s=_longest_pause_s(stage),

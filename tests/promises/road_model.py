@@ -233,9 +233,7 @@ class Road:
         need = max(worst + later - claim.held, _ZERO)
         if not platform or need == 0:
             return "granted"
-        tight = [
-            cap for cap in self.caps_of(claim.job, now) if cap.limit is not None and cap.total + need > cap.limit
-        ]
+        tight = [cap for cap in self.caps_of(claim.job, now) if cap.limit is not None and cap.total + need > cap.limit]
         if any(cap.spent + need + claim.held > (cap.limit or _ZERO) for cap in tight):
             return "over_budget"
         return "wait_for_room" if tight else "granted"

@@ -25,6 +25,7 @@ from storage.jobs import State
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually
+from tests.shop import open_shop, orders_and_keys
 from workers.scheduler import Scheduler
 
 READ_COMMITTED = IsolationLevel.READ_COMMITTED
@@ -132,7 +133,7 @@ def test_what_the_service_writes_and_the_job_share_their_fate(
     client: Client, ops: Database, urls: Urls, tenant: UUID
 ) -> None:
     """From Python, over the caller's connection: the order and its job are both there, or neither is."""
-    _open_shop(urls)
+    open_shop(urls)
     with foreign(urls) as connection:
         for number in (1, 2):
             connection.execute("insert into shop.orders (number) values (%s)", [number])
@@ -148,7 +149,7 @@ def test_what_the_service_writes_and_the_job_share_their_fate(
                 connection.rollback()
             else:
                 connection.commit()
-    assert _orders_and_keys(urls, ops) == ([2], ["order-2"])
+    assert orders_and_keys(urls, ops) == ([2], ["order-2"])
 
 
 # --------------------------------------------------------------------------------------------------- the same key twice
@@ -310,6 +311,7 @@ def test_no_setting_of_the_caller_is_touched(urls: Urls, ops: Database, tenant: 
         "set local search_path = ''; set local datestyle = 'German'; set local timezone = 'Asia/Tokyo'",
     ):
         with foreign(urls, level) as connection:
+            connection.execute("do 'begin end'")  # the language brings settings of its own, once a connection
             connection.execute(prepare.encode())
             before = settings(connection)
             assert before["transaction_isolation"] == level.name.replace("_", " ").lower()
@@ -364,23 +366,3 @@ def test_a_producer_may_call_one_function_and_read_nothing(urls: Urls, tenant: U
                 connection.execute(sql.SQL("select from headrace.{}").format(sql.Identifier(name)))
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute("select * from headrace.enqueue_batch(%s, '[]', false)", [tenant])
-
-
-# ------------------------------------------------------------------------------------------------------------ the shop
-
-
-def _open_shop(urls: Urls) -> None:
-    """A table of the service's own, in the same database."""
-    with psycopg.connect(urls.owner) as connection:
-        connection.execute("create schema shop")
-        connection.execute("create table shop.orders (number integer primary key)")
-        connection.execute("grant usage on schema shop to headrace_producer")
-        connection.execute("grant insert on shop.orders to headrace_producer")
-
-
-def _orders_and_keys(urls: Urls, ops: Database) -> tuple[list[int], list[str]]:
-    with psycopg.connect(urls.owner) as connection:
-        orders = [row[0] for row in connection.execute("select number from shop.orders order by number")]
-    with ops.connection() as opened:
-        rows = opened.execute("select idempotency_key as key from headrace.jobs order by id").fetchall()
-    return orders, [row["key"] for row in rows]

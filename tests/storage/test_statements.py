@@ -204,7 +204,8 @@ def test_a_second_release_finds_its_functions_replaced(urls: Urls) -> None:
 # ------------------------------------------------------------------------------------------------- the stable names
 
 RUNS = """id job_id tenant_id user_id feature prompt_id kind provider model input_tokens cached_input_tokens
-    output_tokens cost_usd reserved_usd latency_ms status key_owner route_rule provider_request_id created_at settled_at"""
+    output_tokens cost_usd reserved_usd latency_ms status key_owner route_rule provider_request_id created_at
+    settled_at"""
 STABLE = {
     "tenants": "id external_id name plan daily_cost_cap_usd",
     "job_status": "id tenant_id user_id feature lane state reason attempts run_at deadline created_at ended_at",

@@ -3,7 +3,8 @@
 -- pointer first, then the default), so that a rollback is in effect at the next claim.
 --
 -- No row: nothing to claim (or the tenant, the lane or every queued feature is paused). p_repeat: the answer to this
--- same claim was lost; what it had claimed is read back.
+-- same claim was lost; what it had claimed is read back. The first try may still be under way on the connection that
+-- broke, and SKIP LOCKED would not see it: the claim's own lock lets the repeat wait for it, so no claim holds two jobs.
 -- more: W or more are still queued, so the caller offers one turn.
 create or replace function headrace.claim(
     p_tenant uuid, p_lane text, p_claim uuid, p_worker uuid, p_timeout_s double precision, p_w integer,
@@ -19,6 +20,7 @@ declare
     q headrace.queue;
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
+    perform pg_advisory_xact_lock(hashtextextended(p_claim::text, 0));
 
     if p_repeat then
         select * into q from headrace.queue x

@@ -4,9 +4,10 @@
 -- p_jobs: [{"id", "user_id", "feature", "prompt" | "messages", "variables", "context", "output_schema",
 --           "max_output_tokens", "estimated_tokens", "lane", "idempotency_key", "run_at", "deadline",
 --           "on_over_budget", "on_unknown", "force_tier", "metadata"}, …]
--- Identity: the id (same id: nothing happens) and the idempotency key (same key and body: the first job's id; another
--- body: idempotency_conflict). The body is what is asked of the model, not when: id, key, run_at, deadline and the
--- estimate do not count. Keys are inserted in their order, so two bulks cannot deadlock.
+-- Identity: the id (same id: nothing happens, even if by now it would be refused for its deadline) and the idempotency
+-- key (same key and body: the first job's id; another body: idempotency_conflict). The body is what is asked of the model,
+-- not when: id, key, run_at, deadline and the estimate do not count. Keys are inserted in their order, so two bulks cannot
+-- deadlock.
 -- p_wake: leave a note for the scheduler (for transactions whose commit we do not see); else the caller offers turns.
 create or replace function headrace.enqueue_batch(p_tenant uuid, p_jobs jsonb, p_wake boolean)
 returns table (index integer, job_id uuid, created boolean, lane text, error jsonb)
@@ -35,16 +36,18 @@ begin
                coalesce(r.metadata, '{}'), r.idempotency_key,
                case when r.idempotency_key is not null then sha256(convert_to(
                    (e.value - array['id', 'idempotency_key', 'run_at', 'deadline', 'estimated_tokens'])::text, 'UTF8')) end,
-               headrace.request_error(p_tenant, r.user_id, r.feature, r.lane, r.prompt, r.variables, r.messages, r.context,
-                   r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown, r.force_tier,
-                   r.metadata, r.idempotency_key, v_now)
+               case when f.error is not null and not exists (
+                   select from headrace.jobs j where j.id = r.id and j.tenant_id = p_tenant) then f.error end
            )::headrace.job_request order by r.ordinality)
     into v_rows
     from jsonb_array_elements(p_jobs) with ordinality e(value, ordinality)
     cross join lateral (select e.ordinality, x.* from jsonb_to_record(e.value) as x(
         id uuid, user_id text, feature text, lane text, prompt text, variables jsonb, messages jsonb, context jsonb,
         output_schema jsonb, max_output_tokens integer, estimated_tokens bigint, run_at timestamptz, deadline timestamptz,
-        on_over_budget text, on_unknown text, force_tier text, metadata jsonb, idempotency_key text)) r;
+        on_over_budget text, on_unknown text, force_tier text, metadata jsonb, idempotency_key text)) r
+    cross join lateral (select headrace.request_error(p_tenant, r.user_id, r.feature, r.lane, r.prompt, r.variables,
+        r.messages, r.context, r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown,
+        r.force_tier, r.metadata, r.idempotency_key, v_now) as error) f;
 
     return query select r.index, null::uuid, false, null::text, r.error from unnest(v_rows) r where r.error is not null;
 
@@ -104,7 +107,12 @@ begin
         from fresh f left join tags t on t.lane = f.lane and t.user_id = f.user_id
         returning id, state
     )
-    select r.index, r.id, b.id is not null, case when q.state = 'queued' then r.lane end, null::jsonb
+    select r.index, r.id, b.id is not null,
+           -- a job that was in before gets its turn too: the repeat is there because an answer was lost
+           case when b.id is null then (select x.lane from headrace.queue x
+                                        where x.id = r.id and x.tenant_id = p_tenant and x.state = 'queued')
+                when q.state = 'queued' then r.lane end,
+           null::jsonb
     from unnest(v_rows) r left join born b on b.id = r.id left join queued q on q.id = r.id
     where r.error is null;
 

@@ -6,7 +6,6 @@ returns void language plpgsql as $$
 declare
     c record;
     v_hour timestamptz := date_trunc('hour', started, 'UTC');
-    v_in_window boolean := v_hour >= date_trunc('hour', v_now, 'UTC') - interval '24 hours';
     v_spent numeric;
     v_crossed boolean;
 begin
@@ -16,7 +15,8 @@ begin
             values (p_tenant, c.scope, c.key, v_hour, d_spent)
             on conflict (tenant_id, scope, key, hour) do update set spent_usd = b.spent_usd + excluded.spent_usd;
         end if;
-        v_spent := c.spent_usd + case when v_in_window then d_spent else 0 end;
+        select c.spent_usd + case when v_hour >= k.hour - interval '24 hours' then d_spent else 0 end into v_spent
+        from headrace.caps k where k.tenant_id = p_tenant and k.scope = c.scope and k.key = c.key;
         update headrace.caps k
         set spent_usd = v_spent,
             reserved_usd = k.reserved_usd + d_reserved,

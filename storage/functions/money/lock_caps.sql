@@ -1,6 +1,7 @@
 -- Lock the three caps of a job in the one order (tenant → user → feature), made if missing, each rolled to this hour
 -- and with its limit worked out (null: no limit). Everybody who touches caps comes through here, so nobody deadlocks.
--- Rolling 24 hours = this hour's bucket + the 24 before it; summed anew only when the hour turned.
+-- Rolling 24 hours = this hour's bucket + the 24 before it; summed anew only when the hour turned. Who waited for the lock
+-- while it turned finds a later hour than its own, and leaves it so.
 create or replace function headrace.lock_caps(p_tenant uuid, p_user text, p_feature text, v_now timestamptz)
 returns table (scope text, key text, limit_usd numeric, spent_usd numeric, reserved_usd numeric)
 language plpgsql as $$
@@ -25,7 +26,7 @@ begin
             select * into c from headrace.caps
             where tenant_id = p_tenant and scope = v_scopes[i] and key = v_keys[i] for no key update;
         end if;
-        if c.hour <> v_hour then
+        if c.hour < v_hour then
             update headrace.caps k set hour = v_hour, spent_usd = coalesce((
                 select sum(b.spent_usd) from headrace.spend_buckets b
                 where b.tenant_id = p_tenant and b.scope = v_scopes[i] and b.key = v_keys[i]

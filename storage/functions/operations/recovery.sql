@@ -1,6 +1,7 @@
 -- Take back one job whose worker is silent (no heartbeat for p_silent_s, or stopped) or whose claim is past its
 -- deadline (a hung thread in a live process). Its open runs become *unknown*, charged at the reserved worst case. Then
--- it runs again, or ends: poison after p_max_deaths deaths, or when the job asked for on_unknown = fail.
+-- it runs again, or ends: poison after p_max_deaths deaths, or when the job asked for on_unknown = fail. A worker is not
+-- silent for a time in which this server was not there to be told: it has p_silent_s from the server's start.
 -- One job a transaction (locks of several tenants' caps are never held together); the caller repeats until no row.
 create or replace function headrace.take_back(p_silent_s double precision, p_max_deaths integer)
 returns table (tenant_id uuid, lane text, job_id uuid, state text) language plpgsql as $$
@@ -19,7 +20,7 @@ begin
         select x.* into q from headrace.queue x
         where x.state = 'running' and not exists (
             select from headrace.workers w where w.id = x.worker_id and w.stopped_at is null
-              and w.heartbeat_at >= v_now - make_interval(secs => p_silent_s))
+              and greatest(w.heartbeat_at, pg_postmaster_start_time()) >= v_now - make_interval(secs => p_silent_s))
         limit 1 for update skip locked;
     end if;
     if not found then return; end if;
@@ -38,10 +39,14 @@ begin
     else
         state := headrace.put_back(q.tenant_id, q, null, 'taken_back', true, true, v_now);
     end if;
+    if state <> 'queued' then  -- it did not end by that claim, so whoever still holds it is told that it is lost
+        update headrace.jobs j set ended_claim = null where j.id = q.id and j.tenant_id = q.tenant_id;
+    end if;
     return next;
 end $$;
 
--- Scheduled jobs whose time has come → queued, p_limit at most. Index: queue_due.
+-- Scheduled jobs whose time has come → queued, p_limit at most. Those queued for the first time get their ranks one after
+-- the other, as enqueue_batch gives them, so that many of one user do not stand side by side. Index: queue_due.
 create or replace function headrace.release_due(p_limit integer)
 returns table (tenant_id uuid, lane text, jobs integer) language plpgsql as $$
 #variable_conflict use_column
@@ -50,15 +55,20 @@ declare
 begin
     return query
     with due as (
-        select x.id, x.tenant_id from headrace.queue x
+        select x.id, x.tenant_id, x.lane, x.user_id, x.rank, x.estimated_tokens, x.run_at from headrace.queue x
         where x.state = 'scheduled' and x.run_at <= v_now
         order by x.run_at limit p_limit for update skip locked
     ),
+    lined_up as (
+        select d.*, first_value(d.estimated_tokens) over before as first_one,
+               sum(d.estimated_tokens) over before - first_value(d.estimated_tokens) over before as behind
+        from due d window before as (partition by d.tenant_id, d.lane, d.user_id, d.rank is null order by d.run_at, d.id)
+    ),
     moved as (
         update headrace.queue x set state = 'queued', run_at = null, reason = null,
-            rank = case when x.rank is null then headrace.queue_rank(x.tenant_id, x.lane, x.user_id, x.estimated_tokens)
-                        else greatest(x.rank, headrace.virtual_time(x.tenant_id, x.lane)) end
-        from due where x.id = due.id and x.tenant_id = due.tenant_id
+            rank = case when l.rank is null then headrace.queue_rank(l.tenant_id, l.lane, l.user_id, l.first_one) + l.behind
+                        else greatest(l.rank, headrace.virtual_time(l.tenant_id, l.lane)) end
+        from lined_up l where x.id = l.id and x.tenant_id = l.tenant_id
         returning x.tenant_id, x.lane
     )
     select m.tenant_id, m.lane, count(*)::integer from moved m group by m.tenant_id, m.lane;

@@ -1,6 +1,7 @@
 -- begin: the write-ahead of one provider call. Checks the claim, the price and the three caps, reserves the worst case
 -- of this call and of those still planned, and writes the run as *started*. One transaction, safe to repeat: a run id
--- that exists is read back.
+-- that exists is read back while the claim holds. The claim comes first: its row's lock lets a repeat wait for a first try
+-- that is still under way, and a worker that lost its job is not told to call.
 --
 -- Verdicts: granted (call now, with max_output_tokens as returned), over_budget (spent + own worst case pass a cap: no
 -- waiting for others helps; room_at says when the window frees enough), wait_for_room (only others' reservations stand
@@ -32,21 +33,17 @@ declare
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
 
-    select r.reserved_usd, r.max_output_tokens into reserved_usd, max_output_tokens
-    from headrace.runs r where r.id = p_run and r.tenant_id = p_tenant;
-    if found then
-        verdict := 'granted';
-        select extract(epoch from x.deadline - v_now) into remaining_s
-        from headrace.queue x where x.id = p_job and x.tenant_id = p_tenant;
-        return;
-    end if;
-
     select x.user_id, x.feature, x.attempts, x.deadline, x.cancel_requested_at into q
     from headrace.queue x where x.id = p_job and x.tenant_id = p_tenant and x.claim_id = p_claim for no key update;
     if not found then verdict := 'lost'; return; end if;
+    remaining_s := extract(epoch from q.deadline - v_now);
+
+    select r.reserved_usd, r.max_output_tokens into reserved_usd, max_output_tokens
+    from headrace.runs r where r.id = p_run and r.tenant_id = p_tenant;
+    if found then verdict := 'granted'; return; end if;
+
     if q.cancel_requested_at is not null then verdict := 'cancelled'; return; end if;
     if q.deadline <= v_now then verdict := 'expired'; return; end if;
-    remaining_s := extract(epoch from q.deadline - v_now);
 
     p := headrace.price_in_force(p_provider, p_model, v_now);
     if p.id is null then verdict := 'unpriced'; return; end if;

@@ -1,6 +1,7 @@
 -- The runs held against a provider's own journal (a JSON list of calls: client_request_id, status, input_tokens,
 -- output_tokens). Every known run is equal to its call; an unknown one reserved at least what the call cost; a call has
--- one run; a run that reached the provider is in the journal. A row is a breach.
+-- one run; a run that reached the provider is in the journal. A row is a breach. A journal reaches back to its first call
+-- only (a simulator that starts again begins a new one): older runs are not held against it.
 with
 journal as (
     select x.client_request_id::uuid as id, count(*) as times, min(x.status) as status, max(x.input_tokens) as input_tokens,
@@ -30,4 +31,5 @@ where h.call_id is not null and h.status = 'unknown'
 union all
 select 'known_run_reached_the_provider', tenant_id, id, jsonb_build_object('status', status, 'error_code', error_code)
 from held where call_id is null and status in ('succeeded', 'failed')
-            and coalesce(error_code, '') not in ('provider_unreachable', 'breaker_open');
+            and coalesce(error_code, '') not in ('provider_unreachable', 'breaker_open')
+            and id >= (select min(j.id::text)::uuid from journal j);

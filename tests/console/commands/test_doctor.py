@@ -92,7 +92,7 @@ def test_services_that_are_away_are_named_and_their_passwords_are_not(headrace: 
     assert "ge/h" not in done.out + done.err
 
 
-def test_roles_that_would_break_isolation_are_wrong(headrace: Headrace, urls: Urls) -> None:
+def test_roles_that_would_break_isolation_are_wrong(headrace: Headrace, urls: Urls, scheduler: Scheduler) -> None:
     superuser = findings(headrace("doctor", "--json", env={"HEADRACE_DATABASE_URL": urls.owner}).json, "wrong")
     operator = findings(headrace("doctor", "--json", env={"HEADRACE_DATABASE_URL": urls.ops}).json, "wrong")
     swapped = findings(headrace("doctor", "--json", env={"HEADRACE_OPS_DATABASE_URL": urls.app}).json, "wrong")
@@ -112,7 +112,9 @@ def test_a_database_of_an_earlier_release_is_to_be_migrated(headrace: Headrace, 
     assert findings(done.json, "wrong") == {"migrations": "pending: 0005_operations.sql → Run `headrace migrate`."}
 
 
-def test_a_model_without_a_price_and_a_tier_without_a_key_are_wrong(headrace: Headrace, tmp_path: Path) -> None:
+def test_a_model_without_a_price_and_a_tier_without_a_key_are_wrong(
+    headrace: Headrace, scheduler: Scheduler, tmp_path: Path
+) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
 
@@ -141,7 +143,7 @@ def forgetful(urls: Urls):
         server.config_set("maxmemory-policy", "noeviction")
 
 
-def test_a_wire_that_forgets_is_wrong(headrace: Headrace, forgetful: None) -> None:
+def test_a_wire_that_forgets_is_wrong(headrace: Headrace, scheduler: Scheduler, forgetful: None) -> None:
     done = headrace("doctor", "--json")
 
     assert done.code == 1

@@ -169,8 +169,9 @@ def test_a_service_that_is_away_at_start_is_named_and_its_password_is_not(
     assert "geheim" not in done.out + done.err
 
 
-@pytest.mark.parametrize("command", ["worker", "scheduler"])
-@pytest.mark.parametrize("variable", ["HEADRACE_DATABASE_URL", "HEADRACE_OPS_DATABASE_URL"])
+@pytest.mark.parametrize(
+    ("command", "variable"), [("worker", "HEADRACE_DATABASE_URL"), ("scheduler", "HEADRACE_OPS_DATABASE_URL")]
+)
 def test_a_role_that_could_bypass_row_security_is_refused(
     headrace: Headrace, urls: Urls, command: str, variable: str
 ) -> None:

@@ -1,0 +1,102 @@
+"""``headrace jobs cancel`` and ``retry``, ``headrace doctor --audit``: on jobs at each stage of life."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from uuid import UUID
+
+import pytest
+
+from producers import Client
+from storage import jobs
+from storage.database import Database
+from storage.ids import new_id
+from tests.fleet import Fleet, eventually
+
+
+def headrace(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "console.main", *arguments, "--json"], env=fleet.env, cwd=fleet.directory,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def _ask(client: Client, tenant: UUID, **fields: object) -> UUID:
+    return client.enqueue(
+        tenant_id=tenant, user_id="u", feature="chat", messages=[{"role": "user", "content": "Hello there"}], **fields
+    )
+
+
+@pytest.fixture
+def ready(fleet: Fleet) -> Fleet:
+    fleet.simulator()
+    return fleet
+
+
+def test_a_waiting_job_is_cancelled_once(client: Client, ready: Fleet, tenant: UUID) -> None:
+    job_id = _ask(client, tenant)
+    first, second = headrace(ready, "jobs", "cancel", str(job_id)), headrace(ready, "jobs", "cancel", str(job_id))
+    assert (first.returncode, json.loads(first.stdout)["state"]) == (0, "cancelled"), first.stderr
+    assert (second.returncode, json.loads(second.stdout)["state"]) == (0, "cancelled")
+    assert client.result(job_id, tenant_id=tenant).state == "cancelled"
+
+
+def test_a_running_job_is_cancelled_and_what_its_call_used_is_paid(
+    client: Client, ready: Fleet, ops: Database, tenant: UUID
+) -> None:
+    ready.behave(openai={"latency_ms": 1500})
+    ready.worker()
+    job_id = _ask(client, tenant)
+    eventually(lambda: client.result(job_id, tenant_id=tenant).state == "running")
+    assert json.loads(headrace(ready, "jobs", "cancel", str(job_id)).stdout)["state"] == "cancelling"
+    result = client.result(job_id, tenant_id=tenant, timeout=20)
+    assert (result.state, result.output) == ("cancelled", None)
+    assert (result.cost_usd > 0) == bool(ready.journal())
+    shown = json.loads(headrace(ready, "jobs", "show", str(job_id)).stdout)
+    assert next(entry["what"] for entry in shown["timeline"]) == "enqueued"
+    assert "cancel_requested" in [entry["what"] for entry in shown["timeline"]]
+    assert [entry["what"] for entry in shown["timeline"]][-1] == "cancelled"
+
+
+def test_an_ended_job_is_asked_anew_as_a_new_job(client: Client, ready: Fleet, tenant: UUID) -> None:
+    job_id = _ask(client, tenant)
+    headrace(ready, "jobs", "cancel", str(job_id))
+    done = headrace(ready, "jobs", "retry", str(job_id))
+    assert done.returncode == 0, done.stderr
+    again = UUID(json.loads(done.stdout)["id"])
+    ready.worker()
+    assert client.result(again, tenant_id=tenant, timeout=20).state == "succeeded"
+    assert client.result(job_id, tenant_id=tenant).state == "cancelled"
+    refused = headrace(ready, "jobs", "retry", str(again))
+    assert refused.returncode == 2
+    assert "only what ended without an answer" in refused.stdout + refused.stderr
+
+
+def test_the_audit_is_clean_and_finds_a_breach(
+    client: Client, ready: Fleet, ops: Database, app: Database, tenant: UUID
+) -> None:
+    ready.env["HEADRACE_SIMULATOR_URL"] = ready.simulator_url
+    ready.worker()
+    job_id = _ask(client, tenant)
+    client.result(job_id, tenant_id=tenant, timeout=20)
+    clean = headrace(ready, "doctor", "--audit")
+    assert clean.returncode == 0, clean.stdout
+    assert len(json.loads(clean.stdout)["findings"]) == 17
+
+    with ops.connection() as connection:
+        connection.execute("update headrace.caps set spent_usd = spent_usd + 1 where scope = 'user'")
+    broken = headrace(ready, "doctor", "--audit")
+    assert broken.returncode == 1
+    wrong = [one["part"] for one in json.loads(broken.stdout)["findings"] if one["verdict"] == "wrong"]
+    assert wrong == ["window_equals_buckets"]
+
+
+def test_queued_work_without_a_turn_is_found(client: Client, ready: Fleet, app: Database, tenant: UUID) -> None:
+    request = {"id": str(new_id()), "user_id": "u", "feature": "chat", "messages": [{"role": "user", "content": "x"}]}
+    with app.connection() as connection:  # past the client: nobody offers a turn, and no scheduler sweeps
+        jobs.enqueue_batch(connection, tenant, [request], wake=False)
+    done = headrace(ready, "doctor", "--audit")
+    wrong = [one["part"] for one in json.loads(done.stdout)["findings"] if one["verdict"] == "wrong"]
+    assert wrong == ["no_turn_is_missing"]

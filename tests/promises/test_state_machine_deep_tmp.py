@@ -1,0 +1,565 @@
+"""A job's whole life on the real SQL, in any order that Hypothesis thinks of: several workers, crashes and zombies,
+lost answers repeated at any later time, cancels, caps that move, a clock that jumps. After each step the database is
+held against a plain model and against the checker that operators use.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from storage import audit, jobs, recovery, tenants, workers
+from storage.connect import Connection, connect
+from tests.clock import Clock
+from tests.fleet import Urls
+from tests.promises.road_model import MAX_DEATHS, Claim, Job, Price, Road, Run, Worker
+from tests.steps import CLAIM_S, answer, ask, call, end, put, refused, request, take, unheard, used
+
+SILENT_S = 10.0
+START = datetime(2031, 5, 5, 9, 30, tzinfo=UTC)  # in the default partition: no month so far ahead is there yet
+LANES = ("interactive", "batch")
+USERS = ("ada", "ben")
+FEATURES = ("chat", "report")
+PROVIDERS = {"gpt-6-luna": "openai", "claude-sonnet-5-5": "anthropic"}
+TENANT_LIMITS = (Decimal("0.002"), Decimal(50))
+LIMITS = [Decimal(text) for text in ("0", "0.0004", "0.002", "0.05", "20")]
+AMPLE = Decimal(1000)
+WORKERS = 3
+
+which = st.integers(0, 10**6)  # one of a list that is known only when the step runs
+tenant_no = st.integers(0, 1)
+soon = st.sampled_from([None, None, 0, 5, 50, 4000])
+requests = st.fixed_dictionaries(
+    {
+        "user_id": st.sampled_from(USERS),
+        "feature": st.sampled_from(FEATURES),
+        "lane": st.sampled_from(LANES),
+        "idempotency_key": st.sampled_from([None, None, "k-1", "k-2"]),
+        "content": st.sampled_from(["Hello", "Goodbye"]),
+        "estimated_tokens": st.sampled_from([1, 100, 5000]),
+        "run_in": soon,
+        "deadline_in": soon,
+        "on_over_budget": st.sampled_from(["fail", "wait"]),
+        "on_unknown": st.sampled_from(["retry", "fail"]),
+    }
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """One database, used by one example after the other."""
+
+    app: Connection
+    ops: Connection
+    owner: psycopg.Connection[Any]
+    clock: Clock
+    prices: dict[str, Price]
+
+    def wipe(self) -> None:
+        """Delete what an example left behind: a long history would slow the checker down."""
+        with self.owner.transaction():
+            for table in (
+                "jobs", "queue", "results", "idempotency", "job_events", "wakes", "runs", "caps", "spend_buckets",
+                "reservations", "spend_daily", "outbox", "audit", "workers", "tenants",
+            ):  # fmt: skip
+                self.owner.execute(f"delete from headrace.{table}")  # type: ignore[arg-type]
+
+
+class TheRoad(RuleBasedStateMachine):
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids = 0
+        self.world.wipe()
+        self.world.clock.set(START)
+        self.tenants = [
+            tenants.add(self.world.ops, name=f"T{limit}", plan="pro", daily_cap_usd=limit) for limit in TENANT_LIMITS
+        ]
+        self.road = Road(dict(zip(self.tenants, TENANT_LIMITS, strict=True)), user_share=Decimal("0.2"))
+        self.workers = [Worker(self.new_id(), START) for _ in range(WORKERS)]
+        self.beat()
+        self.batches: list[tuple[UUID, list[dict[str, Any]]]] = []
+        self.settles: list[tuple[Claim, dict[str, Any] | None, str, dict[str, Any]]] = []
+        self.asked_again: list[tuple[Job, UUID]] = []
+        self.as_ended: dict[UUID, Any] = {}  # how each ended job looked when it was first seen
+        self.totals: dict[tuple[UUID, str, str], tuple[Decimal, Decimal]] = {}  # of each cap after the last step
+
+    def new_id(self) -> UUID:
+        """Ids that are the same when an example is replayed: they decide between jobs of equal rank."""
+        self.ids += 1
+        return UUID(int=int(START.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | self.ids)
+
+    @property
+    def now(self) -> datetime:
+        return self.world.clock.now
+
+    def beat(self) -> None:
+        for worker in self.workers:
+            if not worker.stopped:
+                workers.heartbeat(self.world.ops, worker.id, host="h", pid=1, threads=8)
+                worker.beat_at = self.now
+
+    # -------------------------------------------------------------------------------------------------- enqueue
+
+    @rule(tenant=tenant_no, batch=st.lists(requests, min_size=1, max_size=3))
+    def enqueue(self, tenant, batch):
+        rows = [self.row(one) for one in batch]
+        self.batches.append((self.tenants[tenant], rows))
+        self.put(self.tenants[tenant], rows)
+
+    @precondition(lambda self: self.batches)
+    @rule(pick=which)
+    def enqueue_again(self, pick):
+        """The answer was lost: the same once more, at once or much later."""
+        self.put(*self.batches[pick % len(self.batches)])
+
+    def row(self, one: dict[str, Any]) -> dict[str, Any]:
+        times = {"run_at": one["run_in"], "deadline": one["deadline_in"]}
+        facts = {
+            name: value
+            for name, value in one.items()
+            if name not in ("run_in", "deadline_in", "content") and value is not None
+        }
+        facts |= {
+            name: (self.now + timedelta(seconds=offset)).isoformat()
+            for name, offset in times.items()
+            if offset is not None
+        }
+        return request(**facts, id=str(self.new_id()), messages=[{"role": "user", "content": one["content"]}])
+
+    def put(self, tenant: UUID, rows: list[dict[str, Any]]) -> None:
+        for row, got in zip(rows, put(self.world.app, tenant, *rows), strict=True):
+            code = None if got.error is None else got.error["code"]
+            assert (got.job_id, got.created, got.lane, code) == self.let_in(tenant, row)
+
+    def let_in(self, tenant: UUID, row: dict[str, Any]) -> tuple[UUID | None, bool, str | None, str | None]:
+        """What the door must say to one request: the job's id, whether it is new, the lane of its turn, the error."""
+        job_id, key = UUID(row["id"]), row.get("idempotency_key")
+        run_at, deadline = (
+            datetime.fromisoformat(row[name]) if name in row else None for name in ("run_at", "deadline")
+        )
+        if job_id in self.road.jobs:
+            return job_id, False, row["lane"] if self.road.jobs[job_id].state == "queued" else None, None
+        if deadline is not None and deadline <= self.now:
+            return None, False, None, "deadline_passed"
+        if key is not None:
+            body = {name: row[name] for name in row.keys() - {"id", "run_at", "deadline", "estimated_tokens"}}
+            first, first_body = self.road.keys.setdefault((tenant, key), (job_id, body))
+            if first_body != body:
+                return None, False, None, "idempotency_conflict"
+            if first != job_id:
+                return first, False, None, None
+        later = run_at is not None and run_at > self.now
+        self.road.jobs[job_id] = Job(
+            id=job_id, tenant=tenant, user=row["user_id"], feature=row["feature"], lane=row["lane"],
+            on_unknown=row["on_unknown"], deadline=deadline, state="scheduled" if later else "queued",
+            run_at=run_at if later else None,
+        )  # fmt: skip
+        return job_id, True, None if later else row["lane"], None
+
+    # ---------------------------------------------------------------------------------------------------- claim
+
+    @rule(tenant=tenant_no, lane=st.sampled_from(LANES), worker=st.integers(0, WORKERS - 1))
+    def claim(self, tenant, lane, worker):
+        self.take(self.tenants[tenant], lane, self.workers[worker], self.new_id())
+
+    @precondition(lambda self: self.road.claims)
+    @rule(pick=which)
+    def claim_again(self, pick):
+        """The answer was lost. When the job was taken back meanwhile, the repeat is a claim like any other."""
+        old = self.road.claims[pick % len(self.road.claims)]
+        if old.runs or old.has_settled:
+            return  # so its answer had arrived
+        if not old.live:
+            self.road.claims.remove(old)
+            self.take(old.job.tenant, old.job.lane, old.worker, old.id, repeat=True)
+            return
+        got = take(
+            self.world.app, old.job.tenant, claim_id=old.id, worker_id=old.worker.id, lane=old.job.lane, repeat=True
+        )
+        assert got is not None
+        assert (got.job_id, got.attempt) == (old.job.id, old.job.attempts)
+
+    def take(self, tenant: UUID, lane: str, worker: Worker, claim_id: UUID, *, repeat: bool = False) -> Claim | None:
+        got = take(self.world.app, tenant, claim_id=claim_id, worker_id=worker.id, lane=lane, repeat=repeat)
+        waiting = [job for job in self.road.live("queued") if (job.tenant, job.lane) == (tenant, lane)]
+        late = [job for job in waiting if job.deadline is not None and job.deadline <= self.now]
+        for job in late:
+            if self.state_of(job) == "expired":  # the claim met it on its way
+                job.end("expired")
+        if got is None:
+            assert waiting == late, "a job waited and nothing was claimed"
+            assert all(job.ended for job in late)
+            return None
+        job = self.road.jobs[got.job_id]
+        assert job in waiting
+        assert job not in late
+        job.state, job.attempts = "running", job.attempts + 1
+        assert got.attempt == job.attempts
+        job.claim = Claim(claim_id, worker, job, self.now + timedelta(seconds=CLAIM_S))
+        self.road.claims.append(job.claim)
+        return job.claim
+
+    def state_of(self, job: Job) -> str:
+        row = self.world.ops.execute("select state from headrace.job_status where id = %s", [job.id]).fetchone()
+        assert row is not None
+        return str(row["state"])
+
+    # ---------------------------------------------------------------------------------------------------- begin
+
+    @precondition(lambda self: self.road.claims)
+    @rule(
+        pick=which, model=st.sampled_from(sorted(PROVIDERS)), input_bound=st.sampled_from([0, 1000]),
+        max_output=st.sampled_from([50, 400, 2000]), min_output=st.sampled_from([None, None, 20]),
+        later_output=st.sampled_from([0, 0, 100, 500]), key_owner=st.sampled_from(["platform", "platform", "tenant"]),
+    )  # fmt: skip
+    def begin(self, pick, model, input_bound, max_output, min_output, later_output, key_owner):
+        claim = self.road.claims[pick % len(self.road.claims)]
+        if claim.open_run is None:  # a job's calls come one after the other
+            self.ask(claim, model, later_output, input_bound=input_bound, max_output_tokens=max_output,
+                     min_output_tokens=min_output, key_owner=key_owner)  # fmt: skip
+
+    def ask(self, claim: Claim, model: str, later_output: int = 0, **facts: Any) -> Run | None:
+        planned = call(run_id=self.new_id(), provider=PROVIDERS[model], model=model, **facts)
+        then = [call(max_output_tokens=later_output, input_bound=0)]
+        price, platform = self.world.prices[model], planned.key_owner == "platform"
+        worst = price.worst(planned.input_bound, planned.max_output_tokens)
+        later = self.world.prices["gpt-6-luna"].worst(0, later_output)
+        expected = self.road.verdict(claim, worst, later, platform=platform, now=self.now)
+        got = ask(self.world.app, claim.job.tenant, claim.job.id, claim.id, planned, then)
+        # where the whole answer does not fit, a shorter one may
+        assert got.verdict == expected or (
+            planned.min_output_tokens and expected in ("over_budget", "wait_for_room") and got.verdict == "granted"
+        )
+        if got.verdict != "granted":
+            return None
+        assert got.max_output_tokens is not None
+        least = planned.max_output_tokens if expected == "granted" else planned.min_output_tokens or 0
+        assert least <= got.max_output_tokens <= planned.max_output_tokens
+        assert got.reserved_usd == price.worst(planned.input_bound, got.max_output_tokens)
+        run = Run(
+            id=planned.run_id, claim=claim, model=model, platform=platform, reserved=got.reserved_usd,
+            max_output=got.max_output_tokens, started_at=self.now, planned=(planned, then),
+        )  # fmt: skip
+        claim.runs.append(run)
+        self.road.runs[run.id] = run
+        if platform and run.reserved + later > claim.held:
+            claim.held = run.reserved + later
+            for cap in self.road.caps_of(claim.job, self.now):
+                assert cap.limit is None or cap.total <= cap.limit
+        return run
+
+    @precondition(lambda self: self.road.runs)
+    @rule(pick=which)
+    def begin_again(self, pick):
+        """The answer was lost: read back as long as the claim holds. A zombie is told not to call."""
+        run = list(self.road.runs.values())[pick % len(self.road.runs)]
+        got = ask(self.world.app, run.claim.job.tenant, run.claim.job.id, run.claim.id, *run.planned)
+        if run.claim.live:
+            assert (got.verdict, got.reserved_usd, got.max_output_tokens) == ("granted", run.reserved, run.max_output)
+        else:
+            assert got.verdict == "lost"
+
+    # --------------------------------------------------------------------------------------------------- settle
+
+    @precondition(lambda self: self.road.claims)
+    @rule(
+        pick=which, heard=st.sampled_from(["succeeded", "succeeded", "failed", "unknown", None]),
+        input_tokens=st.sampled_from([0, 900, 5000]), output_tokens=st.sampled_from([0, 30, 3000]),
+        verdict=st.sampled_from(["ended", "ended", "retry", "defer", "hand_back", "next_call"]),
+        outcome=st.sampled_from(["failed", "rejected", "cancelled", "expired"]), delay_s=st.sampled_from([0, 5, 4000]),
+    )  # fmt: skip
+    def settle(self, pick, heard, input_tokens, output_tokens, verdict, outcome, delay_s):
+        """By whoever holds the job, or by a zombie that does not know yet that it was taken back."""
+        claim = self.road.claims[pick % len(self.road.claims)]
+        run = claim.runs[-1] if claim.runs and claim.runs[-1].status in ("started", "unknown") else None
+        books: dict[str, Any] | None = None
+        if run is not None and heard is not None:
+            books = {"succeeded": lambda: used(run.id, input_tokens, output_tokens), "failed": lambda: refused(run.id),
+                     "unknown": lambda: unheard(run.id)}[heard]()  # fmt: skip
+        facts: dict[str, Any] = {}
+        if verdict == "ended":
+            answered = run is not None and books is not None and heard == "succeeded"
+            facts = answer(run.id) if answered else {"outcome": outcome, "reason": "x", "error": {"code": "x"}}
+        elif verdict == "retry":
+            facts = {"reason": "provider_unavailable", "delay_s": delay_s}
+        elif verdict == "defer":
+            facts = {"reason": "over_budget", "until": (self.now + timedelta(seconds=delay_s)).isoformat()}
+        self.settles.append((claim, books, verdict, facts))
+        self.end(claim, books, verdict, facts)
+
+    @precondition(lambda self: self.settles)
+    @rule(pick=which)
+    def settle_again(self, pick):
+        """The answer was lost."""
+        self.end(*self.settles[pick % len(self.settles)])
+
+    def end(self, claim: Claim, books: dict[str, Any] | None, verdict: str, facts: dict[str, Any]) -> None:
+        job = claim.job
+        got = end(self.world.app, job.tenant, job.id, claim.id, books, verdict, **facts)
+        claim.has_settled = True
+        if books is not None:
+            run = self.road.runs[UUID(books["id"])]
+            cost = run.reserved if books["status"] == "unknown" else self.world.prices[run.model].cost(
+                books.get("input_tokens", 0), books.get("output_tokens", 0)
+            )  # fmt: skip
+            run.settle(books["status"], cost)
+        if not claim.live:
+            expected = "ended" if job.ended_by == claim.id else "lost"
+        elif verdict == "next_call":
+            expected = "kept"
+        elif verdict == "hand_back":
+            expected = job.put_back(self.now, None, burns_attempt=False, by=claim)
+        elif verdict == "ended":
+            state = "cancelled" if job.cancelling else facts["outcome"]
+            job.end(state, by=claim)
+            expected = "cancelled" if job.cancelling else "ended"
+        else:
+            until = facts.get("until")
+            run_at = datetime.fromisoformat(until) if until else self.now + timedelta(seconds=facts["delay_s"])
+            expected = job.put_back(self.now, run_at, burns_attempt=verdict == "retry", by=claim)
+        assert got == expected
+
+    # ------------------------------------------------------------------------------------------- people and time
+
+    @precondition(lambda self: self.road.jobs)
+    @rule(pick=which)
+    def cancel(self, pick):
+        job = list(self.road.jobs.values())[pick % len(self.road.jobs)]
+        got = jobs.cancel(self.world.app, job.tenant, job.id, by="a person")
+        if job.state == "running":
+            job.cancelling = True
+            assert got == "cancelling"
+        else:
+            assert got == (job.state if job.ended else job.end("cancelled"))
+
+    @precondition(lambda self: self.road.jobs)
+    @rule(pick=which)
+    def run_again(self, pick):
+        job = list(self.road.jobs.values())[pick % len(self.road.jobs)]
+        new_id = self.new_id()
+        got = jobs.run_again(self.world.app, job.tenant, job.id, new_id, by="a person")
+        if job.state in ("failed", "rejected", "cancelled", "expired"):
+            assert got == job.lane
+            self.asked_again.append((job, new_id))
+            self.road.jobs[new_id] = Job(
+                id=new_id, tenant=job.tenant, user=job.user, feature=job.feature, lane=job.lane,
+                on_unknown=job.on_unknown, deadline=None, state="queued",
+            )  # fmt: skip
+        else:
+            assert got is None
+
+    @precondition(lambda self: self.asked_again)
+    @rule(pick=which)
+    def run_again_again(self, pick):
+        """The answer was lost: the same new id, the same new job."""
+        job, new_id = self.asked_again[pick % len(self.asked_again)]
+        assert jobs.run_again(self.world.app, job.tenant, job.id, new_id, by="a person") == job.lane
+
+    @rule(tenant=tenant_no, limit=st.sampled_from(LIMITS))
+    def change_the_tenants_cap(self, tenant, limit):
+        tenants.set_cap(self.world.ops, self.tenants[tenant], limit, actor="a person")
+        self.road.limits[self.tenants[tenant], "tenant", ""] = limit
+
+    @rule(
+        tenant=tenant_no, limit=st.sampled_from(LIMITS),
+        cap=st.sampled_from([*(("user", user) for user in USERS), *(("feature", one) for one in FEATURES)]),
+    )  # fmt: skip
+    def change_a_cap(self, tenant, cap, limit):
+        scope, key = cap
+        with self.world.owner.transaction():
+            self.world.owner.execute(
+                "insert into headrace.caps (tenant_id, scope, key, limit_usd, hour)"
+                " values (%s, %s, %s, %s, date_trunc('hour', headrace.now(), 'UTC'))"
+                " on conflict (tenant_id, scope, key) do update set limit_usd = excluded.limit_usd",
+                [self.tenants[tenant], scope, key, limit],
+            )
+            self.world.owner.execute(
+                "insert into headrace.audit (tenant_id, actor, action, target) values (%s, 'a person', 'set_cap', %s)",
+                [self.tenants[tenant], scope],
+            )
+        self.road.limits[self.tenants[tenant], scope, key] = limit
+
+    @rule(worker=st.integers(0, WORKERS - 1))
+    def crash_or_come_back(self, worker):
+        """Killed, or stopped and continued: from the outside both are silence."""
+        self.workers[worker].stopped = not self.workers[worker].stopped
+
+    @rule(seconds=st.sampled_from([1, 6, 11, 61, 3600, 90_000]))
+    def wait(self, seconds):
+        self.world.clock.advance(seconds)
+        self.beat()
+
+    # ---------------------------------------------------------------------------------------------- the scheduler
+
+    @rule()
+    def take_back(self):
+        self.take_one_back()
+
+    def take_one_back(self) -> bool:
+        lost = self.road.lost(self.now, SILENT_S)
+        got = recovery.take_back(self.world.ops, silent_s=SILENT_S, max_deaths=MAX_DEATHS)
+        if got is None:
+            assert lost == []
+            return False
+        job = self.road.jobs[got.job_id]
+        assert job in lost
+        assert got.state == job.take_back(self.now)
+        return True
+
+    @rule(limit=st.sampled_from([1, 1000]))
+    def release_due(self, limit):
+        due = [job for job in self.road.live("scheduled") if job.run_at is not None and job.run_at <= self.now]
+        turns = recovery.release_due(self.world.ops, limit=limit)
+        moved = [job for job in due if self.state_of(job) == "queued"]
+        assert len(moved) == min(limit, len(due)) == sum(sum(of_lane.values()) for of_lane in turns.values())
+        for job in moved:
+            job.state, job.run_at = "queued", None
+
+    @rule(limit=st.sampled_from([1, 1000]))
+    def expire(self, limit):
+        late = [
+            job
+            for job in (*self.road.live("scheduled"), *self.road.live("queued"))
+            if job.deadline is not None and job.deadline <= self.now
+        ]
+        assert recovery.expire(self.world.ops, limit=limit) == min(limit, len(late))
+        for job in late:
+            if self.state_of(job) == "expired":
+                job.end("expired")
+
+    # ------------------------------------------------------------------------------------------------- must hold
+
+    @invariant()
+    def no_promise_is_broken(self):
+        assert audit.findings(self.world.ops) == []
+
+    @invariant()
+    def every_job_is_where_it_should_be_and_an_ending_is_for_ever(self):
+        rows = self.world.ops.execute(
+            """select j.id, s.state, s.attempts, s.run_at, q.claim_id, coalesce(q.deaths, 0) as deaths,
+                      q.cancel_requested_at is not null as cancelling,
+                      case when j.outcome is not null then jsonb_build_object('job', to_jsonb(j), 'result', to_jsonb(r)) end as whole
+               from headrace.jobs j join headrace.job_status s on s.id = j.id
+               left join headrace.queue q on q.id = j.id left join headrace.results r on r.job_id = j.id"""
+        ).fetchall()
+        for row in rows:
+            job, whole = self.road.jobs[row["id"]], row.pop("whole")
+            assert row == {
+                "id": job.id,
+                "state": job.state,
+                "attempts": job.attempts,
+                "run_at": job.run_at,
+                "claim_id": job.claim and job.claim.id,
+                "deaths": 0 if job.ended else job.deaths,
+                "cancelling": job.cancelling and not job.ended,
+            }
+            if job.ended:
+                assert whole == self.as_ended.setdefault(job.id, whole)
+        assert len(rows) == len(self.road.jobs)
+
+    @invariant()
+    def every_call_costs_what_it_should(self):
+        rows = self.world.ops.execute("select id, status, cost_usd, reserved_usd from headrace.runs").fetchall()
+        assert {row["id"]: (row["status"], row["cost_usd"], row["reserved_usd"]) for row in rows} == {
+            run.id: (run.status, run.cost, run.reserved) for run in self.road.runs.values()
+        }
+
+    @invariant()
+    def no_cap_is_passed(self):
+        """What counts against a cap is under its limit, or has not risen but by what was billed beyond the bound."""
+        rows = self.world.ops.execute(
+            "select tenant_id, scope, key, spent_usd, reserved_usd,"
+            " hour = date_trunc('hour', headrace.now(), 'UTC') as fresh from headrace.caps"
+        ).fetchall()
+        for row in rows:
+            name = (row["tenant_id"], row["scope"], row["key"])
+            cap = self.road.cap(*name, self.now)
+            assert row["reserved_usd"] == cap.reserved
+            if row["fresh"]:
+                assert row["spent_usd"] == cap.spent
+            total, flagged = self.totals.get(name, (Decimal(0), Decimal(0)))
+            assert cap.limit is None or cap.total <= cap.limit or cap.total <= total + cap.flagged - flagged
+            self.totals[name] = (cap.total, cap.flagged)
+
+    # ------------------------------------------------------------------------------------------------ to the end
+
+    def teardown(self) -> None:
+        """Whatever an example left in motion comes to its end by the ordinary road."""
+        if sys.exc_info()[0] is not None:
+            return
+        for tenant, scope, key in list(self.road.limits):
+            number = self.tenants.index(tenant)
+            if scope == "tenant":
+                self.change_the_tenants_cap(number, AMPLE)
+            else:
+                self.change_a_cap(number, (scope, key), AMPLE)
+        while any(not job.ended for job in self.road.jobs.values()):
+            self.wait(5000)
+            self.release_due(1000)
+            self.expire(1000)
+            while self.take_one_back():
+                pass
+            for tenant in self.tenants:
+                for lane in LANES:
+                    while claim := self.take(tenant, lane, self.workers[0], self.new_id()):
+                        self.work(claim)
+            self.check()
+        for table in ("queue", "reservations", "runs where status = 'started'", "caps where reserved_usd <> 0"):
+            assert self.world.ops.execute(f"select from headrace.{table}").fetchall() == []  # type: ignore[arg-type]
+
+    def work(self, claim: Claim) -> None:
+        run = self.ask(claim, "gpt-6-luna", max_output_tokens=50)
+        if run is None:
+            self.end(claim, None, "ended", {"outcome": "expired", "reason": "deadline_passed"})
+        else:
+            self.end(claim, used(run.id), "ended", answer(run.id))
+
+    def check(self) -> None:
+        self.no_promise_is_broken()
+        self.every_job_is_where_it_should_be_and_an_ending_is_for_ever()
+        self.every_call_costs_what_it_should()
+        self.no_cap_is_passed()
+
+
+@pytest.fixture
+def machine(urls: Urls) -> Iterator[type[TheRoad]]:
+    with (
+        psycopg.connect(urls.owner, autocommit=True) as owner,
+        connect(urls.app) as app,
+        connect(urls.ops) as ops,
+    ):
+        rows = owner.execute(
+            "select model, input_usd, cache_write_usd, output_usd from headrace.model_prices"
+        ).fetchall()
+        prices = {model: Price(*usd) for model, *usd in rows}
+        for one in (owner, app, ops):
+            one.execute("set synchronous_commit = off")  # nothing here outlives a power cut
+        world = World(app, ops, owner, Clock(owner, START), prices)
+        yield type("Machine", (TheRoad,), {"world": world})
+
+
+def test_every_order_of_steps_keeps_every_promise(machine: type[TheRoad]) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=900,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=set(Phase) - {Phase.explain},  # takes minutes and says little of a history
+            report_multiple_bugs=False,
+        ),
+    )
