@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, Command] = {
         "console.commands.scheduler", "scheduler", "Do what time and accidents ask for, until told to stop."
     ),
     "tenants": Command("console.commands.tenants", "app", "Add and list tenants, set their caps."),
-    "jobs": Command("console.commands.jobs", "app", "Enqueue jobs, list them, look at one."),
+    "jobs": Command("console.commands.jobs", "app", "Enqueue jobs, list them, look at one, cancel it, ask it anew."),
     "spend": Command(
         "console.commands.spend", "spend", "Say what was spent: calls, tokens and cost of whole UTC days."
     ),

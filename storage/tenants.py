@@ -70,7 +70,7 @@ def resolve(connection: Connection, name_or_id: str) -> Tenant:
 
     Raises :class:`errors.UnknownTenantError`, or :class:`errors.InvalidInputError` when several have that name.
     """
-    rows = connection.execute(sql("tenants", "meant"), {"given": name_or_id}).fetchall()
+    rows = connection.execute(sql("tenants", "resolve"), {"given": name_or_id}).fetchall()
     if not rows:
         raise UnknownTenantError(field="tenant", value=name_or_id, hint="`headrace tenants list` shows all.")
     if len(rows) > 1:

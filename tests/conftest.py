@@ -1,7 +1,8 @@
 """Real services for every test: a private Postgres and Valkey for the session, a fresh database for each test.
 
 A test's database is cloned from a provisioned template, so it costs a tenth of a second. Tests connect as the
-application's role (``app``) or the operators' (``ops``); the superuser only makes and drops databases.
+application's role (``app``) or the operators' (``ops``); the superuser only makes and drops databases. With
+HEADRACE_TEST_PGBOUNCER set, both (and other services' role) go through a PgBouncer in transaction mode.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from queues.turns import Wire
 from settings import Settings
 from storage import tenants
 from storage.database import Database
+from tests.bouncer import WayIn, bouncer, is_wanted
 from tests.fleet import Fleet, Urls
 from workers.scheduler import Scheduler
 
@@ -59,15 +61,25 @@ def services() -> Iterator[Endpoints]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def way_in(services: Endpoints) -> Iterator[WayIn]:
+    """How the application gets to Postgres: directly, or with HEADRACE_TEST_PGBOUNCER set through a PgBouncer."""
+    if not is_wanted():
+        yield lambda url: url
+        return
+    with bouncer(services.require_owner()) as through:
+        yield through
+
+
 @pytest.fixture
-def urls(services: Endpoints) -> Iterator[Urls]:
+def urls(services: Endpoints, way_in: WayIn) -> Iterator[Urls]:
     name = f"test_{next(_numbers)}"
     with psycopg.connect(services.require_owner(), autocommit=True) as connection:
         connection.execute(f"create database {name} template {TEMPLATE}")
-        app = _in_database(services.database_url, name)
+        app = way_in(_in_database(services.database_url, name))
         yield Urls(
             app=app,
-            ops=_in_database(services.require_ops(), name),
+            ops=way_in(_in_database(services.require_ops(), name)),
             owner=_in_database(services.require_owner(), name),
             producer=app.replace("headrace_app@", "headrace_producer@"),
             redis=services.redis_url,

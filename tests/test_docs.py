@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import json
 import re
 import tomllib
@@ -20,6 +21,8 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 import errors
+from prompts.front_matter import load_prompt
+from router.policy import load_policy
 from settings import Settings
 from storage import jobs, runs
 from storage.database import Database
@@ -117,6 +120,16 @@ def test_commands_in_a_page_exist(page: Path) -> None:
             _check_command(words.split(), named(page))
 
 
+@pytest.mark.parametrize("page", pages(), ids=named)
+def test_make_targets_and_modules_in_a_page_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    text = page.read_text("utf-8")
+    shown = "\n".join([*fences(page, "sh"), *re.findall(r"`((?:make|python -m) [^`]+)`", prose(page))])
+    assert set(re.findall(r"\bmake ([a-z]+)", shown)) <= targets
+    for module in re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)*)", text):
+        assert importlib.util.find_spec(module), f"{named(page)} runs {module}"
+
+
 def test_pages_that_the_code_points_to_exist() -> None:
     for file in _sources():
         for path in re.findall(r"docs/[\w/-]+\.md", file.read_text("utf-8")):
@@ -196,6 +209,21 @@ def test_every_dependency_is_explained() -> None:
     wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     names = {re.split(r"[<>=\[ ]", one)[0] for one in wanted}
     assert {cells[0].strip("`") for cells in rows("dependencies.md")} == names
+
+
+def test_the_prompt_that_is_shown_is_one(tmp_path: Path) -> None:
+    (text,) = fences(DOCS / "how-to" / "write-a-prompt.md", "markdown")
+    file = tmp_path / "product_name.md"
+    file.write_text(text, "utf-8")
+    assert load_prompt(file).name == "product_name"
+
+
+def test_the_routing_that_is_shown_is_a_policy(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("".join(fences(DOCS / "how-to" / "change-routing.md", "yaml")), "utf-8")
+    policy = load_policy(file)
+    assert set(policy.features) == {"product_name", "chat"}
+    assert policy.tiers == load_policy(None).tiers
 
 
 def test_the_sql_of_every_reported_figure_is_in_the_docs_word_for_word() -> None:

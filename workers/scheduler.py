@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -22,6 +24,7 @@ from storage.database import Database
 from storage.recovery import Turns
 
 T = TypeVar("T")
+_GAP = 0.25  # of the silence limit: Postgres kept us waiting for longer, so hearts may have beaten unheard
 log = structlog.get_logger("headrace.scheduler")
 
 
@@ -54,6 +57,7 @@ class Scheduler:
         self._max_deaths = max_deaths
         self._turns_per_tenant = turns_per_tenant
         self._idempotency_days = idempotency_days
+        self._listening_since = float("-inf")  # the end of the last gap in which Postgres did not answer
         self._chores = [
             Chore("wakes", 0.2, self.drain_wakes),
             Chore("due", 0.2, self.release_due),
@@ -65,6 +69,7 @@ class Scheduler:
 
     def run(self, stopping: threading.Event) -> None:
         """Do the chores when they are due, until ``stopping``. A service that is away is waited for."""
+        self._listening_since = time.monotonic()
         log.info("scheduler.ready")
         while not stopping.is_set():
             for chore in self._chores:
@@ -86,20 +91,26 @@ class Scheduler:
         self._offer(self._do(recovery.release_due))
 
     def take_back(self) -> int:
-        """Take back the jobs of lost workers, one a transaction; how many."""
+        """Take back the jobs of lost workers, one a transaction; how many.
+
+        Nobody's silence counts while Postgres itself was away: its return must not look like the death of every worker.
+        """
         taken = 0
-        while True:
+        queued: dict[str, Counter[UUID]] = defaultdict(Counter)
+        while time.monotonic() - self._listening_since >= self._worker_silent_s:
             job = self._do(
                 lambda connection: recovery.take_back(
                     connection, silent_s=self._worker_silent_s, max_deaths=self._max_deaths
                 )
             )
             if job is None:
-                return taken
+                break
             taken += 1
             log.warning("job.taken_back", tenant_id=str(job.tenant_id), job_id=str(job.job_id), state=job.state)
             if job.state == "queued":
-                self._offer({job.lane: {job.tenant_id: 1}})
+                queued[job.lane][job.tenant_id] += 1
+        self._offer(queued)  # in the end, so that a wire that is away holds nothing up
+        return taken
 
     def expire(self) -> None:
         """End waiting jobs past their deadline."""
@@ -129,4 +140,9 @@ class Scheduler:
                 self._wire.offer_many(lane, {str(tenant): n for tenant, n in of_lane.items()})
 
     def _do(self, step: Callable[[Connection], T]) -> T:
-        return self._database.patiently(lambda connection, _repeat: step(connection), within_s=5)
+        began = time.monotonic()
+        try:
+            return self._database.patiently(lambda connection, _repeat: step(connection), within_s=5)
+        finally:
+            if time.monotonic() - began > _GAP * self._worker_silent_s:
+                self._listening_since = time.monotonic()

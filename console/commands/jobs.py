@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from console.actor import actor
 from console.failure import report as tell
 from console.intake.report import ForPeople, ForPrograms, Report
 from console.intake.run import enqueue, opened
@@ -141,7 +141,7 @@ def cancel(ops_url: str, job_id: str) -> str:
     """
     job, _ = show(ops_url, job_id)
     with session(ops_url) as connection:
-        return jobs.cancel(connection, job.tenant_id, job.id, by=getpass.getuser()) or job.state
+        return jobs.cancel(connection, job.tenant_id, job.id, by=actor()) or job.state
 
 
 def run_again(settings: Settings, services: Endpoints, job_id: str) -> UUID:
@@ -153,7 +153,7 @@ def run_again(settings: Settings, services: Endpoints, job_id: str) -> UUID:
     job, _ = show(services.require_ops(), job_id)
     again = new_id()
     with session(services.require_ops()) as connection:
-        lane = jobs.run_again(connection, job.tenant_id, job.id, again, by=getpass.getuser())
+        lane = jobs.run_again(connection, job.tenant_id, job.id, again, by=actor())
     if lane is None:
         raise InvalidInputError(
             f"is {job.state}: only what ended without an answer can be asked again", field="id", value=job_id

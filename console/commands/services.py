@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
+from console.output import Json, print_json, print_table, printable
 from console.services import ServiceStatus, start, status, stop
 from console.services.whereabouts import running_environment
 from errors import ServiceError
@@ -20,7 +18,6 @@ from settings import Settings
 app = typer.Typer(help="Start, stop and look at the private services.", no_args_is_help=True)
 
 Dir = Annotated[Path | None, typer.Option("--dir", help="Where they live; HEADRACE_DIR, or .headrace, if left out.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("start")
@@ -32,16 +29,15 @@ def start_command(directory: Dir = None, as_json: Json = False) -> None:
     if not started and not as_json:
         typer.echo("Every service has a URL or a key set: nothing to start.")
         return
-    _show(status(where), as_json)
+    _show(status(where), as_json=as_json)
 
 
 @app.command("stop")
 def stop_command(directory: Dir = None, as_json: Json = False) -> None:
     """Stop the services, whoever uses them. Their data stays."""
-    where = directory or Settings().dir
-    was_up = stop(where)
+    was_up = stop(directory or Settings().dir)
     if as_json:
-        typer.echo(json.dumps({"stopped": was_up}))
+        print_json({"stopped": was_up})
     else:
         typer.echo("Stopped." if was_up else "Nothing was running.")
 
@@ -50,7 +46,7 @@ def stop_command(directory: Dir = None, as_json: Json = False) -> None:
 def status_command(directory: Dir = None, as_json: Json = False) -> None:
     """Say how each service does; exit 1 unless at least one runs and none is in trouble."""
     found = status(directory or Settings().dir)
-    _show(found, as_json)
+    _show(found, as_json=as_json)
     conditions = {entry.condition for entry in found} - {"stopped"}
     raise typer.Exit(0 if conditions == {"running"} else 1)
 
@@ -65,21 +61,20 @@ def env_command(directory: Dir = None, as_json: Json = False) -> None:
             "no private service runs here", value=str(where), hint="Run `headrace services start` first."
         )
     if as_json:
-        typer.echo(json.dumps(variables))
+        print_json(variables)
     else:
         typer.echo("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
 
 
-def _show(found: list[ServiceStatus], as_json: bool) -> None:
+def _show(found: list[ServiceStatus], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(entry) for entry in found]))
+        print_json([asdict(entry) for entry in found])
         return
-    table = Table("service", "condition", "pid", "since (UTC)", "restarts", Column("address", overflow="fold"))
-    for entry in found:
-        pid, since = str(entry.pid or ""), (entry.started_at or "").replace("+00:00", "")
-        table.add_row(entry.name, entry.condition, pid, since, str(entry.restarts), entry.address or "")
-    console = Console()
-    console.print(table)
+    print_table(
+        ("service", "condition", "pid", "restarts", "address"),
+        ((entry.name, entry.condition, entry.pid, entry.restarts, entry.address) for entry in found),
+        numbers=("pid", "restarts"),
+    )
     for entry in found:
         if entry.detail:
-            console.print(f"{entry.name}: {entry.detail}", markup=False)
+            typer.echo(f"{entry.name}: {printable(entry.detail)}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 from dataclasses import asdict
 from decimal import Decimal
@@ -12,6 +10,7 @@ from uuid import UUID
 
 import typer
 
+from console.actor import actor
 from console.output import Json, print_json, print_table
 from console.reach import DATABASE, reach
 from errors import InvalidInputError
@@ -94,7 +93,7 @@ def set_cap(ops_url: str, tenant: str, amount: Decimal | None) -> Tenant:
     """Set the cap (None: the plan's) in the name of the user who runs this; the tenant as it is now."""
     with session(ops_url) as connection:
         tenant_id: UUID = tenants.resolve(connection, tenant).id
-        tenants.set_cap(connection, tenant_id, amount, actor=operator())
+        tenants.set_cap(connection, tenant_id, amount, actor=actor())
         return tenants.resolve(connection, str(tenant_id))
 
 
@@ -106,12 +105,3 @@ def usd(text: str, *, field: str) -> Decimal:
     if not _AMOUNT.fullmatch(text):
         raise InvalidInputError("is no amount of USD", field=field, value=text, hint="Write it like 5 or 0.25.")
     return Decimal(text)
-
-
-def operator() -> str:
-    """The user of this machine that runs the command, by the kernel's word, not the environment's."""
-    uid = os.getuid()
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container's user without a name
-        return f"uid {uid}"

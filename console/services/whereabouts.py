@@ -122,7 +122,7 @@ def start(
     services = private_services(named) if which is None else frozenset(which)
     _check_complete(named, services)
     if not services:
-        return _resolve(named, services, place.known(directory))
+        return _resolve(named, services, place.known(place.of(directory)))
     with launch.held_up(directory, services, prepare=prepare or _provisioner(named), stay=True) as here:
         return _resolve(named, services, here)
 

@@ -70,6 +70,7 @@ class Faults:
             Kind.FILL_WIRE: self._fill_wire,
             Kind.FREEZE_WIRE: self._freeze_wire,
             Kind.CRASH_POSTGRES: self._crash_postgres,
+            Kind.FREEZE_POSTGRES: self._freeze_postgres,
             Kind.KILL_BACKEND: self._kill_backend,
             Kind.CUT_CONNECTIONS: self._cut_connections,
             Kind.FAULTY_PROVIDER: self._faulty_provider,
@@ -184,6 +185,14 @@ class Faults:
 
     def _crash_postgres(self, _action: Action) -> str | None:
         return None if self.stage.signal_server("postgres", signal.SIGQUIT) else "it is down"
+
+    def _freeze_postgres(self, action: Action) -> str | None:
+        if self.stage.frozen_postgres:
+            return "it is frozen already"
+        if not self.stage.freeze_postgres():
+            return "it is down"
+        self._after(action.lasts_s, self.stage.thaw_postgres)
+        return None
 
     def _kill_backend(self, action: Action) -> str | None:
         try:

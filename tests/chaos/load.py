@@ -37,7 +37,7 @@ TENANTS: tuple[tuple[str, str, str | None], ...] = (
 )
 """Name, plan and daily cap (USD; None: the plan's). The last two run into their caps, and their users into theirs."""
 
-_STEP_S = 0.05
+_STEP_S = 0.01
 _USERS = 4
 _WORDS = ("river", "gate", "wheel", "mill", "weir", "sluice", "spring", "flood", "pond", "stone")
 

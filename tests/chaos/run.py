@@ -43,12 +43,16 @@ class Report:
         f = self.figures
         endings = ", ".join(f"{name} {n}" for name, n in sorted(f.endings.items()))
         failures = ", ".join(f"{name} {n}" for name, n in sorted(f.failures.items()))
-        return (
-            f"seed {self.seed}: {len(self.actions)} actions ({len(self.missed)} missed), {f.jobs} jobs: {endings}"
-            f"{f' (failed: {failures})' if failures else ''}; {f.runs} runs, {f.unknown_runs} unknown, ${f.cost_usd}; "
-            f"{f.taken_back} taken back, {self.cancels} cancels, {self.starts} starts of processes; "
-            f"{len(self.breaches)} breaches; longest pause {f.longest_pause_s:.1f} s, {self.settled_s:.1f} s to settle, {self.took_s:.0f} s in all"
-        )
+        parts = [
+            f"seed {self.seed}: {len(self.actions)} actions ({len(self.missed)} missed)",
+            f"{f.jobs} jobs: {endings}{f' (failed: {failures})' if failures else ''}",
+            f"{f.runs} runs, {f.unknown_runs} unknown, ${f.cost_usd}",
+            f"{f.taken_back} taken back ({f.taken_from_the_living} from the living), {self.cancels} cancels",
+            f"{self.starts} starts of processes",
+            f"longest pause {f.longest_pause_s:.1f} s, {self.settled_s:.1f} s to settle, {self.took_s:.0f} s in all",
+            f"{len(self.breaches)} breaches",
+        ]
+        return "; ".join(parts)
 
     def replay(self) -> str:
         """The command that plays it again."""

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     FILL_WIRE = "fill_wire"  # maxmemory reached: it reads, but refuses writes
     FREEZE_WIRE = "freeze_wire"  # SIGSTOP of Valkey, then SIGCONT: a partition
     CRASH_POSTGRES = "crash_postgres"  # an immediate shutdown: no checkpoint, recovery at the next start
+    FREEZE_POSTGRES = "freeze_postgres"  # SIGSTOP of all its processes, then SIGCONT: it hangs, and then goes on
     KILL_BACKEND = "kill_backend"  # SIGKILL of one session's process, for which Postgres restarts all of them
     CUT_CONNECTIONS = "cut_connections"  # pg_terminate_backend of every session
     FAULTY_PROVIDER = "faulty_provider"  # one of FAULTS, at one provider or both
@@ -54,6 +55,7 @@ _LASTS_S: dict[Kind, tuple[float, float]] = {
     Kind.FREEZE_AT_WIRE: (2.0, 4.0),
     Kind.FILL_WIRE: (1.0, 4.0),
     Kind.FREEZE_WIRE: (1.0, 8.0),
+    Kind.FREEZE_POSTGRES: (1.0, 5.0),
     Kind.FAULTY_PROVIDER: (1.0, 4.0),
 }
 

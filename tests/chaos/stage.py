@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import psycopg
 import redis
 from psycopg.rows import dict_row
@@ -36,6 +39,7 @@ from tests.fleet import Fleet, Urls, eventually
 T = TypeVar("T")
 
 SILENT_S = 2.0
+CLAIM_TIMEOUT_S = 10.0
 THREADS = 8
 SETTINGS = {
     "HEADRACE_HEARTBEAT_S": "0.5",
@@ -44,7 +48,7 @@ SETTINGS = {
     "HEADRACE_RETRY_CAP_S": "1",
     "HEADRACE_MAX_ATTEMPTS": "5",
     "HEADRACE_CALL_TIMEOUT_S": "3",
-    "HEADRACE_CLAIM_TIMEOUT_S": "10",
+    "HEADRACE_CLAIM_TIMEOUT_S": f"{CLAIM_TIMEOUT_S:g}",
     "HEADRACE_BREAKER_RESET_S": "0.5",
     "HEADRACE_DRAIN_S": "5",
 }
@@ -55,6 +59,7 @@ _BACK_WITHIN_S = 60.0
 _READY_WITHIN_S = 60.0
 _DRAINED_WITHIN_S = 40.0
 _START_AGAIN_S = 0.3
+_WORKER_ID = re.compile(r'"worker_id": "([0-9a-f-]{36})".*"worker\.ready"')
 _AWAY = ("postgres_unavailable", "redis_unavailable")
 
 
@@ -138,7 +143,7 @@ class OwnEnd:
     """A process that ended though nobody told it to, or not as it was told."""
 
     name: str
-    code: int
+    code: int | None  # None: it went on for ever
     said: str
 
 
@@ -153,6 +158,8 @@ class Stage:
     client: Client
     lives: dict[str, Life] = field(default_factory=dict)
     own_ends: list[OwnEnd] = field(default_factory=list)
+    frozen_postgres: list[psutil.Process] = field(default_factory=list)
+    disturbed: set[str] = field(default_factory=set)  # ids of workers that were killed, frozen or drained
     starts: int = 0
 
     @property
@@ -196,6 +203,7 @@ class Stage:
 
     def kill(self, name: str, *, down_s: float) -> None:
         """SIGKILL; another instance starts ``down_s`` later."""
+        self._note_disturbed(name)
         life = self.lives[name]
         life.told = signal.SIGKILL
         life.start_at = time.monotonic() + down_s
@@ -203,11 +211,13 @@ class Stage:
 
     def drain(self, name: str) -> None:
         """SIGTERM; another instance starts when this one has ended."""
+        self._note_disturbed(name)
         life = self.lives[name]
         life.told = signal.SIGTERM
         self.fleet.processes[name].terminate()
 
     def freeze(self, name: str) -> None:
+        self._note_disturbed(name)
         self.lives[name].frozen = True
         self.fleet.processes[name].send_signal(signal.SIGSTOP)
 
@@ -236,6 +246,27 @@ class Stage:
             return True
         return False
 
+    def freeze_postgres(self) -> bool:
+        """SIGSTOP for all of its processes; False while it is not there."""
+        pid = self.ground.pid("postgres")
+        if pid is None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            postmaster = psutil.Process(pid)
+            postmaster.suspend()  # first, so that no session begins meanwhile
+            self.frozen_postgres = [postmaster, *postmaster.children(recursive=True)]
+        for process in self.frozen_postgres:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        return bool(self.frozen_postgres)
+
+    def thaw_postgres(self) -> None:
+        """SIGCONT for the processes that were stopped."""
+        for process in reversed(self.frozen_postgres):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+        self.frozen_postgres = []
+
     # --------------------------------------------------------------------------------------------------- peace
 
     def calm(self) -> None:
@@ -243,6 +274,7 @@ class Stage:
         for name, life in self.lives.items():
             if life.frozen and self.is_up(name):
                 self.thaw(name)
+        self.thaw_postgres()
         self.signal_server("redis", signal.SIGCONT)
         self.behave()
 
@@ -270,15 +302,20 @@ class Stage:
         self.fleet.behave(**dict.fromkeys(names, wanted))
 
     def end_processes(self) -> None:
-        """SIGTERM for all workers, then for the schedulers, each given time to end well."""
-        for group in (WORKERS, SCHEDULERS):
-            for name in group:
-                self.drain(name)
-            for name in group:
-                process = self.fleet.processes[name]
-                process.wait(_DRAINED_WITHIN_S)
-                self.lives[name].ended = True
-                self._note_end(self.lives[name], process.returncode)
+        """SIGTERM for all workers and schedulers, and time to end well."""
+        for name in self.lives:
+            self.drain(name)
+        for name, life in self.lives.items():
+            process = self.fleet.processes[name]
+            life.ended = True
+            try:
+                self._note_end(life, process.wait(_DRAINED_WITHIN_S))
+            except subprocess.TimeoutExpired:
+                self.own_ends.append(OwnEnd(name, None, f"it did not drain\n{self.said(life)[-2000:]}"))
+                process.kill()
+
+    def _note_disturbed(self, name: str) -> None:
+        self.disturbed.update(_WORKER_ID.findall(self.said(self.lives[name])))
 
     def _note_end(self, life: Life, code: int) -> None:
         said = self.said(life)
@@ -326,8 +363,9 @@ def stage(ground: Ground, name: str, *, seed: int) -> Iterator[Stage]:
         stage.calm()
         yield stage
     finally:
-        client.close()
+        stage.thaw_postgres()
         stage.signal_server("redis", signal.SIGCONT)
+        client.close()
         fleet.close()
         with contextlib.suppress(psycopg.OperationalError):
             ground.patiently(lambda connection: connection.execute(f"drop database {name} with (force)"), url=owner)

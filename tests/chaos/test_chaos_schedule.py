@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.schedule import CARDS, FAULTS, SCHEDULERS, WORKERS, Kind, deal
+from tests.chaos.stage import SILENT_S
 from tests.chaos.test_chaos import SEEDS, SHORT_S
-
-SILENT_S = 2.0
 
 
 def test_the_same_seed_deals_the_same_schedule() -> None:
@@ -20,10 +19,10 @@ def test_another_seed_deals_another_schedule() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_longer_schedule_begins_with_the_shorter_one(seed: int) -> None:
-    short, long = deal(seed, seconds=8), deal(seed, seconds=60)
+    short, long = deal(seed, seconds=SHORT_S), deal(seed, seconds=60)
 
     assert long[: len(short)] == short
-    assert all(action.at_s > 8 for action in long[len(short) :])
+    assert all(action.at_s > SHORT_S for action in long[len(short) :])
 
 
 @pytest.mark.parametrize("seed", range(20))

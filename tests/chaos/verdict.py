@@ -16,7 +16,7 @@ import psycopg
 from storage import audit
 from tests.chaos.load import MARK, Fate, Ledger
 from tests.chaos.schedule import WORKERS
-from tests.chaos.stage import Stage
+from tests.chaos.stage import CLAIM_TIMEOUT_S, Stage
 
 _SHOWN = 5  # of each kind of breach
 _ENDINGS = ("ended", "cancelled", "expired")
@@ -39,8 +39,12 @@ _COUNTS = """
     select (select count(*) from headrace.jobs) as jobs,
            (select count(*) from headrace.runs) as runs,
            (select count(*) from headrace.runs where status = 'unknown') as unknown_runs,
-           (select coalesce(sum(cost_usd), 0) from headrace.runs) as cost_usd,
-           (select count(*) from headrace.job_events where event = 'taken_back') as taken_back
+           (select coalesce(sum(cost_usd), 0) from headrace.runs) as cost_usd
+"""
+_TAKEN_BACK = """
+    select detail ->> 'worker_id' as worker_id,
+           extract(epoch from at - headrace.time_of((detail ->> 'claim_id')::uuid)) as held_s
+    from headrace.job_events where event = 'taken_back'
 """
 _BY_OUTCOME = """
     select coalesce(outcome, 'live') as outcome, case when outcome = 'failed' then reason end as reason,
@@ -57,7 +61,8 @@ class Figures:
     runs: int
     unknown_runs: int
     cost_usd: str
-    taken_back: int  # jobs that were queued again because their worker was lost
+    taken_back: int  # jobs that were queued again because their worker seemed lost
+    taken_from_the_living: int  # of them, those whose worker nobody had touched and whose claim was not overdue
     endings: dict[str, int]
     failures: dict[str, int]  # the reasons of those that failed
     longest_pause_s: float  # in which no worker settled anything
@@ -74,12 +79,16 @@ def figures(stage: Stage) -> Figures:
             endings[row["outcome"]] += row["jobs"]
             if row["reason"] is not None:
                 failures[row["reason"]] += row["jobs"]
+        taken = connection.execute(_TAKEN_BACK).fetchall()
         return Figures(
             jobs=counts["jobs"],
             runs=counts["runs"],
             unknown_runs=counts["unknown_runs"],
             cost_usd=f"{counts['cost_usd']:.4f}",
-            taken_back=counts["taken_back"],
+            taken_back=len(taken),
+            taken_from_the_living=sum(
+                row["held_s"] < CLAIM_TIMEOUT_S and row["worker_id"] not in stage.disturbed for row in taken
+            ),
             endings=endings,
             failures=failures,
             longest_pause_s=_longest_pause_s(stage),

@@ -392,7 +392,7 @@ def test_a_producer_reads_nothing_even_of_the_tenant_it_works_for(
         "set role headrace_owner",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            producer.execute(statement)  # type: ignore[call-overload]
+            producer.execute(statement)
 
 
 def test_enqueue_runs_as_the_owner_with_a_pinned_search_path(urls: Urls, tenant: UUID) -> None:

@@ -43,7 +43,6 @@ class Run:
     reserved: Decimal
     max_output: int
     started_at: datetime
-    planned: Any  # what begin was asked with, to ask it again
     status: str = "started"
     cost: Decimal | None = None
 

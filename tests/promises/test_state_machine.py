@@ -6,7 +6,7 @@ held against a plain model and against the checker that operators use.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,10 +17,18 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from storage import audit, jobs, recovery, tenants, workers
 from storage.connect import Connection, connect
+from storage.runs import PlannedCall
 from tests.clock import Clock
 from tests.fleet import Urls
 from tests.promises.road_model import MAX_DEATHS, Claim, Job, Price, Road, Run, Worker
@@ -33,13 +41,14 @@ USERS = ("ada", "ben")
 FEATURES = ("chat", "report")
 PROVIDERS = {"gpt-6-luna": "openai", "claude-sonnet-5-5": "anthropic"}
 TENANT_LIMITS = (Decimal("0.002"), Decimal(50))
-LIMITS = [Decimal(text) for text in ("0", "0.0004", "0.002", "0.05", "20")]
+LIMITS = [Decimal(text) for text in ("0.0004", "0.002", "0.05", "20")]
 AMPLE = Decimal(1000)
 WORKERS = 3
 
 which = st.integers(0, 10**6)  # one of a list that is known only when the step runs
 tenant_no = st.integers(0, 1)
-soon = st.sampled_from([None, None, 0, 5, 50, 4000])
+at_once_or_later = st.sampled_from([None, None, None, 0, 5, 50, 4000])
+some_deadline = st.sampled_from([None, None, None, None, 0, 5, 50, 4000, 100_000])
 requests = st.fixed_dictionaries(
     {
         "user_id": st.sampled_from(USERS),
@@ -48,10 +57,31 @@ requests = st.fixed_dictionaries(
         "idempotency_key": st.sampled_from([None, None, "k-1", "k-2"]),
         "content": st.sampled_from(["Hello", "Goodbye"]),
         "estimated_tokens": st.sampled_from([1, 100, 5000]),
-        "run_in": soon,
-        "deadline_in": soon,
+        "run_in": at_once_or_later,
+        "deadline_in": some_deadline,
         "on_over_budget": st.sampled_from(["fail", "wait"]),
         "on_unknown": st.sampled_from(["retry", "fail"]),
+    }
+)
+
+calls = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["gpt-6-luna", "gpt-6-luna", "claude-sonnet-5-5"]),
+        "input_bound": st.sampled_from([0, 1000]),
+        "max_output_tokens": st.sampled_from([50, 400, 2000]),
+        "min_output_tokens": st.sampled_from([None, None, 20]),
+        "key_owner": st.sampled_from(["platform", "platform", "tenant"]),
+        "later_output": st.sampled_from([0, 0, 100, 500]),
+    }
+)
+endings = st.fixed_dictionaries(
+    {
+        "heard": st.sampled_from(["succeeded", "succeeded", "failed", "unknown", None]),
+        "input_tokens": st.sampled_from([0, 900, 5000]),
+        "output_tokens": st.sampled_from([0, 30, 3000]),
+        "verdict": st.sampled_from(["ended", "ended", "retry", "defer", "hand_back", "next_call"]),
+        "outcome": st.sampled_from(["failed", "rejected", "cancelled", "expired"]),
+        "delay_s": st.sampled_from([0, 5, 4000]),
     }
 )
 
@@ -90,9 +120,7 @@ class TheRoad(RuleBasedStateMachine):
         self.road = Road(dict(zip(self.tenants, TENANT_LIMITS, strict=True)), user_share=Decimal("0.2"))
         self.workers = [Worker(self.new_id(), START) for _ in range(WORKERS)]
         self.beat()
-        self.batches: list[tuple[UUID, list[dict[str, Any]]]] = []
-        self.settles: list[tuple[Claim, dict[str, Any] | None, str, dict[str, Any]]] = []
-        self.asked_again: list[tuple[Job, UUID]] = []
+        self.repeats: list[Callable[[], object]] = []  # each step once more, with the same identity
         self.as_ended: dict[UUID, Any] = {}  # how each ended job looked when it was first seen
         self.totals: dict[tuple[UUID, str, str], tuple[Decimal, Decimal]] = {}  # of each cap after the last step
 
@@ -111,19 +139,45 @@ class TheRoad(RuleBasedStateMachine):
                 workers.heartbeat(self.world.ops, worker.id, host="h", pid=1, threads=8)
                 worker.beat_at = self.now
 
+    @rule(pick=which, worker=st.integers(0, WORKERS - 1), call=calls, ending=endings)
+    def go_on(self, pick, worker, call, ending):
+        """The step that comes next in the life of some job: claim, begin or settle."""
+        live = [claim for claim in self.road.claims if claim.live]
+        queued = self.road.live("queued")
+        if queued and (not live or pick % 3 == 0):
+            job = queued[pick // 3 % len(queued)]
+            self.take(job.tenant, job.lane, self.workers[worker], self.new_id())
+        elif live:
+            claim = live[pick // 3 % len(live)]
+            if claim.open_run is None and not claim.has_settled:
+                self.ask(claim, **call)
+            else:
+                self.settle(claim, **ending)
+
+    @rule(pick=which, what=st.sampled_from(["claim", "begin", "settle"]), call=calls, ending=endings)
+    def out_of_order(self, pick, what, call, ending):
+        """A stale turn claims; a holder, or a zombie that does not know yet that it is one, begins or settles."""
+        if what == "claim" or not self.road.claims:
+            lane, worker = LANES[pick % 2], self.workers[pick % WORKERS]
+            self.take(self.tenants[pick // 2 % 2], lane, worker, self.new_id())
+            return
+        claim = self.road.claims[pick % len(self.road.claims)]
+        if what == "settle":
+            self.settle(claim, **ending)
+        elif claim.open_run is None:  # a job's calls come one after the other
+            self.ask(claim, **call)
+
     # -------------------------------------------------------------------------------------------------- enqueue
+
+    @initialize(batch=st.lists(requests, min_size=3, max_size=6), tenant=tenant_no)
+    def begin_with_some(self, batch, tenant):
+        self.enqueue(tenant, batch)
 
     @rule(tenant=tenant_no, batch=st.lists(requests, min_size=1, max_size=3))
     def enqueue(self, tenant, batch):
         rows = [self.row(one) for one in batch]
-        self.batches.append((self.tenants[tenant], rows))
         self.put(self.tenants[tenant], rows)
-
-    @precondition(lambda self: self.batches)
-    @rule(pick=which)
-    def enqueue_again(self, pick):
-        """The answer was lost: the same once more, at once or much later."""
-        self.put(*self.batches[pick % len(self.batches)])
+        self.repeats.append(lambda: self.put(self.tenants[tenant], rows))
 
     def row(self, one: dict[str, Any]) -> dict[str, Any]:
         times = {"run_at": one["run_in"], "deadline": one["deadline_in"]}
@@ -171,16 +225,9 @@ class TheRoad(RuleBasedStateMachine):
 
     # ---------------------------------------------------------------------------------------------------- claim
 
-    @rule(tenant=tenant_no, lane=st.sampled_from(LANES), worker=st.integers(0, WORKERS - 1))
-    def claim(self, tenant, lane, worker):
-        self.take(self.tenants[tenant], lane, self.workers[worker], self.new_id())
-
-    @precondition(lambda self: self.road.claims)
-    @rule(pick=which)
-    def claim_again(self, pick):
-        """The answer was lost. When the job was taken back meanwhile, the repeat is a claim like any other."""
-        old = self.road.claims[pick % len(self.road.claims)]
-        if old.runs or old.has_settled:
+    def claim_again(self, old: Claim) -> None:
+        """When the job was taken back meanwhile, the repeat is a claim like any other."""
+        if old.runs or old.has_settled or old not in self.road.claims:
             return  # so its answer had arrived
         if not old.live:
             self.road.claims.remove(old)
@@ -208,9 +255,10 @@ class TheRoad(RuleBasedStateMachine):
         assert job not in late
         job.state, job.attempts = "running", job.attempts + 1
         assert got.attempt == job.attempts
-        job.claim = Claim(claim_id, worker, job, self.now + timedelta(seconds=CLAIM_S))
-        self.road.claims.append(job.claim)
-        return job.claim
+        job.claim = claim = Claim(claim_id, worker, job, self.now + timedelta(seconds=CLAIM_S))
+        self.road.claims.append(claim)
+        self.repeats.append(lambda: self.claim_again(claim))
+        return claim
 
     def state_of(self, job: Job) -> str:
         row = self.world.ops.execute("select state from headrace.job_status where id = %s", [job.id]).fetchone()
@@ -218,18 +266,6 @@ class TheRoad(RuleBasedStateMachine):
         return str(row["state"])
 
     # ---------------------------------------------------------------------------------------------------- begin
-
-    @precondition(lambda self: self.road.claims)
-    @rule(
-        pick=which, model=st.sampled_from(sorted(PROVIDERS)), input_bound=st.sampled_from([0, 1000]),
-        max_output=st.sampled_from([50, 400, 2000]), min_output=st.sampled_from([None, None, 20]),
-        later_output=st.sampled_from([0, 0, 100, 500]), key_owner=st.sampled_from(["platform", "platform", "tenant"]),
-    )  # fmt: skip
-    def begin(self, pick, model, input_bound, max_output, min_output, later_output, key_owner):
-        claim = self.road.claims[pick % len(self.road.claims)]
-        if claim.open_run is None:  # a job's calls come one after the other
-            self.ask(claim, model, later_output, input_bound=input_bound, max_output_tokens=max_output,
-                     min_output_tokens=min_output, key_owner=key_owner)  # fmt: skip
 
     def ask(self, claim: Claim, model: str, later_output: int = 0, **facts: Any) -> Run | None:
         planned = call(run_id=self.new_id(), provider=PROVIDERS[model], model=model, **facts)
@@ -251,7 +287,7 @@ class TheRoad(RuleBasedStateMachine):
         assert got.reserved_usd == price.worst(planned.input_bound, got.max_output_tokens)
         run = Run(
             id=planned.run_id, claim=claim, model=model, platform=platform, reserved=got.reserved_usd,
-            max_output=got.max_output_tokens, started_at=self.now, planned=(planned, then),
+            max_output=got.max_output_tokens, started_at=self.now,
         )  # fmt: skip
         claim.runs.append(run)
         self.road.runs[run.id] = run
@@ -259,14 +295,12 @@ class TheRoad(RuleBasedStateMachine):
             claim.held = run.reserved + later
             for cap in self.road.caps_of(claim.job, self.now):
                 assert cap.limit is None or cap.total <= cap.limit
+        self.repeats.append(lambda: self.begin_again(run, planned, then))
         return run
 
-    @precondition(lambda self: self.road.runs)
-    @rule(pick=which)
-    def begin_again(self, pick):
-        """The answer was lost: read back as long as the claim holds. A zombie is told not to call."""
-        run = list(self.road.runs.values())[pick % len(self.road.runs)]
-        got = ask(self.world.app, run.claim.job.tenant, run.claim.job.id, run.claim.id, *run.planned)
+    def begin_again(self, run: Run, planned: PlannedCall, then: list[PlannedCall]) -> None:
+        """Read back as long as the claim holds. A zombie is told not to call."""
+        got = ask(self.world.app, run.claim.job.tenant, run.claim.job.id, run.claim.id, planned, then)
         if run.claim.live:
             assert (got.verdict, got.reserved_usd, got.max_output_tokens) == ("granted", run.reserved, run.max_output)
         else:
@@ -274,16 +308,10 @@ class TheRoad(RuleBasedStateMachine):
 
     # --------------------------------------------------------------------------------------------------- settle
 
-    @precondition(lambda self: self.road.claims)
-    @rule(
-        pick=which, heard=st.sampled_from(["succeeded", "succeeded", "failed", "unknown", None]),
-        input_tokens=st.sampled_from([0, 900, 5000]), output_tokens=st.sampled_from([0, 30, 3000]),
-        verdict=st.sampled_from(["ended", "ended", "retry", "defer", "hand_back", "next_call"]),
-        outcome=st.sampled_from(["failed", "rejected", "cancelled", "expired"]), delay_s=st.sampled_from([0, 5, 4000]),
-    )  # fmt: skip
-    def settle(self, pick, heard, input_tokens, output_tokens, verdict, outcome, delay_s):
-        """By whoever holds the job, or by a zombie that does not know yet that it was taken back."""
-        claim = self.road.claims[pick % len(self.road.claims)]
+    def settle(
+        self, claim: Claim, heard: str | None, input_tokens: int, output_tokens: int, verdict: str, outcome: str,
+        delay_s: int,
+    ) -> None:  # fmt: skip
         run = claim.runs[-1] if claim.runs and claim.runs[-1].status in ("started", "unknown") else None
         books: dict[str, Any] | None = None
         if run is not None and heard is not None:
@@ -297,14 +325,8 @@ class TheRoad(RuleBasedStateMachine):
             facts = {"reason": "provider_unavailable", "delay_s": delay_s}
         elif verdict == "defer":
             facts = {"reason": "over_budget", "until": (self.now + timedelta(seconds=delay_s)).isoformat()}
-        self.settles.append((claim, books, verdict, facts))
         self.end(claim, books, verdict, facts)
-
-    @precondition(lambda self: self.settles)
-    @rule(pick=which)
-    def settle_again(self, pick):
-        """The answer was lost."""
-        self.end(*self.settles[pick % len(self.settles)])
+        self.repeats.append(lambda: self.end(claim, books, verdict, facts))
 
     def end(self, claim: Claim, books: dict[str, Any] | None, verdict: str, facts: dict[str, Any]) -> None:
         job = claim.job
@@ -332,12 +354,32 @@ class TheRoad(RuleBasedStateMachine):
             expected = job.put_back(self.now, run_at, burns_attempt=verdict == "retry", by=claim)
         assert got == expected
 
+    # ---------------------------------------------------------------------------------------- any step once more
+
+    @precondition(lambda self: self.repeats)
+    @rule(pick=which)
+    def again(self, pick):
+        """Its answer was lost, so it is made with the same identity once more: at once, or much later."""
+        self.repeats[-1 - pick % len(self.repeats)]()
+
     # ------------------------------------------------------------------------------------------- people and time
 
     @precondition(lambda self: self.road.jobs)
-    @rule(pick=which)
-    def cancel(self, pick):
+    @rule(pick=which, what=st.sampled_from(["cancel", "run again", "change a cap"]), limit=st.sampled_from(LIMITS))
+    def somebody_steps_in(self, pick, what, limit):
         job = list(self.road.jobs.values())[pick % len(self.road.jobs)]
+        if what == "cancel":
+            self.cancel(job)
+            self.repeats.append(lambda: self.cancel(job))
+        elif what == "run again":
+            new_id = self.new_id()
+            self.run_again(job, new_id)
+            self.repeats.append(lambda: self.run_again(job, new_id))
+        else:
+            scope, key = [("tenant", ""), ("user", job.user), ("feature", job.feature)][pick % 3]
+            self.set_cap(job.tenant, scope, key, limit)
+
+    def cancel(self, job: Job) -> None:
         got = jobs.cancel(self.world.app, job.tenant, job.id, by="a person")
         if job.state == "running":
             job.cancelling = True
@@ -345,70 +387,64 @@ class TheRoad(RuleBasedStateMachine):
         else:
             assert got == (job.state if job.ended else job.end("cancelled"))
 
-    @precondition(lambda self: self.road.jobs)
-    @rule(pick=which)
-    def run_again(self, pick):
-        job = list(self.road.jobs.values())[pick % len(self.road.jobs)]
-        new_id = self.new_id()
+    def run_again(self, job: Job, new_id: UUID) -> None:
         got = jobs.run_again(self.world.app, job.tenant, job.id, new_id, by="a person")
-        if job.state in ("failed", "rejected", "cancelled", "expired"):
-            assert got == job.lane
-            self.asked_again.append((job, new_id))
+        if job.state not in ("failed", "rejected", "cancelled", "expired"):
+            assert got is None
+            return
+        assert got == job.lane
+        if new_id not in self.road.jobs:
             self.road.jobs[new_id] = Job(
                 id=new_id, tenant=job.tenant, user=job.user, feature=job.feature, lane=job.lane,
                 on_unknown=job.on_unknown, deadline=None, state="queued",
             )  # fmt: skip
-        else:
-            assert got is None
 
-    @precondition(lambda self: self.asked_again)
-    @rule(pick=which)
-    def run_again_again(self, pick):
-        """The answer was lost: the same new id, the same new job."""
-        job, new_id = self.asked_again[pick % len(self.asked_again)]
-        assert jobs.run_again(self.world.app, job.tenant, job.id, new_id, by="a person") == job.lane
-
-    @rule(tenant=tenant_no, limit=st.sampled_from(LIMITS))
-    def change_the_tenants_cap(self, tenant, limit):
-        tenants.set_cap(self.world.ops, self.tenants[tenant], limit, actor="a person")
-        self.road.limits[self.tenants[tenant], "tenant", ""] = limit
-
-    @rule(
-        tenant=tenant_no, limit=st.sampled_from(LIMITS),
-        cap=st.sampled_from([*(("user", user) for user in USERS), *(("feature", one) for one in FEATURES)]),
-    )  # fmt: skip
-    def change_a_cap(self, tenant, cap, limit):
-        scope, key = cap
+    def set_cap(self, tenant: UUID, scope: str, key: str, limit: Decimal) -> None:
+        self.road.limits[tenant, scope, key] = limit
+        if scope == "tenant":
+            tenants.set_cap(self.world.ops, tenant, limit, actor="a person")
+            return
         with self.world.owner.transaction():
             self.world.owner.execute(
                 "insert into headrace.caps (tenant_id, scope, key, limit_usd, hour)"
                 " values (%s, %s, %s, %s, date_trunc('hour', headrace.now(), 'UTC'))"
                 " on conflict (tenant_id, scope, key) do update set limit_usd = excluded.limit_usd",
-                [self.tenants[tenant], scope, key, limit],
+                [tenant, scope, key, limit],
             )
             self.world.owner.execute(
                 "insert into headrace.audit (tenant_id, actor, action, target) values (%s, 'a person', 'set_cap', %s)",
-                [self.tenants[tenant], scope],
+                [tenant, scope],
             )
-        self.road.limits[self.tenants[tenant], scope, key] = limit
 
     @rule(worker=st.integers(0, WORKERS - 1))
     def crash_or_come_back(self, worker):
         """Killed, or stopped and continued: from the outside both are silence."""
         self.workers[worker].stopped = not self.workers[worker].stopped
 
-    @rule(seconds=st.sampled_from([1, 6, 11, 61, 3600, 90_000]))
-    def wait(self, seconds):
+    @rule(seconds=st.sampled_from([1, 11, 11, 61, 61, 3600, 90_000]), scheduler_runs=st.booleans())
+    def wait(self, seconds, scheduler_runs):
         self.world.clock.advance(seconds)
         self.beat()
+        if scheduler_runs:
+            self.do_all_chores()
 
     # ---------------------------------------------------------------------------------------------- the scheduler
 
-    @rule()
-    def take_back(self):
-        self.take_one_back()
+    def do_all_chores(self) -> None:
+        self.release_due(1000)
+        self.expire(1000)
+        while self.take_back():
+            pass
 
-    def take_one_back(self) -> bool:
+    @rule(chore=st.sampled_from(["take_back", "release_due", "expire"]), limit=st.sampled_from([1, 1000]))
+    def schedule(self, chore, limit):
+        {
+            "take_back": lambda: self.take_back(),
+            "release_due": lambda: self.release_due(limit),
+            "expire": lambda: self.expire(limit),
+        }[chore]()
+
+    def take_back(self) -> bool:
         lost = self.road.lost(self.now, SILENT_S)
         got = recovery.take_back(self.world.ops, silent_s=SILENT_S, max_deaths=MAX_DEATHS)
         if got is None:
@@ -419,8 +455,7 @@ class TheRoad(RuleBasedStateMachine):
         assert got.state == job.take_back(self.now)
         return True
 
-    @rule(limit=st.sampled_from([1, 1000]))
-    def release_due(self, limit):
+    def release_due(self, limit: int) -> None:
         due = [job for job in self.road.live("scheduled") if job.run_at is not None and job.run_at <= self.now]
         turns = recovery.release_due(self.world.ops, limit=limit)
         moved = [job for job in due if self.state_of(job) == "queued"]
@@ -428,8 +463,7 @@ class TheRoad(RuleBasedStateMachine):
         for job in moved:
             job.state, job.run_at = "queued", None
 
-    @rule(limit=st.sampled_from([1, 1000]))
-    def expire(self, limit):
+    def expire(self, limit: int) -> None:
         late = [
             job
             for job in (*self.road.live("scheduled"), *self.road.live("queued"))
@@ -451,7 +485,8 @@ class TheRoad(RuleBasedStateMachine):
         rows = self.world.ops.execute(
             """select j.id, s.state, s.attempts, s.run_at, q.claim_id, coalesce(q.deaths, 0) as deaths,
                       q.cancel_requested_at is not null as cancelling,
-                      case when j.outcome is not null then jsonb_build_object('job', to_jsonb(j), 'result', to_jsonb(r)) end as whole
+                      case when j.outcome is not null
+                           then jsonb_build_object('job', to_jsonb(j), 'result', to_jsonb(r)) end as whole
                from headrace.jobs j join headrace.job_status s on s.id = j.id
                left join headrace.queue q on q.id = j.id left join headrace.results r on r.job_id = j.id"""
         ).fetchall()
@@ -500,18 +535,10 @@ class TheRoad(RuleBasedStateMachine):
         """Whatever an example left in motion comes to its end by the ordinary road."""
         if sys.exc_info()[0] is not None:
             return
-        for tenant, scope, key in list(self.road.limits):
-            number = self.tenants.index(tenant)
-            if scope == "tenant":
-                self.change_the_tenants_cap(number, AMPLE)
-            else:
-                self.change_a_cap(number, (scope, key), AMPLE)
+        for cap in list(self.road.limits):
+            self.set_cap(*cap, AMPLE)
         while any(not job.ended for job in self.road.jobs.values()):
-            self.wait(5000)
-            self.release_due(1000)
-            self.expire(1000)
-            while self.take_one_back():
-                pass
+            self.wait(5000, scheduler_runs=True)
             for tenant in self.tenants:
                 for lane in LANES:
                     while claim := self.take(tenant, lane, self.workers[0], self.new_id()):
@@ -555,7 +582,7 @@ def test_every_order_of_steps_keeps_every_promise(machine: type[TheRoad]) -> Non
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=75,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),

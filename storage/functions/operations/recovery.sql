@@ -1,7 +1,6 @@
 -- Take back one job whose worker is silent (no heartbeat for p_silent_s, or stopped) or whose claim is past its
 -- deadline (a hung thread in a live process). Its open runs become *unknown*, charged at the reserved worst case. Then
--- it runs again, or ends: poison after p_max_deaths deaths, or when the job asked for on_unknown = fail. A worker is not
--- silent for a time in which this server was not there to be told: it has p_silent_s from the server's start.
+-- it runs again, or ends: poison after p_max_deaths deaths, or when the job asked for on_unknown = fail.
 -- One job a transaction (locks of several tenants' caps are never held together); the caller repeats until no row.
 create or replace function headrace.take_back(p_silent_s double precision, p_max_deaths integer)
 returns table (tenant_id uuid, lane text, job_id uuid, state text) language plpgsql as $$
@@ -20,7 +19,7 @@ begin
         select x.* into q from headrace.queue x
         where x.state = 'running' and not exists (
             select from headrace.workers w where w.id = x.worker_id and w.stopped_at is null
-              and greatest(w.heartbeat_at, pg_postmaster_start_time()) >= v_now - make_interval(secs => p_silent_s))
+              and w.heartbeat_at >= v_now - make_interval(secs => p_silent_s))
         limit 1 for update skip locked;
     end if;
     if not found then return; end if;

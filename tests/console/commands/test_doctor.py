@@ -94,11 +94,15 @@ def test_services_that_are_away_are_named_and_their_passwords_are_not(headrace: 
 
 def test_roles_that_would_break_isolation_are_wrong(headrace: Headrace, urls: Urls, scheduler: Scheduler) -> None:
     superuser = findings(headrace("doctor", "--json", env={"HEADRACE_DATABASE_URL": urls.owner}).json, "wrong")
-    operator = findings(headrace("doctor", "--json", env={"HEADRACE_DATABASE_URL": urls.ops}).json, "wrong")
-    swapped = findings(headrace("doctor", "--json", env={"HEADRACE_OPS_DATABASE_URL": urls.app}).json, "wrong")
+    swapped = findings(
+        headrace(
+            "doctor", "--json", env={"HEADRACE_DATABASE_URL": urls.ops, "HEADRACE_OPS_DATABASE_URL": urls.app}
+        ).json,
+        "wrong",
+    )
 
     assert "is a superuser" in superuser["database (app)"]
-    assert "sees every tenant" in operator["database (app)"]
+    assert "sees every tenant" in swapped["database (app)"]
     assert "no member of headrace_ops" in swapped["database (ops)"]
 
 

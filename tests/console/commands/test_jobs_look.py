@@ -72,9 +72,7 @@ def test_list_narrows_by_what_is_given(
         return [one["id"] for one in headrace("jobs", "list", "--json", *arguments).json["jobs"]]
 
     assert listed() == [str(others), str(waiting), str(answered)], "newest first"
-    assert listed("--limit", "1") == [str(others)]
-    assert listed("--tenant", "Acme") == [str(waiting), str(answered)]
-    assert listed("--state", "scheduled") == [str(others)]
+    assert listed("--tenant", "Acme", "--limit", "1") == [str(waiting)]
     assert listed("--feature", "chat", "--state", "succeeded") == [str(answered)]
     table = headrace("jobs", "list", "--tenant", "Bee")
     assert " ".join(table.out.splitlines()[2].split()).startswith(

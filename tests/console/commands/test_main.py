@@ -61,9 +61,7 @@ def test_programs_get_errors_as_json(headrace: Headrace) -> None:
     ("variable", "value"),
     [
         ("HEADRACE_MAX_ATTEMPTS", "0"),
-        ("HEADRACE_LOG_LEVEL", "loud"),
         ("HEADRACE_LANE_WEIGHTS", "much"),
-        ("HEADRACE_LANE_WEIGHTS", '{"interactive": 0}'),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(headrace: Headrace, variable: str, value: str) -> None:

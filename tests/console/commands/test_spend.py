@@ -75,7 +75,6 @@ def test_amounts_are_exact_and_only_of_the_days_asked_for(headrace: Headrace, sp
     assert (document["total"]["calls"], document["by"]) == (11, "tenant")
     today = headrace("spend", "--since", "1", "--json").json
     assert (today["rows"][0]["cost_usd"], today["since"]) == ("0.3", today["until"])
-    assert headrace("spend", "--since", "8", "--json").json["total"]["cost_usd"] == "9.300000000000000001"
 
 
 @pytest.mark.parametrize(
@@ -112,4 +111,3 @@ def test_nothing_spent_is_zero(headrace: Headrace, tenant: UUID) -> None:
     document = headrace("spend", "--json").json
 
     assert (document["rows"], Decimal(document["total"]["cost_usd"])) == ([], 0)
-    assert headrace("spend", "--tenant", "Nobody").code == 2

@@ -149,13 +149,13 @@ def test_a_scheduler_does_not_outlive_its_parent(environment: dict[str, str], tm
         assert running.events("scheduler.orphaned")
 
 
-@pytest.mark.parametrize("command", ["worker", "scheduler"])
 @pytest.mark.parametrize(
-    ("variable", "url", "code", "shown"),
+    ("command", "variable", "url", "code", "shown"),
     [
-        ("HEADRACE_DATABASE_URL", AWAY_POSTGRES, "postgres_unavailable", "headrace_app:***@127.0.0.1:1/headrace"),
-        ("HEADRACE_OPS_DATABASE_URL", AWAY_POSTGRES, "postgres_unavailable", "headrace_app:***@127.0.0.1:1/headrace"),
-        ("HEADRACE_REDIS_URL", AWAY_REDIS, "redis_unavailable", "redis://me:***@127.0.0.1:1/0"),
+        ("worker", "HEADRACE_DATABASE_URL", AWAY_POSTGRES, "postgres_unavailable", "headrace_app:***@127.0.0.1:1/head"),
+        ("worker", "HEADRACE_REDIS_URL", AWAY_REDIS, "redis_unavailable", "redis://me:***@127.0.0.1:1/0"),
+        ("scheduler", "HEADRACE_OPS_DATABASE_URL", AWAY_POSTGRES, "postgres_unavailable", "***@127.0.0.1:1/headrace"),
+        ("scheduler", "HEADRACE_REDIS_URL", AWAY_REDIS, "redis_unavailable", "redis://me:***@127.0.0.1:1/0"),
     ],
 )
 def test_a_service_that_is_away_at_start_is_named_and_its_password_is_not(

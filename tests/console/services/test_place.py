@@ -222,7 +222,7 @@ def test_an_ordinary_user(home, tmp_path):
     )
     command = subprocess.Popen(
         [*become, sys.executable, "-c", script, str(home.directory)],
-        cwd="/",
+        cwd=Path(services.__file__).parents[2],
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,0 +1,86 @@
+"""A private PgBouncer in transaction mode in front of the tests' Postgres."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from console.services import account
+from tests.absent import absent
+from tests.fleet import eventually
+
+WayIn = Callable[[str], str]
+"""Turns the URL of a database into the one by which the application reaches it."""
+
+_PORT = 6432  # names the socket file; nothing listens on TCP
+_ROLES = ("headrace_app", "headrace_ops", "headrace_producer", "postgres")
+_HOST = re.compile(r"host=(?P<sockets>[^&]+)&port=(?P<port>\d+)")
+
+
+def is_wanted() -> bool:
+    """Whether every test of this run shall go through it."""
+    return bool(os.environ.get("HEADRACE_TEST_PGBOUNCER"))
+
+
+@contextmanager
+def bouncer(url: str, *, servers: int = 20) -> Iterator[WayIn]:
+    """Run one before the server of this URL, with so many server connections a database and role."""
+    # /usr/sbin, where Debian puts it, is not on everybody's path
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if program is None:
+        absent("pgbouncer")
+    behind = _HOST.search(url)
+    assert behind is not None, f"not the URL of a private Postgres: {url}"
+    user = account.for_servers()  # root is refused, and only the servers' own user gets at their sockets
+    home = Path(tempfile.mkdtemp(prefix="headrace-bouncer-"))
+    try:
+        (home / "users.txt").write_text("".join(f'"{role}" ""\n' for role in _ROLES))
+        (home / "pgbouncer.ini").write_text(_configuration(home, servers=servers, **behind.groupdict()))
+        if not user.is_ours:
+            for path in (home, *home.iterdir()):
+                shutil.chown(path, user.uid, user.gid)
+        with (home / "output.log").open("wb") as output:
+            process = subprocess.Popen(
+                [program, home / "pgbouncer.ini"], stdout=output, stderr=output, **user.of_process()
+            )
+        try:
+            lead = f"host={home}&port={_PORT}"
+            eventually(lambda: process.poll() is not None or _answers(_HOST.sub(lead, url)), why="PgBouncer answers")
+            assert process.poll() is None, (home / "output.log").read_text()
+            yield lambda one: _HOST.sub(lead, one)
+        finally:
+            process.terminate()
+            process.wait(10)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _configuration(home: Path, *, sockets: str, port: str, servers: int) -> str:
+    return f"""
+[databases]
+* = host={sockets} port={port}
+[pgbouncer]
+pool_mode = transaction
+listen_port = {_PORT}
+unix_socket_dir = {home}
+auth_type = trust
+auth_file = {home}/users.txt
+default_pool_size = {servers}
+max_client_conn = 1000
+"""
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True

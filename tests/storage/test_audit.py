@@ -1,0 +1,233 @@
+"""The checker knows a breach when it sees one: each promise is broken on purpose, and nothing else is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from console.services import Endpoints
+from producers import Client
+from storage import audit, jobs, tenants, workers
+from storage.audit import CHECKS, Finding
+from storage.connect import Connection, connect
+from storage.database import Database
+from storage.ids import new_id
+from tests.books import check_books
+from tests.conftest import TEMPLATE, _in_database, new_tenant
+from tests.fleet import Fleet
+from tests.steps import answer, ask, call, end, put_one, refused, take, unheard, used
+from workers.scheduler import Scheduler
+
+Journal = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Books:
+    """A healthy system in the middle of its work, as the superuser sees it: every kind of job and call."""
+
+    owner: Connection
+    tenant: UUID
+    journal: Journal
+
+    def findings(self, journal: Journal) -> list[Finding]:
+        """All that the checker finds, looking as operators do."""
+        self.owner.execute("set local role headrace_ops")
+        found = audit.findings(self.owner) + audit.calls(self.owner, journal)
+        self.owner.execute("reset role")
+        return found
+
+
+@pytest.fixture(scope="module")
+def books(services: Endpoints) -> Iterator[Books]:
+    name = "audited"
+    with psycopg.connect(services.require_owner(), autocommit=True) as server:
+        server.execute(f"create database {name} template {TEMPLATE}")
+        with (
+            connect(_in_database(services.require_owner(), name)) as owner,
+            connect(_in_database(services.database_url, name)) as app,
+            connect(_in_database(services.require_ops(), name)) as ops,
+        ):
+            tenant = tenants.add(ops, name="Acme", plan="pro")
+            yield Books(owner, tenant, _work(app, ops, tenant))
+        server.execute(f"drop database {name} with (force)")
+
+
+def _work(app: Connection, ops: Connection, tenant: UUID) -> Journal:
+    """Run some jobs by hand; what a provider would have noted of their calls."""
+    worker = new_id()
+    workers.heartbeat(ops, worker, host="h", pid=1, threads=8)
+
+    def begin(**fields: Any) -> tuple[UUID, UUID, UUID]:
+        claim, planned = new_id(), call(**fields)
+        put_one(app, tenant)
+        job = take(app, tenant, claim_id=claim, worker_id=worker, timeout_s=3600)
+        assert job is not None
+        assert ask(app, tenant, job.job_id, claim, planned).verdict == "granted"
+        return job.job_id, claim, planned.run_id
+
+    failed = {"outcome": "failed", "reason": "x", "error": {}}
+    journal: Journal = []
+
+    def note(run_id: UUID, status: int, input_tokens: int, output_tokens: int) -> None:
+        journal.append(
+            {"client_request_id": str(run_id), "status": status, "input_tokens": input_tokens, "output_tokens": output_tokens}
+        )  # fmt: skip
+
+    for own_key in ({}, {"key_owner": "tenant"}):
+        job, claim, run = begin(**own_key)
+        end(app, tenant, job, claim, used(run), "ended", **answer(run))
+        note(run, 200, 10, 20)
+    job, claim, run = begin()
+    end(app, tenant, job, claim, refused(run), "ended", **failed)
+    note(run, 500, 0, 0)
+    job, claim, run = begin()
+    end(app, tenant, job, claim, unheard(run), "ended", **failed)
+    note(run, 200, 10, 20)
+    begin()  # and never heard of again so far
+    put_one(app, tenant, user_id="waits")
+    put_one(app, tenant, user_id="later", run_at="2099-01-01T00:00:00Z")
+    return journal
+
+
+# What breaks each promise and no other: SQL that only a superuser could run, or what is done to the provider's journal.
+BREAKS: dict[str, list[str | Callable[[Journal], object]]] = {
+    "one_state": [
+        "delete from headrace.queue where state = 'queued'",
+        """insert into headrace.queue (id, tenant_id, lane, user_id, feature, state, rank, estimated_tokens)
+           select id, tenant_id, lane, user_id, feature, 'queued', 0, 1 from headrace.jobs where outcome = 'failed'""",
+    ],
+    "no_orphan_queue_row": ["delete from headrace.jobs where outcome is null"],
+    "one_result": [
+        "delete from headrace.results",
+        "update headrace.jobs set outcome = 'failed', reason = 'x' where outcome = 'succeeded'",
+    ],
+    "result_has_its_run": [
+        "update headrace.results set run_id = (select id from headrace.runs where status = 'failed')",
+        "update headrace.results set run_id = gen_random_uuid()",
+    ],
+    "reservation_has_a_live_claim": [
+        "update headrace.reservations set claim_id = gen_random_uuid() where amount_usd > 0"
+    ],
+    "open_call_has_a_live_claim": ["update headrace.runs set claim_id = gen_random_uuid() where status = 'started'"],
+    "caps_hold_what_is_reserved": [
+        "update headrace.caps set reserved_usd = reserved_usd + 0.01 where scope = 'user'",
+        "update headrace.caps set reserved_usd = 0",
+    ],
+    "ledger_equals_runs": [
+        """with more as (
+               update headrace.spend_buckets b set spent_usd = spent_usd + 0.01
+               where hour = (select max(x.hour) from headrace.spend_buckets x where (x.scope, x.key) = (b.scope, b.key))
+               returning scope, key)
+           update headrace.caps c set spent_usd = spent_usd + 0.01 from more m where (m.scope, m.key) = (c.scope, c.key)"""
+    ],
+    "window_equals_buckets": ["update headrace.caps set spent_usd = spent_usd + 0.01 where scope = 'feature'"],
+    "rollup_equals_runs": [
+        "update headrace.spend_daily set calls = calls + 1",
+        "update headrace.spend_daily set input_tokens = input_tokens + 1",
+        "delete from headrace.spend_daily",
+    ],
+    "no_cap_is_passed": [
+        "update headrace.tenants set daily_cost_cap_usd = 0",
+        "update headrace.caps set limit_usd = 0 where scope = 'feature'",
+    ],
+    "call_has_a_run": [
+        lambda journal: journal.append({**journal[0], "client_request_id": str(uuid4())}),
+    ],
+    "call_made_once": [lambda journal: journal.append(journal[0])],
+    "run_equals_its_call": [
+        lambda journal: journal[0].update(output_tokens=21),
+        lambda journal: journal[0].update(status=500),
+        lambda journal: journal[2].update(output_tokens=1),
+    ],
+    "unknown_call_was_reserved": [lambda journal: journal[3].update(output_tokens=1_000_000)],
+    "known_run_reached_the_provider": [lambda journal: journal.pop(0), lambda journal: journal.pop(2)],
+}
+
+
+def test_every_check_is_broken_here() -> None:
+    assert set(BREAKS) == set(CHECKS)
+
+
+def test_a_healthy_system_in_the_middle_of_its_work_has_nothing_to_find(books: Books) -> None:
+    with books.owner.transaction(force_rollback=True):
+        assert books.findings(books.journal) == []
+
+
+@pytest.mark.parametrize(("check", "breach"), [(check, one) for check in CHECKS for one in BREAKS[check]])
+def test_a_broken_promise_is_found_and_no_other(
+    books: Books, check: str, breach: str | Callable[[Journal], object]
+) -> None:
+    journal = json.loads(json.dumps(books.journal))
+    with books.owner.transaction(force_rollback=True):
+        if isinstance(breach, str):
+            assert books.owner.execute(breach).rowcount > 0  # type: ignore[call-overload]
+        else:
+            breach(journal)
+        found = books.findings(journal)
+    assert {one.check for one in found} == {check}
+    assert {one.tenant_id for one in found} == {None if check == "call_has_a_run" else books.tenant}
+    assert all(one.facts for one in found)
+
+
+def test_a_cap_that_a_person_lowered_below_its_spend_is_no_breach(books: Books) -> None:
+    with books.owner.transaction(force_rollback=True):
+        books.owner.execute("set local role headrace_ops")
+        tenants.set_cap(books.owner, books.tenant, Decimal(0), actor="a person")
+        assert books.findings(books.journal) == []
+
+
+def test_a_bill_beyond_the_bound_is_flagged_and_no_breach(app: Database, ops: Database) -> None:
+    tenant = new_tenant(ops, "Billed", daily_cap_usd=Decimal("0.005"))  # a user's share is 0.001
+    claim, planned = new_id(), call()
+    with app.connection() as connection:
+        job = put_one(connection, tenant)
+        take(connection, tenant, claim_id=claim, worker_id=new_id())
+        assert ask(connection, tenant, job, claim, planned).verdict == "granted"
+        end(connection, tenant, job, claim, used(planned.run_id, output_tokens=9000), "ended", **answer(planned.run_id))
+    with ops.connection() as connection:
+        (cap,) = connection.execute("select spent_usd from headrace.caps where scope = 'user'").fetchall()
+        assert cap["spent_usd"] > Decimal("0.001")
+        assert audit.findings(connection) == []
+
+
+def test_what_is_in_motion_is_no_breach(
+    client: Client, fleet: Fleet, ops: Database, app: Database, tenant: UUID, scheduler: Scheduler
+) -> None:
+    """Looked at again and again while jobs run, fail, wait and are cancelled."""
+    poor = new_tenant(ops, "Poor", daily_cap_usd=Decimal("0.002"))
+    fleet.simulator(
+        openai={"fault": "500", "fault_rate": 0.3, "latency_ms": 20},
+        anthropic={"fault": "cut", "fault_rate": 0.3, "latency_ms": 20},
+    )
+    fleet.worker(threads=8, HEADRACE_BREAKER_RESET_S="0.2")
+    batch = client.enqueue_many(
+        {
+            "tenant_id": poor if number % 4 == 0 else tenant, "user_id": f"u-{number % 3}", "feature": "chat",
+            "messages": [{"role": "user", "content": f"Number {number}?"}], "max_output_tokens": 300,
+            "on_over_budget": "wait" if number % 8 == 0 else "fail",
+        }
+        for number in range(200)
+    )  # fmt: skip
+    with app.connection() as connection:
+        for number, job_id in enumerate(batch.job_ids):
+            if job_id is not None and number % 10 == 9:
+                jobs.cancel(connection, tenant if number % 4 else poor, job_id, by="a person")
+    looks = 0
+    with ops.connection() as connection:
+        while True:
+            assert audit.findings(connection) == []
+            left = connection.execute(
+                "select from headrace.queue where reason is distinct from 'over_budget'"
+            ).fetchall()
+            if not left:
+                break
+            looks += 1
+    assert looks > 20, "the checker was to look while the system worked"
+    check_books(ops, fleet.journal(), all_ended=False)

@@ -1,0 +1,297 @@
+"""One job's turn, decision by decision: real database, wire, router and breakers; providers that follow a script."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from errors import (
+    BreakerOpenError,
+    HeadraceError,
+    ProviderAnswerLostError,
+    ProviderAuthError,
+    ProviderRefusedError,
+    ProviderUnavailableError,
+)
+from producers import Client, Result
+from queues.turns import Turn, Wire
+from router.breakers import Breakers
+from router.gateway import Gateway
+from router.policy import load_policy
+from router.providers.calls import CallReply, CallRequest, Finish, Usage
+from storage import recovery
+from storage.database import Database
+from storage.ids import new_id
+from storage.jobs import State
+from tests.books import check_books
+from tests.conftest import new_tenant
+from tests.fleet import Urls
+from tests.producers.test_enqueue import enqueue_by_sql
+from workers.backoff import Backoff
+from workers.pipeline import Pipeline
+from workers.turn_account import TurnAccount
+
+CHAT: dict[str, Any] = {"user_id": "u", "feature": "chat", "messages": [{"role": "user", "content": "Hi"}]}
+DOWN = ProviderUnavailableError(provider="openai", http_status=500)
+LOST = ProviderAnswerLostError(provider="openai")
+
+Step = str | Exception | Callable[[CallRequest], str]
+
+
+def said(text: str, finish: Finish = "complete") -> CallReply:
+    return CallReply(text, Usage(10, 0, 0, 5, 0), "model", "req-1", finish)
+
+
+@dataclass
+class Scripted:
+    """A provider that answers, or fails, as its script says; at the script's end it says ``fine``."""
+
+    name: str
+    script: list[Step] = field(default_factory=list)
+    asked: list[CallRequest] = field(default_factory=list)
+
+    def call(self, request: CallRequest) -> CallReply:
+        self.asked.append(request)
+        step = self.script.pop(0) if self.script else "fine"
+        if isinstance(step, Exception):
+            raise step
+        return said(step if isinstance(step, str) else step(request))
+
+
+@dataclass
+class Stage:
+    """A worker's pipeline and all around it."""
+
+    client: Client
+    ops: Database
+    pipeline: Pipeline
+    openai: Scripted
+    anthropic: Scripted
+    draining: threading.Event
+    tenant: UUID
+
+    def run(self, **fields: Any) -> Result:
+        """Enqueue a job and take its turn once."""
+        return self.take(self.client.enqueue(**{"tenant_id": self.tenant, **CHAT, **fields}))
+
+    def take(self, job_id: UUID) -> Result:
+        self.pipeline.run(Turn(str(self.tenant), "interactive", 1000.0))
+        return self.client.result(job_id, tenant_id=self.tenant)
+
+    def runs(self) -> list[dict[str, Any]]:
+        with self.ops.connection() as connection:
+            return connection.execute("select * from headrace.runs order by id").fetchall()
+
+
+@pytest.fixture
+def stage(client: Client, ops: Database, urls: Urls, wiped_wire: Wire, tenant: UUID) -> Iterator[Stage]:
+    """The pool has one connection: a step that wanted two at once would wait for itself."""
+    openai, anthropic, draining = Scripted("openai"), Scripted("anthropic"), threading.Event()
+    with Database(urls.app, connections=1) as database:
+        pipeline = Pipeline(
+            worker_id=new_id(),
+            database=database,
+            turns=TurnAccount(wiped_wire, turns_per_tenant=64),
+            gateway=Gateway({"openai": openai, "anthropic": anthropic}, Breakers(fail_max=1000, reset_s=60)),
+            policy=load_policy(None),
+            backoff=Backoff(max_attempts=2, base_s=0.01),
+            call_timeout_s=5.0,
+            claim_timeout_s=60.0,
+            draining=draining,
+        )
+        yield Stage(client, ops, pipeline, openai, anthropic, draining, tenant)
+    check_books(ops, None, all_ended=False)
+
+
+def test_a_prompts_job_is_answered_over_a_pool_of_one_connection(stage: Stage) -> None:
+    result = stage.run(messages=None, prompt="chat", variables={"message": "Hello"})
+    assert (result.state, result.output) == (State.SUCCEEDED, "fine")
+    (request,) = stage.openai.asked
+    assert "Hello" in request.messages[-1].content
+    assert request.timeout_s == 5.0
+
+
+def test_nothing_to_claim_is_fine(stage: Stage) -> None:
+    stage.pipeline.run(Turn(str(stage.tenant), "interactive", 1000.0))
+    assert stage.runs() == []
+
+
+def test_one_provider_that_may_recover_is_enough_to_try_again(stage: Stage) -> None:
+    stage.openai.script = [DOWN]
+    stage.anthropic.script = [ProviderAuthError(provider="anthropic", http_status=401)]
+    result = stage.run()
+    assert (result.state, result.reason, result.attempts) == (State.SCHEDULED, "provider_unavailable", 1)
+    assert [run["status"] for run in stage.runs()] == ["failed", "failed"]
+
+
+def test_a_backup_that_is_too_dear_does_not_reject_what_the_primary_may_still_answer(stage: Stage) -> None:
+    stage.tenant = new_tenant(stage.ops, "Poor", daily_cap_usd=Decimal("0.0005"))  # a user's part: 0.0001
+    with stage.ops.connection() as connection:
+        connection.execute(
+            "insert into headrace.model_prices (provider, model, effective_from, input_usd, output_usd, source,"
+            " source_hash) values ('anthropic', 'claude-haiku-5-5', '2026-01-01', 5, 25, 'a test', '')"
+        )
+    stage.openai.script = [DOWN]
+    result = stage.run(max_output_tokens=100)
+    assert (result.state, result.reason) == (State.SCHEDULED, "provider_unavailable")
+    assert stage.anthropic.asked == []
+    assert [run["provider"] for run in stage.runs()] == ["openai"]
+
+
+def test_after_a_lost_answer_a_job_that_must_not_be_repeated_asks_nobody_else(stage: Stage) -> None:
+    stage.openai.script = [LOST]
+    result = stage.run(on_unknown="fail")
+    assert (result.state, result.reason) == (State.FAILED, "outcome_unknown")
+    assert stage.anthropic.asked == []
+    (run,) = stage.runs()
+    assert (run["status"], run["cost_usd"]) == ("unknown", run["reserved_usd"])
+    assert result.cost_usd == run["reserved_usd"] > 0
+
+
+def test_otherwise_the_backup_is_asked_after_a_lost_answer(stage: Stage) -> None:
+    stage.openai.script = [LOST]
+    result = stage.run()
+    assert (result.state, result.attempts) == (State.SUCCEEDED, 1)
+    assert [run["status"] for run in stage.runs()] == ["unknown", "succeeded"]
+    assert result.cost_usd == sum(run["cost_usd"] for run in stage.runs())
+
+
+def test_a_breaker_that_opens_between_the_look_and_the_call_burns_no_attempt(stage: Stage) -> None:
+    stage.openai.script = [BreakerOpenError(provider="openai", retry_after_s=30.0)]
+    stage.anthropic.script = [BreakerOpenError(provider="anthropic", retry_after_s=20.0)]
+    result = stage.run()
+    assert (result.state, result.reason, result.attempts, result.cost_usd) == (State.SCHEDULED, "provider_held", 0, 0)
+    assert {(run["status"], run["error_code"], run["cost_usd"]) for run in stage.runs()} == {
+        ("failed", "breaker_open", 0)
+    }
+
+
+@pytest.mark.parametrize(
+    ("primary", "backup", "reason"),
+    [
+        (DOWN, ProviderUnavailableError(provider="anthropic", http_status=529), "provider_unavailable"),
+        (ProviderRefusedError(provider="openai", http_status=400), LOST, "provider_answer_lost"),
+    ],
+)
+def test_the_last_attempt_dead_letters_with_what_went_wrong(
+    stage: Stage, primary: HeadraceError, backup: HeadraceError, reason: str
+) -> None:
+    stage.openai.script, stage.anthropic.script = [primary, primary], [backup, backup]
+    first = stage.run()
+    assert (first.state, first.attempts) == (State.SCHEDULED, 1)
+    with stage.ops.connection() as connection:
+        connection.execute("update headrace.queue set run_at = headrace.now()")
+        recovery.release_due(connection)
+    last = stage.take(first.job_id)
+    assert (last.state, last.reason, last.attempts) == (State.FAILED, reason, 2)
+    assert last.error is not None and last.error["attempts"] == 2
+    assert len(stage.runs()) == 4
+
+
+def test_an_answer_that_does_not_match_is_paid_and_asked_for_again(stage: Stage) -> None:
+    stage.openai.script = ['{"a": "no number"}']
+    result = stage.run(output_schema={"type": "object", "properties": {"a": {"type": "integer"}}})
+    assert (result.state, result.reason, result.attempts) == (State.SCHEDULED, "output_invalid", 1)
+    (run,) = stage.runs()
+    assert (run["status"], run["cost_usd"]) == ("succeeded", result.cost_usd)
+    assert result.cost_usd > 0
+    assert stage.anthropic.asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "schema", "output", "value"),
+    [
+        ("nul \x00 and half \ud800 of a pair", None, "nul  and half ? of a pair", None),
+        (
+            '{"a\\u0000": "x\\u0000y", "b": "\\ud800"}',
+            {"type": "object"},
+            '{"a\\u0000": "x\\u0000y", "b": "\\ud800"}',
+            {"a": "xy", "b": "?"},
+        ),
+        ("1e999", {}, "1e999", None),
+        ("null", {}, "null", None),
+    ],
+)
+def test_an_answer_that_postgres_could_not_keep_is_kept_as_far_as_it_can_be(
+    stage: Stage, answer: str, schema: dict[str, Any] | None, output: str, value: Any
+) -> None:
+    stage.openai.script = [answer]
+    result = stage.run(output_schema=schema)
+    assert (result.state, result.output, result.output_json) == (State.SUCCEEDED, output, value)
+
+
+def test_whatever_a_providers_error_says_can_be_kept(stage: Stage) -> None:
+    stage.openai.script = [ProviderRefusedError("bad \x00 input \ud800", provider="openai", http_status=400)]
+    stage.anthropic.script = [ProviderRefusedError("bad \x00 input", provider="anthropic", http_status=400)]
+    result = stage.run()
+    assert (result.state, result.reason) == (State.FAILED, "provider_refused")
+    assert result.error is not None and result.error["message"] == "bad  input"
+
+
+def test_a_fault_of_our_own_is_tried_again_and_its_call_is_charged_as_reserved(stage: Stage) -> None:
+    stage.openai.script = [ZeroDivisionError("a fault")]
+    result = stage.run()
+    assert (result.state, result.reason) == (State.SCHEDULED, "internal_fault")
+    (run,) = stage.runs()
+    assert (run["status"], run["error_code"], run["cost_usd"]) == ("unknown", "internal_fault", run["reserved_usd"])
+
+
+def test_a_job_that_was_taken_back_in_mid_call_is_not_ended_by_the_late_answer(stage: Stage) -> None:
+    def too_late(_: CallRequest) -> str:
+        with stage.ops.connection() as connection:
+            taken = recovery.take_back(connection, silent_s=0, max_deaths=3)
+        assert taken is not None and taken.state == "queued"
+        return "too late"
+
+    stage.openai.script = [too_late]
+    result = stage.run()
+    assert (result.state, result.output) == (State.QUEUED, None)
+    (run,) = stage.runs()
+    assert (run["status"], run["output_tokens"]) == ("succeeded", 5)  # the true usage corrects the book
+
+
+def test_a_job_cancelled_in_mid_call_ends_cancelled_and_is_paid(stage: Stage) -> None:
+    def cancelled(request: CallRequest) -> str:
+        with stage.ops.connection() as connection:
+            connection.execute("select headrace.cancel(%s, %s, 'a test')", [stage.tenant, request.job_id])
+        return "never read"
+
+    stage.openai.script = [cancelled]
+    result = stage.run()
+    assert (result.state, result.output) == (State.CANCELLED, None)
+    assert result.cost_usd > 0
+
+
+def test_a_draining_worker_hands_back_what_has_not_begun(stage: Stage) -> None:
+    stage.draining.set()
+    result = stage.run()
+    assert (result.state, result.attempts) == (State.QUEUED, 0)
+    assert stage.openai.asked == []
+
+
+def test_what_sql_cannot_check_is_rejected_at_the_claim_and_costs_nothing(
+    stage: Stage, urls: Urls, subtests: pytest.Subtests
+) -> None:
+    with stage.ops.connection() as connection:
+        connection.execute("insert into headrace.features (name) values ('unheard_of')")
+    bad: list[tuple[dict[str, Any], str, str]] = [
+        ({"output_schema": {"type": "nonsense"}}, "invalid_schema", "output_schema.type"),
+        ({"output_schema": {"$ref": "http://127.0.0.1:9/"}}, "invalid_schema", "output_schema.$ref"),
+        ({"feature": "unheard_of"}, "unknown_feature", "feature"),
+        ({"messages": [{"role": "user", "content": "x" * 200_001}]}, "too_long", "messages"),
+    ]
+    with psycopg.connect(urls.producer, autocommit=True) as producer:
+        for fields, reason, field_ in bad:
+            with subtests.test(reason=reason):
+                result = stage.take(enqueue_by_sql(producer, tenant_id=stage.tenant, **{**CHAT, **fields}))
+                assert (result.state, result.reason) == (State.REJECTED, reason)
+                assert result.error is not None and result.error["field"] == field_
+    assert stage.openai.asked == stage.anthropic.asked == []
+    assert stage.runs() == []
