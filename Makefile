@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench chaos lock clean
+.PHONY: help setup demo test test-pgbouncer lint format bench chaos lock clean
 
 help: ## say what there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(STAMP) ## make .venv with the headrace command
 
@@ -25,6 +25,9 @@ demo: setup ## run the main job on real input, start to end
 test: setup lint ## lint, types, layering, then every test
 	$(BIN)/python -m pytest
 
+test-pgbouncer: setup ## every promise again, through a PgBouncer in transaction mode
+	HEADRACE_TEST_PGBOUNCER=1 $(BIN)/python -m pytest tests/promises
+
 lint: setup ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +40,9 @@ format: setup ## let ruff format and mend what it can
 
 bench: setup ## run the benchmarks and print their ratios
 	$(BIN)/python -m benchmarks
+
+chaos: setup ## play random schedules of faults against real processes (SEEDS=30)
+	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),30) --seconds 60
 
 lock: setup ## write requirements.lock anew (needs the package index)
 	$(BIN)/python -m pip install --quiet uv

@@ -10,9 +10,12 @@ begin
                            case r when 'headrace_owner' then 'nologin' else 'login' end);
         end if;
     end loop;
-    if not pg_has_role(current_user, 'headrace_owner', 'set') then
-        execute format('grant headrace_owner to %I', current_user);
-    end if;
+    -- the owner makes the schema, the operators' role publishes default prompts and prices
+    foreach r in array array['headrace_owner', 'headrace_ops'] loop
+        if not pg_has_role(current_user, r, 'set') then
+            execute format('grant %I to %I', r, current_user);
+        end if;
+    end loop;
     if not exists (select from pg_namespace where nspname = 'headrace') then
         create schema headrace authorization headrace_owner;
     end if;

@@ -20,9 +20,8 @@ from tests.fleet import eventually
 WayIn = Callable[[str], str]
 """Turns the URL of a database into the one by which the application reaches it."""
 
-_PORT = 6432  # names the socket file; nothing listens on TCP
 _ROLES = ("headrace_app", "headrace_ops", "headrace_producer", "postgres")
-_HOST = re.compile(r"host=(?P<sockets>[^&]+)&port=(?P<port>\d+)")
+_LEADS = re.compile(r"host=(?P<sockets>[^&]+)&port=(?P<port>\d+)")  # to a socket; nothing listens on TCP
 
 
 def is_wanted() -> bool:
@@ -37,7 +36,7 @@ def bouncer(url: str, *, servers: int = 20) -> Iterator[WayIn]:
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
         absent("pgbouncer")
-    behind = _HOST.search(url)
+    behind = _LEADS.search(url)
     assert behind is not None, f"not the URL of a private Postgres: {url}"
     user = account.for_servers()  # root is refused, and only the servers' own user gets at their sockets
     home = Path(tempfile.mkdtemp(prefix="headrace-bouncer-"))
@@ -52,10 +51,10 @@ def bouncer(url: str, *, servers: int = 20) -> Iterator[WayIn]:
                 [program, home / "pgbouncer.ini"], stdout=output, stderr=output, **user.of_process()
             )
         try:
-            lead = f"host={home}&port={_PORT}"
-            eventually(lambda: process.poll() is not None or _answers(_HOST.sub(lead, url)), why="PgBouncer answers")
+            there = url.replace(behind["sockets"], str(home))
+            eventually(lambda: process.poll() is not None or _answers(there), why="PgBouncer answers")
             assert process.poll() is None, (home / "output.log").read_text()
-            yield lambda one: _HOST.sub(lead, one)
+            yield lambda one: one.replace(behind["sockets"], str(home))
         finally:
             process.terminate()
             process.wait(10)
@@ -69,7 +68,7 @@ def _configuration(home: Path, *, sockets: str, port: str, servers: int) -> str:
 * = host={sockets} port={port}
 [pgbouncer]
 pool_mode = transaction
-listen_port = {_PORT}
+listen_port = {port}
 unix_socket_dir = {home}
 auth_type = trust
 auth_file = {home}/users.txt

@@ -18,7 +18,7 @@ from types import FrameType
 import dramatiq
 import structlog
 
-from errors import ConfigurationError, HeadraceError
+from errors import ConfigurationError, HeadraceError, RetryableError
 from queues.broker import TurnBroker
 from queues.broker_url import open_wire
 from router.breakers import Breakers
@@ -40,7 +40,7 @@ _ORPHAN_CHECK_S = 0.5
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM; the exit code (0: drained, 2: could not start)."""
+    """Run until SIGTERM; the exit code (0: drained, 1: a service is away, so start it again, 2: it cannot start)."""
     parser = argparse.ArgumentParser(prog="python -m workers.boot", description="One Headrace worker process.")
     parser.add_argument("--threads", type=int, default=16, help="jobs at once")
     parser.add_argument("--parent", type=int, default=0, help="drain when this process is gone")
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     except HeadraceError as error:
         log.critical("worker.cannot_start", **error.as_dict())
         print(f"headrace worker: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return 1 if isinstance(error, RetryableError) else 2
     return 0
 
 

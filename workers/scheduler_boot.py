@@ -15,7 +15,7 @@ import threading
 
 import structlog
 
-from errors import ConfigurationError, HeadraceError
+from errors import ConfigurationError, HeadraceError, RetryableError
 from queues.broker_url import open_wire
 from settings import Settings, plain
 from storage.connect import refuse_unsafe_role
@@ -35,7 +35,7 @@ log = structlog.get_logger("headrace.scheduler")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM; the exit code (0: ended when told, 2: could not start)."""
+    """Run until SIGTERM; the exit code (0: ended, 1: a service is away, so start it again, 2: it cannot start)."""
     parser = argparse.ArgumentParser(prog="python -m workers.scheduler_boot", description="One Headrace scheduler.")
     parser.add_argument("--parent", type=int, default=0, help="end when this process is gone")
     given = parser.parse_args(arguments)
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     except HeadraceError as error:
         log.critical("scheduler.cannot_start", **error.as_dict())
         print(f"headrace scheduler: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return 1 if isinstance(error, RetryableError) else 2
     return 0
 
 

@@ -106,9 +106,12 @@ class Producer:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ask for nothing more; returns when the last answer is in."""
+    def tell_to_stop(self) -> None:
+        """Ask for nothing more."""
         self._stop.set()
+
+    def wait(self) -> None:
+        """Wait until the last answer is in."""
         self._thread.join()
 
     def _run(self) -> None:

@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass
 
 from tests.chaos.faults import Faults
+from tests.chaos.ground import Ground
 from tests.chaos.load import Producer
 from tests.chaos.schedule import Action, deal
-from tests.chaos.stage import Ground, Stage, stage
+from tests.chaos.stage import Stage, stage
 from tests.chaos.verdict import Figures, breaches, figures, shortened
 
 JOBS_PER_S = 40.0
@@ -56,7 +57,7 @@ class Report:
 
     def replay(self) -> str:
         """The command that plays it again."""
-        return f"python -m tests.chaos --seed {self.seed} --seeds 1 --seconds {self.seconds:g}"
+        return f"python -m tests.chaos --seed {self.seed} --seconds {self.seconds:g}"
 
 
 def run(ground: Ground, seed: int, *, seconds: float, keep: bool = False) -> Report:
@@ -66,15 +67,16 @@ def run(ground: Ground, seed: int, *, seconds: float, keep: bool = False) -> Rep
     """
     began = time.monotonic()
     actions = deal(seed, seconds=seconds)
-    with stage(ground, f"chaos_{seed}", seed=seed) as on:
+    with stage(ground, f"chaos_{seed}") as on:
         faults = Faults(on)
         producer = Producer(on, seed=seed, per_s=JOBS_PER_S)
         producer.start()
         try:
             _play(on, faults, actions, seconds)
         finally:
-            producer.stop()
-        on.calm()
+            producer.tell_to_stop()
+            on.calm()  # first, since it may wait for an answer of what is frozen
+            producer.wait()
         calm_at = time.monotonic()
         _wait_until_all_ended(on)
         settled_s = time.monotonic() - calm_at

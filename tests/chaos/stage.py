@@ -1,7 +1,6 @@
-"""Where a schedule plays: servers of its own, and on them one database, the simulator, workers and schedulers.
+"""Where one schedule plays: a database of its own, the simulator, workers and schedulers, on the servers of a ground.
 
-:class:`Ground` is the servers, up for as long as it is open. :class:`Stage` is everything else, made anew for each
-schedule; its processes are kept up, as ``headrace worker`` keeps its own.
+The processes are kept up, as ``headrace worker`` keeps its own.
 """
 
 from __future__ import annotations
@@ -9,34 +8,26 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import psycopg
 import redis
-from psycopg.rows import dict_row
 
-from console import services
-from console.provisioning import provision
-from console.services import Endpoints
-from console.services.account import for_servers
 from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
 from storage.database import Database
+from tests.chaos.ground import TEMPLATE, Ground
 from tests.chaos.schedule import SCHEDULERS, WORKERS
 from tests.fleet import Fleet, Urls, eventually
-
-T = TypeVar("T")
 
 SILENT_S = 2.0
 CLAIM_TIMEOUT_S = 10.0
@@ -54,74 +45,12 @@ SETTINGS = {
 }
 LATENCY_MS = (50, 900)  # so that some calls are on their way at any moment
 
-_TEMPLATE = "chaos_template"
 _BACK_WITHIN_S = 60.0
 _READY_WITHIN_S = 60.0
 _DRAINED_WITHIN_S = 40.0
 _START_AGAIN_S = 0.3
 _WORKER_ID = re.compile(r'"worker_id": "([0-9a-f-]{36})".*"worker\.ready"')
 _AWAY = ("postgres_unavailable", "redis_unavailable")
-
-
-class Ground:
-    """A private Postgres and Valkey, with a provisioned database to clone."""
-
-    def __init__(self, directory: Path, endpoints: Endpoints) -> None:
-        self.directory = directory
-        self.endpoints = endpoints
-
-    def pid(self, service: str) -> int | None:
-        """The process number of ``postgres`` or ``redis``; None while its keeper starts it again."""
-        for entry in services.status(self.directory / "services"):
-            if entry.name == service and entry.condition == "running":
-                return entry.pid
-        return None
-
-    def url(self, role: str, database: str) -> str:
-        """The URL by which a role reaches one of the databases."""
-        owner = self.endpoints.require_owner()
-        return owner.replace("//postgres@", f"//{role}@").replace("/headrace?", f"/{database}?")
-
-    def patiently(self, step: Callable[[psycopg.Connection[dict[str, Any]]], T], *, url: str) -> T:
-        """Run a step that may be repeated on a connection of its own, until Postgres answers (within a minute)."""
-        give_up = time.monotonic() + _BACK_WITHIN_S
-        while True:
-            try:
-                with psycopg.connect(url, autocommit=True, row_factory=dict_row, connect_timeout=5) as connection:
-                    return step(connection)
-            except psycopg.OperationalError:
-                if time.monotonic() > give_up:
-                    raise
-                time.sleep(0.05)
-
-
-@contextmanager
-def ground() -> Iterator[Ground]:
-    """Servers for the length of a block. The logs of a schedule that its runner left lying there stay."""
-    directory = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
-    directory.chmod(0o755)  # the servers' user has to get through it
-    home = directory / "services"
-    try:
-        endpoints = services.start(
-            home,
-            which={"postgres", "redis"},
-            settings=Settings(simulator_url="http://127.0.0.1:9"),
-            prepare=lambda _owner_url: None,
-        )
-        ground = Ground(directory, endpoints)
-        with psycopg.connect(endpoints.require_owner(), autocommit=True) as connection:
-            connection.execute(f"create database {_TEMPLATE}")
-        provision(ground.url("postgres", _TEMPLATE), lanes=Settings().lane_weights)
-        with psycopg.connect(endpoints.require_owner(), autocommit=True) as connection:
-            # a role for each scheduler, so that a session of Postgres tells whose it is
-            for name in SCHEDULERS:
-                connection.execute(f'create role "{name}" login nosuperuser nobypassrls in role headrace_ops')
-        yield ground
-    finally:
-        services.stop(home)
-        shutil.rmtree(home, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            directory.rmdir()  # and stays when the logs of a failed schedule lie in it
 
 
 @dataclass(slots=True)
@@ -330,13 +259,13 @@ class Stage:
 
 
 @contextmanager
-def stage(ground: Ground, name: str, *, seed: int) -> Iterator[Stage]:
+def stage(ground: Ground, name: str) -> Iterator[Stage]:
     """A database, a simulator, workers and schedulers for the length of a block; all is up when it begins."""
     directory = ground.directory / name
     directory.mkdir()
     owner = ground.endpoints.require_owner()
     ground.patiently(lambda connection: connection.execute(f"drop database if exists {name} with (force)"), url=owner)
-    ground.patiently(lambda connection: connection.execute(f"create database {name} template {_TEMPLATE}"), url=owner)
+    ground.patiently(lambda connection: connection.execute(f"create database {name} template {TEMPLATE}"), url=owner)
     urls = Urls(
         app=ground.url("headrace_app", name),
         ops=ground.url("headrace_ops", name),
@@ -369,8 +298,3 @@ def stage(ground: Ground, name: str, *, seed: int) -> Iterator[Stage]:
         fleet.close()
         with contextlib.suppress(psycopg.OperationalError):
             ground.patiently(lambda connection: connection.execute(f"drop database {name} with (force)"), url=owner)
-
-
-def needs_root_or_own_user() -> bool:
-    """Whether this process may signal the servers: they run as ourselves, or as a system user that root made."""
-    return os.geteuid() == 0 or for_servers().is_ours

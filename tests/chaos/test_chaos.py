@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.chaos.ground import Ground, ground, may_signal_servers
 from tests.chaos.run import run
-from tests.chaos.stage import Ground, ground, needs_root_or_own_user
 
 SEEDS = (27, 45, 46, 64, 76)
 SHORT_S = 6.0
@@ -18,7 +18,7 @@ SHORT_S = 6.0
 
 @pytest.fixture(scope="module")
 def here() -> Iterator[Ground]:
-    if not needs_root_or_own_user():
+    if not may_signal_servers():
         pytest.skip("the servers run as another user, whose processes cannot be signalled")
     with ground() as found:
         yield found

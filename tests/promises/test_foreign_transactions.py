@@ -94,7 +94,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 # ------------------------------------------------------------------------------------------------ commit and roll back
 
 
-@EVERY_LEVEL
+@pytest.mark.parametrize("level", [READ_COMMITTED, SERIALIZABLE], ids=lambda one: one.name)
 def test_a_job_exists_if_and_only_if_its_transaction_commits(
     client: Client, fleet: Fleet, ops: Database, urls: Urls, tenant: UUID, scheduler: Scheduler, level: IsolationLevel
 ) -> None:

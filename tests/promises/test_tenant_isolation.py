@@ -86,7 +86,7 @@ def two_tenants(client: Client, fleet: Fleet, ops: Database, urls: Urls) -> tupl
 def _visible(urls: Urls, relations: list[str], tenant: UUID | None) -> dict[str, list[UUID | None]]:
     """The tenants of the rows that headrace_app sees in each relation."""
     seen = {}
-    with psycopg.connect(urls.app) as connection:
+    with psycopg.connect(urls.app, prepare_threshold=None) as connection:
         for name in relations:
             with connection.transaction():
                 if tenant is not None:
@@ -121,7 +121,7 @@ def test_without_a_tenant_no_row_and_as_a_none_of_b(urls: Urls, two_tenants: tup
         assert b not in rows, name
         assert set(rows) <= {a, None}, name
 
-    with psycopg.connect(urls.app) as connection:
+    with psycopg.connect(urls.app, prepare_threshold=None) as connection:
         assert connection.execute("select id from headrace.tenants").fetchall() == []
         connection.execute("select set_config('app.tenant_id', %s, true)", [str(a)])
         assert connection.execute("select id from headrace.tenants").fetchall() == [(a,)]
@@ -129,7 +129,7 @@ def test_without_a_tenant_no_row_and_as_a_none_of_b(urls: Urls, two_tenants: tup
 
 def test_as_a_nothing_of_b_can_be_written(urls: Urls, two_tenants: tuple[UUID, UUID]) -> None:
     a, b = two_tenants
-    with psycopg.connect(urls.app, autocommit=True) as connection:
+    with psycopg.connect(urls.app, autocommit=True, prepare_threshold=None) as connection:
         for name in ("jobs", "queue", "runs", "caps", "spend_buckets", "spend_daily"):
             with connection.transaction():
                 connection.execute("select set_config('app.tenant_id', %s, true)", [str(a)])

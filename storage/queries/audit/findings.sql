@@ -67,7 +67,8 @@ windows as (
 daily as (
     select (created_at at time zone 'UTC')::date as day, tenant_id, user_id, feature, prompt_id, provider, model, key_owner,
            count(*) as calls, count(*) filter (where status <> 'succeeded') as failed_calls,
-           sum(coalesce(input_tokens, 0)) as input_tokens, sum(coalesce(output_tokens, 0)) as output_tokens, sum(cost_usd) as cost_usd
+           sum(coalesce(input_tokens, 0)) as input_tokens, sum(coalesce(cached_input_tokens, 0)) as cached_input_tokens,
+           sum(coalesce(output_tokens, 0)) as output_tokens, sum(cost_usd) as cost_usd
     from headrace.runs where cost_usd is not null group by 1, 2, 3, 4, 5, 6, 7, 8
 ),
 rollups as (
@@ -78,8 +79,8 @@ rollups as (
          on x.tenant_id = d.tenant_id and x.day = d.day and x.user_id = d.user_id and x.feature = d.feature
         and x.prompt_id is not distinct from d.prompt_id and x.provider = d.provider and x.model = d.model
         and x.key_owner = d.key_owner
-    where (d.calls, d.failed_calls, d.input_tokens, d.output_tokens, d.cost_usd)
-          is distinct from (x.calls, x.failed_calls, x.input_tokens, x.output_tokens, x.cost_usd)
+    where (d.calls, d.failed_calls, d.input_tokens, d.cached_input_tokens, d.output_tokens, d.cost_usd)
+          is distinct from (x.calls, x.failed_calls, x.input_tokens, x.cached_input_tokens, x.output_tokens, x.cost_usd)
 ),
 over_caps as (
     select 'no_cap_is_passed', c.tenant_id, null::uuid,

@@ -1,0 +1,294 @@
+"""What becomes of a job when its worker dies, hangs or comes back late; when it fails, and when its time is up."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from producers import Client, Result
+from queues.turns import Wire
+from storage import jobs, recovery, workers
+from storage.database import Database
+from storage.ids import new_id
+from tests.books import check_books
+from tests.clock import Clock
+from tests.fleet import Fleet, Urls, eventually
+from tests.inside import fresh, one_simulator, pipeline, turn
+from tests.steps import answer, ask, call, end, put, put_one, request, take, used
+from workers.scheduler import Scheduler
+
+SILENT_S = 2.0  # of the `scheduler` fixture
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with one_simulator(tmp_path_factory.mktemp("simulator")) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def simulator(one: Fleet) -> Fleet:
+    return fresh(one)
+
+
+def asked(tenant: UUID, **fields: Any) -> dict[str, Any]:
+    return {"tenant_id": tenant, "user_id": "u", "feature": "chat", "max_output_tokens": 100,
+            "messages": [{"role": "user", "content": "What is seven times seven?"}], **fields}  # fmt: skip
+
+
+def rows(ops: Database, query: str, *values: object) -> list[dict[str, Any]]:
+    with ops.connection() as connection:
+        return connection.execute(query, values).fetchall()  # type: ignore[call-overload,no-any-return]
+
+
+def events(ops: Database, job_id: UUID) -> list[str]:
+    with ops.connection() as connection:
+        return [row["what"] for row in jobs.history(connection, job_id)]
+
+
+def ended(client: Client, tenant: UUID, job_id: UUID) -> Result:
+    result = client.result(job_id, tenant_id=tenant, timeout=30)
+    assert result.state.ended, result
+    return result
+
+
+# ------------------------------------------------------------------------------------------------ workers that are lost
+
+
+def die_with(app: Database, tenant: UUID, *, in_mid_call: bool = True) -> UUID:
+    """Claim the next job for a worker that never sends a heartbeat, and begin its call; the claim's id."""
+    claim_id = new_id()
+    with app.connection() as connection:
+        job = take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+        assert job is not None
+        if in_mid_call:
+            assert ask(connection, tenant, job.job_id, claim_id, call()).verdict == "granted"
+    return claim_id
+
+
+def take_back(ops: Database) -> recovery.TakenBack | None:
+    with ops.connection() as connection:
+        return recovery.take_back(connection, silent_s=SILENT_S, max_deaths=3)
+
+
+def test_a_job_that_three_workers_died_of_is_poison(app: Database, ops: Database, tenant: UUID, client: Client) -> None:
+    with app.connection() as connection:
+        job_id = put_one(connection, tenant)
+    states = []
+    for _ in range(3):
+        die_with(app, tenant)
+        taken = take_back(ops)
+        assert taken is not None
+        states.append(taken.state)
+    assert states == ["queued", "queued", "failed"]
+    result = ended(client, tenant, job_id)
+    assert (result.state, result.reason, result.attempts) == ("failed", "poison", 3)
+    history = events(ops, job_id)
+    assert (history.count("call unknown"), history.count("taken_back"), history[-1]) == (3, 2, "failed")
+    check_books(ops, None)
+
+
+@pytest.mark.parametrize(("in_mid_call", "state"), [(True, "failed"), (False, "queued")])
+def test_a_job_that_must_not_be_repeated_ends_if_a_call_was_under_way(
+    in_mid_call: bool, state: str, app: Database, ops: Database, tenant: UUID
+) -> None:
+    with app.connection() as connection:
+        job_id = put_one(connection, tenant, on_unknown="fail")
+    die_with(app, tenant, in_mid_call=in_mid_call)
+    assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, state)
+    (row,) = rows(ops, "select state, reason from headrace.job_status")
+    assert row == {"state": state, "reason": "outcome_unknown" if state == "failed" else None}
+    check_books(ops, None, all_ended=state == "failed")
+
+
+def test_whoever_lost_a_job_is_told_so_even_when_it_has_ended(app: Database, ops: Database, tenant: UUID) -> None:
+    with app.connection() as connection:
+        job_id = put_one(connection, tenant, on_unknown="fail")
+    claim_id = die_with(app, tenant)
+    take_back(ops)
+    (run,) = rows(ops, "select id from headrace.runs")
+    with app.connection() as connection:
+        state = end(connection, tenant, job_id, claim_id, used(run["id"]), "ended", **answer(run["id"]))
+    assert state == "lost"
+    (job,) = rows(ops, "select outcome, reason from headrace.jobs")
+    assert job == {"outcome": "failed", "reason": "outcome_unknown"}
+    (run,) = rows(ops, "select status, output_tokens from headrace.runs")
+    assert run == {"status": "succeeded", "output_tokens": 20}
+    check_books(ops, None)
+
+
+def test_a_worker_that_lost_its_job_is_not_told_to_call(app: Database, ops: Database, tenant: UUID) -> None:
+    """Its begin was done and the answer lost; before the repeat, the job was taken back."""
+    with app.connection() as connection:
+        put_one(connection, tenant)
+        claim_id, planned = new_id(), call()
+        job = take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+        assert job is not None
+        assert ask(connection, tenant, job.job_id, claim_id, planned).verdict == "granted"
+        take_back(ops)
+        assert ask(connection, tenant, job.job_id, claim_id, planned).verdict == "lost"
+
+
+def test_a_stopped_worker_that_goes_on_ends_nothing_and_its_usage_is_on_its_own_run(
+    client: Client, fleet: Fleet, ops: Database, tenant: UUID, scheduler: Scheduler
+) -> None:
+    """SIGSTOP in mid-call for twice the silence limit, then SIGCONT."""
+    fleet.simulator(openai={"latency_ms": 3000})
+    sleeper = fleet.worker("sleeper", threads=1)
+    job_id = client.enqueue(**asked(tenant))
+    eventually(lambda: rows(ops, "select from headrace.runs"), every_s=0.01, why="the call is under way")
+    sleeper.send_signal(signal.SIGSTOP)
+    fleet.behave(openai={"latency_ms": 0})
+    fleet.worker("other", threads=1)
+    assert ended(client, tenant, job_id).state == "succeeded"
+    first, second = rows(ops, "select * from headrace.runs order by id")
+    assert (first["status"], second["status"]) == ("unknown", "succeeded")
+    assert first["cost_usd"] == first["reserved_usd"] > second["cost_usd"]
+
+    twice = "select from headrace.workers where heartbeat_at < now() - make_interval(secs => %s)"
+    eventually(lambda: rows(ops, twice, 2 * SILENT_S), why="it is silent for twice the limit")
+    sleeper.send_signal(signal.SIGCONT)
+    settled = "select * from headrace.runs where id = %s and status = 'succeeded'"
+    (late,) = eventually(lambda: rows(ops, settled, first["id"]), why="the zombie settles its run")
+
+    assert late["cost_usd"] < late["reserved_usd"]
+    history = events(ops, job_id)
+    assert (history.count("succeeded"), history.count("taken_back")) == (1, 1)
+    (result,) = rows(ops, "select run_id from headrace.results")
+    assert result["run_id"] == second["id"]
+    assert len(fleet.journal()) == 2
+    check_books(ops, fleet.journal())
+
+
+def test_a_claim_past_its_deadline_is_taken_back_though_the_process_lives(
+    client: Client, fleet: Fleet, ops: Database, tenant: UUID, scheduler: Scheduler
+) -> None:
+    fleet.simulator(openai={"latency_ms": 4000})
+    fleet.worker("hung", threads=1, HEADRACE_CLAIM_TIMEOUT_S="0.5")
+    job_id = client.enqueue(**asked(tenant))
+    eventually(lambda: rows(ops, "select from headrace.runs"), every_s=0.01, why="the call is under way")
+    fleet.behave(openai={"latency_ms": 0})
+    fleet.worker("other", threads=1)
+    assert ended(client, tenant, job_id).attempts == 2
+    history = events(ops, job_id)
+    assert (history.count("taken_back"), history.count("succeeded")) == (1, 1)
+    eventually(
+        lambda: not rows(ops, "select from headrace.runs where status <> 'succeeded'"), why="the late one settles"
+    )
+    check_books(ops, fleet.journal())
+
+
+def test_a_live_worker_keeps_its_job(app: Database, ops: Database, tenant: UUID) -> None:
+    worker_id = new_id()
+    with ops.connection() as connection:
+        workers.heartbeat(connection, worker_id, host="here", pid=1, threads=1)
+    with app.connection() as connection:
+        put_one(connection, tenant)
+        assert take(connection, tenant, claim_id=new_id(), worker_id=worker_id) is not None
+    assert take_back(ops) is None
+    with ops.connection() as connection:
+        workers.stopped(connection, worker_id)
+    assert take_back(ops) is not None
+
+
+# ------------------------------------------------------------------------------------------------------ what fails
+
+
+def test_a_retry_waits_as_long_as_the_provider_asked_and_a_bit_more(
+    app: Database, client: Client, simulator: Fleet, ops: Database, wiped_wire: Wire, tenant: UUID
+) -> None:
+    busy = {"fault": "429", "retry_after_s": 7}
+    simulator.behave(openai=busy, anthropic=busy)
+    job_id = client.enqueue(**asked(tenant))
+    pipeline(app, ops, wiped_wire, simulator).run(turn(tenant))
+    (event,) = rows(ops, "select at, event, detail from headrace.job_events where job_id = %s", job_id)
+    assert event["event"] == "provider_rate_limited"
+    waits = datetime.fromisoformat(event["detail"]["run_at"]) - event["at"]
+    assert timedelta(seconds=7) <= waits <= timedelta(seconds=7.02)  # 20 ms of jitter at most (tests.inside)
+    assert [one["status"] for one in simulator.journal()] == [429, 429]
+    check_books(ops, simulator.journal(), all_ended=False)
+
+
+def test_a_permanent_error_dead_letters_at_once_with_its_history(
+    app: Database, client: Client, simulator: Fleet, ops: Database, wiped_wire: Wire, tenant: UUID
+) -> None:
+    simulator.behave(openai={"fault": "auth"}, anthropic={"fault": "auth"})
+    job_id = client.enqueue(**asked(tenant))
+    pipeline(app, ops, wiped_wire, simulator).run(turn(tenant))
+    result = ended(client, tenant, job_id)
+    assert (result.state, result.reason, result.attempts, result.cost_usd) == ("failed", "provider_auth", 1, 0)
+    assert events(ops, job_id) == ["enqueued", "call", "call failed", "call", "call failed", "failed"]
+    check_books(ops, simulator.journal())
+
+
+# ------------------------------------------------------------------------------------------------- whose time is up
+
+
+@pytest.fixture
+def clock(urls: Urls) -> Iterator[Clock]:
+    """Postgres's time, by hand from now on."""
+    with psycopg.connect(urls.owner, autocommit=True) as owner:
+        yield Clock(owner, datetime.now(UTC))
+
+
+def test_a_waiting_job_past_its_deadline_expires_by_itself(
+    client: Client, ops: Database, tenant: UUID, clock: Clock, scheduler: Scheduler
+) -> None:
+    queued = client.enqueue(**asked(tenant, deadline=clock.now + timedelta(hours=2)))
+    scheduled = client.enqueue(
+        **asked(tenant, run_at=clock.now + timedelta(hours=1), deadline=clock.now + timedelta(hours=2))
+    )
+    clock.advance(2 * 3600)
+    for job_id in (queued, scheduled):
+        result = ended(client, tenant, job_id)
+        assert (result.state, result.reason, result.attempts) == ("expired", "deadline_passed", 0)
+    check_books(ops, [])
+
+
+def test_a_claim_passes_over_what_is_late(app: Database, ops: Database, tenant: UUID, clock: Clock) -> None:
+    with app.connection() as connection:
+        late = put_one(connection, tenant, deadline=(clock.now + timedelta(seconds=1)).isoformat())
+        alive = put_one(connection, tenant)
+        clock.advance(1)
+        job = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
+    assert job is not None
+    assert job.job_id == alive
+    assert rows(ops, "select state from headrace.job_status where id = %s", late) == [{"state": "expired"}]
+
+
+def test_an_enqueue_that_is_repeated_after_the_deadline_is_told_the_job(
+    app: Database, tenant: UUID, clock: Clock
+) -> None:
+    """Its answer was lost. The job is in, whatever would be said to a new one."""
+    one = request(deadline=(clock.now + timedelta(seconds=1)).isoformat())
+    with app.connection() as connection:
+        (first,) = put(connection, tenant, one)
+        clock.advance(1)
+        (again,) = put(connection, tenant, one)
+        (other,) = put(connection, tenant, {**one, "id": str(new_id())})
+    assert (again.job_id, again.created, again.error) == (first.job_id, False, None)
+    assert other.error is not None
+    assert other.error["code"] == "deadline_passed"
+
+
+# --------------------------------------------------------------------------------------------------- what falls due
+
+
+def test_jobs_of_one_user_that_fall_due_together_stand_in_line_like_any_others(
+    app: Database, ops: Database, tenant: UUID, clock: Clock
+) -> None:
+    later = (clock.now + timedelta(seconds=1)).isoformat()
+    with app.connection() as connection, ops.connection() as scheduler:
+        put(connection, tenant, *[request(user_id="flood", run_at=later) for _ in range(50)])
+        clock.advance(1)
+        assert recovery.release_due(scheduler) == {"interactive": {tenant: 50}}
+        take(connection, tenant, claim_id=new_id(), worker_id=new_id())
+        put_one(connection, tenant, user_id="colleague")
+        order = [take(connection, tenant, claim_id=new_id(), worker_id=new_id()) for _ in range(2)]
+    assert "colleague" in [one.user_id for one in order if one]

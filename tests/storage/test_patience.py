@@ -1,0 +1,29 @@
+"""What waits for Postgres gets to it when it is back, and not only when its own patience is at an end."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from storage.connect import Connection
+from storage.database import Database
+from tests.fleet import Urls, eventually
+from tests.gate import Gate
+
+WITHIN_S = 8.0  # less than a pool's own patience with those who wait in it
+
+
+def ask(connection: Connection, _repeat: bool) -> object:
+    return connection.execute("select 1 as one").fetchone()
+
+
+def test_a_step_gets_through_soon_after_an_outage(urls: Urls) -> None:
+    with Gate(urls.app) as gate, Database(gate.url, connections=1) as database, ThreadPoolExecutor() as threads:
+        assert database.patiently(ask) == {"one": 1}
+
+        gate.shut()
+        waiting = threads.submit(database.patiently, ask, within_s=WITHIN_S)
+        # the connection that was cut is replaced in vain, then another one is made in vain for whoever waits for one
+        eventually(lambda: gate.refused >= 4, why="the pool has given up")
+        gate.open()
+
+        assert waiting.result() == {"one": 1}

@@ -1,0 +1,47 @@
+"""What a process's exit code tells whoever keeps it up: start me again, or do not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.fleet import Urls
+
+AWAY = "postgresql://headrace_ops@/headrace?host=/nowhere"
+
+
+def ended(module: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module],
+        env={"PATH": os.environ["PATH"], "OPENAI_API_KEY": "k", "HEADRACE_REDIS_URL": "unix:///nowhere/s", **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", ["workers.boot", "workers.scheduler_boot"])
+def test_a_service_that_is_away_is_worth_another_start(module: str) -> None:
+    """A process that dies while Postgres restarts must not take the whole fleet down with it."""
+    done = ended(module, HEADRACE_DATABASE_URL=AWAY, HEADRACE_OPS_DATABASE_URL=AWAY)
+    assert done.returncode == 1, done.stderr
+    assert "does not answer" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["workers.boot", "workers.scheduler_boot"])
+def test_a_setting_that_is_missing_is_not(module: str) -> None:
+    done = ended(module)
+    assert done.returncode == 2, done.stderr
+    assert "is not set" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["workers.boot", "workers.scheduler_boot"])
+def test_nor_is_a_role_that_row_security_does_not_bind(module: str, urls: Urls) -> None:
+    unsafe = {"HEADRACE_DATABASE_URL": urls.owner, "HEADRACE_OPS_DATABASE_URL": urls.owner}
+    done = ended(module, **unsafe | {"HEADRACE_REDIS_URL": urls.redis})
+    assert done.returncode == 2, done.stderr
+    assert "row-level security would not hold" in done.stderr

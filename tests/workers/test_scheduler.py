@@ -1,0 +1,109 @@
+"""What a scheduler must not do to the others, and what it must not make of an outage."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from uuid import UUID
+
+import psycopg
+
+from queues.redis.wire import RedisWire
+from settings import Settings
+from storage import recovery, workers
+from storage.database import Database
+from storage.ids import new_id
+from tests.fleet import Urls, eventually
+from tests.gate import Gate
+from tests.steps import put_one, take
+from workers.heartbeat import Heartbeat
+from workers.scheduler import Scheduler
+
+LANES = Settings().lane_weights
+
+
+def scheduler_of(database: Database, wire: RedisWire, *, silent_s: float) -> Scheduler:
+    return Scheduler(
+        database=database, wire=wire, worker_silent_s=silent_s, max_deaths=3, turns_per_tenant=64, idempotency_days=30
+    )
+
+
+class OtherSweeper(RedisWire):
+    """The wire, in whose every refill somebody else sweeps."""
+
+    def __init__(self, urls: Urls, other: Database) -> None:
+        super().__init__(urls.redis, lanes=LANES)
+        self.found: list[recovery.Turns] = []
+        self._other = other
+
+    def refill(self, lane: str, turns: Mapping[str, int]) -> int:
+        with self._other.connection() as connection:
+            self.found.append(recovery.turns_wanted(connection, turns_per_tenant=64))
+        return super().refill(lane, turns)
+
+
+def test_whoever_tells_the_wire_keeps_nobody_from_sweeping(
+    urls: Urls, app: Database, ops: Database, tenant: UUID
+) -> None:
+    with app.connection() as connection:
+        put_one(connection, tenant)
+    wire = OtherSweeper(urls, ops)
+
+    scheduler_of(ops, wire, silent_s=2).sweep()
+
+    wire.close()
+    assert wire.found == [{"interactive": {tenant: 1}}]
+
+
+def test_one_sweeper_at_a_time_asks(urls: Urls, app: Database, ops: Database, tenant: UUID) -> None:
+    with app.connection() as connection:
+        put_one(connection, tenant)
+    with psycopg.connect(urls.ops) as another, ops.connection() as connection:
+        another.execute("select pg_advisory_xact_lock(hashtextextended('headrace.sweep', 0))")
+        assert recovery.turns_wanted(connection, turns_per_tenant=64) == {}
+        another.rollback()
+        assert recovery.turns_wanted(connection, turns_per_tenant=64) == {"interactive": {tenant: 1}}
+
+
+def test_an_outage_of_postgres_is_no_worker_s_death(urls: Urls, app: Database, ops: Database, tenant: UUID) -> None:
+    """Longer than the silence limit. The job of a worker that is really gone is taken back, the other one is not."""
+    silent_s = 3.0
+    living, gone = new_id(), new_id()
+    with app.connection() as connection:
+        jobs = {worker: put_one(connection, tenant) for worker in (living, gone)}
+        held = {worker: take(connection, tenant, claim_id=new_id(), worker_id=worker) for worker in (living, gone)}
+        assert {worker: job.job_id for worker, job in held.items() if job} == jobs
+    with ops.connection() as connection:
+        workers.heartbeat(connection, gone, host="here", pid=1, threads=1)
+
+    stopping = threading.Event()
+    wire = RedisWire(urls.redis, lanes=LANES)
+    with Gate(urls.ops) as gate, Database(gate.url, connections=1) as its, Database(gate.url, connections=2) as mine:
+        heart = Heartbeat(its, living, every_s=0.2, threads=1)
+        heart.start()
+        thread = threading.Thread(target=scheduler_of(mine, wire, silent_s=silent_s).run, args=[stopping])
+        thread.start()
+        try:
+            gate.shut()
+            eventually(lambda: not alive(ops, silent_s), why="no heart was heard for longer than the limit")
+            gate.open()
+            eventually(lambda: taken_back(ops), why="the lost worker's job is taken back")
+        finally:
+            stopping.set()
+            gate.open()
+            thread.join()
+            heart.stop()
+            wire.close()
+
+    assert taken_back(ops) == [jobs[gone]]
+
+
+def alive(ops: Database, silent_s: float) -> list[object]:
+    with ops.connection() as connection:
+        return list(workers.alive(connection, silent_s))
+
+
+def taken_back(ops: Database) -> list[UUID]:
+    with ops.connection() as connection:
+        rows = connection.execute("select job_id from headrace.job_events where event = 'taken_back'").fetchall()
+    return [row["job_id"] for row in rows]
