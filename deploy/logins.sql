@@ -15,6 +15,7 @@ set log_statement = 'none';
 set log_min_duration_statement = -1;
 set log_min_error_statement = 'panic';
 set password_encryption = 'scram-sha-256';
+set client_min_messages = 'warning';
 
 begin;
 select 'create role headrace_deploy login nosuperuser nobypassrls'

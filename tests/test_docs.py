@@ -172,10 +172,11 @@ def test_every_setting_is_in_its_page_with_its_default() -> None:
     assert table == settings_rows(), "put these lines there:\n" + "\n".join(settings_rows())
 
 
-def test_the_example_environment_names_every_setting_once() -> None:
+def test_the_example_environment_names_every_setting_and_every_password_once() -> None:
     text = (ROOT / ".env.example").read_text("utf-8")
     given = re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE)
-    assert sorted(given) == sorted(names[-1] for names, _ in settings().values())
+    passwords = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text("utf-8")))
+    assert sorted(given) == sorted([*(names[-1] for names, _ in settings().values()), *passwords])
 
 
 def error_kinds() -> Iterator[type[errors.HeadraceError]]:

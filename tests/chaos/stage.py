@@ -161,9 +161,10 @@ class Stage:
             return log.read().decode(errors="replace")
 
     def is_ready(self, name: str) -> bool:
+        """Whether it works, and has not been told to end."""
         life = self.lives[name]
         word = "worker.ready" if name in WORKERS else "scheduler.ready"
-        return self.is_up(name) and word in self.said(life)
+        return self.is_up(name) and life.told is None and word in self.said(life)
 
     def signal_server(self, service: str, number: signal.Signals) -> bool:
         """Signal ``postgres`` or ``redis`` itself; False while it is not there."""

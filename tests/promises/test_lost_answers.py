@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,13 +18,15 @@ from producers import Client
 from queues.broker_url import open_wire
 from queues.turns import Wire
 from settings import Settings
-from storage import jobs
+from storage import jobs, recovery
 from storage.database import Database
+from storage.ids import new_id
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually
 from tests.inside import fresh, one_simulator, pipeline, turn
 from tests.proxy import Loss, PostgresProxy, RedisProxy
+from tests.steps import answer, ask, call, end, put_one, take, used
 from workers.pipeline import Pipeline
 from workers.scheduler import Scheduler
 
@@ -240,19 +243,19 @@ def run_when_due(ops: Database, worker: Pipeline, tenant: UUID) -> None:
 
 def while_locked(urls: Urls, lock: str, loss: Loss, step: Callable[[], object], *, waiting: int) -> None:
     """Run ``step`` while ``lock`` holds its statement up; it is cut off there and repeated, and both go on together."""
-    thread = threading.Thread(target=step)
-    with psycopg.connect(urls.owner) as owner, psycopg.connect(urls.owner, autocommit=True) as looker:
+    blocked = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    with (
+        ThreadPoolExecutor() as beside,
+        psycopg.connect(urls.owner, autocommit=True) as looker,
+        psycopg.connect(urls.owner) as owner,  # closed first, which lets everybody go on
+    ):
         owner.execute(lock)  # type: ignore[arg-type]
-        thread.start()
-        try:
-            assert loss.cut.wait(20)
-            blocked = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-            eventually(lambda: len(looker.execute(blocked).fetchall()) == waiting, why="both wait")
-        finally:
-            owner.rollback()
-            thread.join(30)
-    assert not thread.is_alive()
-    assert loss.done.wait(20)
+        working = beside.submit(step)
+        assert loss.cut.wait(20)
+        eventually(lambda: len(looker.execute(blocked).fetchall()) == waiting, why="both wait")
+        owner.rollback()
+        working.result(30)
+        assert loss.done.wait(20)
 
 
 def test_an_enqueue_and_its_repeat_at_the_same_time(
@@ -292,6 +295,29 @@ def test_a_begin_or_a_settle_and_its_repeat_at_the_same_time(
     assert (row["state"], row["attempts"], count(ops, "job_events")) == ("succeeded", 1, 0)
     assert len(simulator.journal()) == 1
     check_books(ops, simulator.journal())
+
+
+def test_a_zombies_settle_and_its_repeat_at_the_same_time(
+    urls: Urls, proxy: PostgresProxy, behind: Database, app: Database, ops: Database, tenant: UUID
+) -> None:
+    """The job is gone, so nothing but the run itself stands between the two."""
+    claim_id, planned = new_id(), call()
+    with app.connection() as connection, ops.connection() as scheduler:
+        job_id = put_one(connection, tenant, on_unknown="fail")
+        take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+        ask(connection, tenant, job_id, claim_id, planned)
+        assert recovery.take_back(scheduler, silent_s=1, max_deaths=3) is not None
+
+    def settle() -> str:
+        return behind.patiently(
+            lambda connection, _repeat: end(
+                connection, tenant, job_id, claim_id, used(planned.run_id), "ended", **answer(planned.run_id)
+            )
+        )
+
+    loss = proxy.lose(SETTLE, at_once=True)
+    while_locked(urls, "lock table headrace.spend_daily in share mode", loss, settle, waiting=2)
+    check_books(ops, None)
 
 
 # ------------------------------------------------------------------------------------------------------------- the wire

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -27,83 +25,27 @@ from hypothesis.stateful import (
 )
 
 from storage import audit, jobs, recovery, tenants, workers
-from storage.connect import Connection, connect
 from storage.runs import PlannedCall
-from tests.clock import Clock
 from tests.fleet import Urls
-from tests.promises.road_model import MAX_DEATHS, Claim, Job, Price, Road, Run, Worker
+from tests.promises.road_model import MAX_DEATHS, Claim, Job, Road, Run, Worker
+from tests.promises.road_world import (
+    AMPLE,
+    LANES,
+    LIMITS,
+    PROVIDERS,
+    SILENT_S,
+    START,
+    TENANT_LIMITS,
+    WORKERS,
+    World,
+    calls,
+    endings,
+    open_world,
+    requests,
+    tenant_no,
+    which,
+)
 from tests.steps import CLAIM_S, answer, ask, call, end, put, refused, request, take, unheard, used
-
-SILENT_S = 10.0
-START = datetime(2031, 5, 5, 9, 30, tzinfo=UTC)  # in the default partition: no month so far ahead is there yet
-LANES = ("interactive", "batch")
-USERS = ("ada", "ben")
-FEATURES = ("chat", "report")
-PROVIDERS = {"gpt-6-luna": "openai", "claude-sonnet-5-5": "anthropic"}
-TENANT_LIMITS = (Decimal("0.002"), Decimal(50))
-LIMITS = [Decimal(text) for text in ("0.0004", "0.002", "0.05", "20")]
-AMPLE = Decimal(1000)
-WORKERS = 3
-
-which = st.integers(0, 10**6)  # one of a list that is known only when the step runs
-tenant_no = st.integers(0, 1)
-at_once_or_later = st.sampled_from([None, None, None, 0, 5, 5, 50, 4000])
-some_deadline = st.sampled_from([None, None, None, None, 0, 5, 50, 4000, 100_000])
-requests = st.fixed_dictionaries(
-    {
-        "user_id": st.sampled_from(USERS),
-        "feature": st.sampled_from(FEATURES),
-        "lane": st.sampled_from(LANES),
-        "idempotency_key": st.sampled_from([None, None, "k-1", "k-2"]),
-        "content": st.sampled_from(["Hello", "Goodbye"]),
-        "estimated_tokens": st.sampled_from([1, 100, 5000]),
-        "run_in": at_once_or_later,
-        "deadline_in": some_deadline,
-        "on_over_budget": st.sampled_from(["fail", "wait"]),
-        "on_unknown": st.sampled_from(["retry", "fail"]),
-    }
-)
-
-calls = st.fixed_dictionaries(
-    {
-        "model": st.sampled_from(["gpt-6-luna", "gpt-6-luna", "claude-sonnet-5-5"]),
-        "input_bound": st.sampled_from([0, 1000]),
-        "max_output_tokens": st.sampled_from([50, 400, 2000]),
-        "min_output_tokens": st.sampled_from([None, None, 20]),
-        "key_owner": st.sampled_from(["platform", "platform", "tenant"]),
-        "later_output": st.sampled_from([0, 0, 100, 500]),
-    }
-)
-endings = st.fixed_dictionaries(
-    {
-        "heard": st.sampled_from(["succeeded", "succeeded", "failed", "unknown", None]),
-        "input_tokens": st.sampled_from([0, 900, 5000]),
-        "output_tokens": st.sampled_from([0, 30, 3000]),
-        "verdict": st.sampled_from(["ended", "ended", "retry", "defer", "hand_back", "next_call", "next_call"]),
-        "outcome": st.sampled_from(["failed", "rejected", "cancelled", "expired"]),
-        "delay_s": st.sampled_from([0, 5, 5, 4000]),
-    }
-)
-
-
-@dataclass(frozen=True)
-class World:
-    """One database, used by one example after the other."""
-
-    app: Connection
-    ops: Connection
-    owner: psycopg.Connection[Any]
-    clock: Clock
-    prices: dict[str, Price]
-
-    def wipe(self) -> None:
-        """Delete what an example left behind: a long history would slow the checker down."""
-        with self.owner.transaction():
-            for table in (
-                "jobs", "queue", "results", "idempotency", "job_events", "wakes", "runs", "caps", "spend_buckets",
-                "reservations", "spend_daily", "outbox", "audit", "workers", "tenants",
-            ):  # fmt: skip
-                self.owner.execute(f"delete from headrace.{table}")  # type: ignore[arg-type]
 
 
 class TheRoad(RuleBasedStateMachine):
@@ -565,18 +507,7 @@ class TheRoad(RuleBasedStateMachine):
 
 @pytest.fixture
 def machine(urls: Urls) -> Iterator[type[TheRoad]]:
-    with (
-        psycopg.connect(urls.owner, autocommit=True) as owner,
-        connect(urls.app) as app,
-        connect(urls.ops) as ops,
-    ):
-        rows = owner.execute(
-            "select model, input_usd, cache_write_usd, output_usd from headrace.model_prices"
-        ).fetchall()
-        prices = {model: Price(*usd) for model, *usd in rows}
-        for one in (owner, app, ops):
-            one.execute("set synchronous_commit = off")  # nothing here outlives a power cut
-        world = World(app, ops, owner, Clock(owner, START), prices)
+    with open_world(urls) as world:
         yield type("Machine", (TheRoad,), {"world": world})
 
 
