@@ -16,15 +16,21 @@ class Model:
     idle: dict[str, float] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
     virtual_time: float = 0.0
+    ticked: bool = False  # until a turn is taken there is no clock, and the lowest tag counts
 
     def wipe(self) -> None:
         self.__init__(self.most_turns)  # type: ignore[misc]
 
     def offer(self, turns: Mapping[str, int]) -> int:
-        return sum(self._add(tenant, n) for tenant, n in turns.items())
+        now = self._now()
+        return sum(self._add(tenant, n, now) for tenant, n in turns.items())
 
     def refill(self, turns: Mapping[str, int]) -> int:
-        return sum(self._add(tenant, n - self.turns.get(tenant, 0)) for tenant, n in turns.items())
+        now = self._now()
+        return sum(self._add(tenant, n - self.turns.get(tenant, 0), now) for tenant, n in turns.items())
+
+    def _now(self) -> float:
+        return self.virtual_time if self.ticked else min(self.active.values(), default=0.0)
 
     def take(self, n: int) -> list[tuple[str, float]]:
         taken = []
@@ -39,6 +45,7 @@ class Model:
                 self.idle[tenant] = self.active.pop(tenant)
             taken.append((tenant, charge))
         if taken:
+            self.ticked = True
             self._forget()
         return taken
 
@@ -55,13 +62,13 @@ class Model:
             if finish > self.virtual_time - wire.KEEP:
                 self.idle[tenant] = finish
 
-    def _add(self, tenant: str, n: int) -> int:
+    def _add(self, tenant: str, n: int, now: float) -> int:
         had = self.turns.get(tenant, 0)
         added = max(0, min(n, self.most_turns - had))
         if added:
             self.turns[tenant] = had + added
             if tenant not in self.active:
-                self.active[tenant] = max(self.idle.pop(tenant, self.virtual_time), self.virtual_time)
+                self.active[tenant] = max(self.idle.pop(tenant, now), now)
         return added
 
     def _forget(self) -> None:
