@@ -17,6 +17,8 @@ BOOK_CHECKS = (
     "no_orphan_queue_row",
     "one_result",
     "result_has_its_run",
+    "result_is_of_the_last_claim",
+    "unknown_call_costs_its_reservation",
     "reservation_has_a_live_claim",
     "open_call_has_a_live_claim",
     "caps_hold_what_is_reserved",

@@ -34,7 +34,7 @@ _AT_REST = (
     ("a slot is still taken", "select cap_key, claim_id from headrace.slots where claim_id is not null"),
     ("a note was not taken", "select id, lane from headrace.wakes"),
 )
-_JOBS = f"select id, tenant_id, (metadata ->> '{MARK}')::integer as number from headrace.jobs"
+_JOBS = f"select id, tenant_id, (metadata ->> '{MARK}')::integer as number, ended_claim from headrace.jobs"
 _COUNTS = """
     select (select count(*) from headrace.jobs) as jobs,
            (select count(*) from headrace.runs) as runs,
@@ -106,7 +106,9 @@ def breaches(stage: Stage, ledger: Ledger) -> list[str]:
         broken = [f"{one.check}: {one.subject} {dict(one.facts)}" for one in found]
         for what, question in _AT_REST:
             broken += [f"{what}: {row}" for row in connection.execute(question).fetchall()]
-        broken += _against_ledger(connection.execute(_JOBS).fetchall(), ledger)
+        rows = connection.execute(_JOBS).fetchall()
+        broken += _against_ledger(rows, ledger)
+        broken += _ended_by_others(stage, {str(row["id"]): str(row["ended_claim"]) for row in rows})
         return broken
 
     return [
@@ -161,6 +163,13 @@ def _told_twice(stage: Stage) -> Iterator[str]:
     for job_id, claims in ended.items():
         if len(claims) > 1:
             yield f"job ended twice: {job_id} by the claims {sorted(claims)}"
+
+
+def _ended_by_others(stage: Stage, ended_by: dict[str, str]) -> Iterator[str]:
+    """Apart from what the fence says of itself: no claim believes that it ended a job which another one ended."""
+    for said in _worker_events(stage, "job.settled"):
+        if said["state"] in _ENDINGS and said["claim_id"] != ended_by.get(said["job_id"]):
+            yield f"job ended by one that had lost it: {said['job_id']} by {said['claim_id']}"
 
 
 def _longest_pause_s(stage: Stage) -> float:

@@ -111,6 +111,12 @@ BREAKS: dict[str, list[str | Callable[[Journal], object]]] = {
         "update headrace.results set run_id = (select id from headrace.runs where status = 'failed')",
         "update headrace.results set run_id = gen_random_uuid()",
     ],
+    "result_is_of_the_last_claim": [
+        "update headrace.jobs set ended_claim = gen_random_uuid() where outcome = 'succeeded'"
+    ],
+    "unknown_call_costs_its_reservation": [
+        "update headrace.runs set reserved_usd = reserved_usd + 1 where status = 'unknown'"
+    ],
     "reservation_has_a_live_claim": [
         "update headrace.reservations set claim_id = gen_random_uuid() where amount_usd > 0"
     ],

@@ -20,6 +20,18 @@ answers as (
     from headrace.results r left join headrace.runs x on x.id = r.run_id and x.tenant_id = r.tenant_id
     where x.status is distinct from 'succeeded' or x.job_id <> r.job_id
 ),
+last_claims as (
+    -- a worker that lost its job cannot end it: what was kept is the answer of the claim that ended the job
+    select 'result_is_of_the_last_claim', r.tenant_id, r.job_id, jsonb_build_object('run_id', r.run_id, 'claim_id', x.claim_id, 'ended_claim', j.ended_claim)
+    from headrace.results r
+    join headrace.jobs j on j.id = r.job_id and j.tenant_id = r.tenant_id
+    join headrace.runs x on x.id = r.run_id and x.tenant_id = r.tenant_id
+    where x.status = 'succeeded' and x.job_id = r.job_id and x.claim_id is distinct from j.ended_claim
+),
+unknowns as (
+    select 'unknown_call_costs_its_reservation', r.tenant_id, r.id, jsonb_build_object('cost_usd', r.cost_usd::text, 'reserved_usd', r.reserved_usd::text)
+    from headrace.runs r where r.status = 'unknown' and r.cost_usd <> r.reserved_usd
+),
 reservations as (
     select 'reservation_has_a_live_claim', r.tenant_id, r.claim_id, jsonb_build_object('amount_usd', r.amount_usd::text)
     from headrace.reservations r
@@ -98,5 +110,6 @@ over_caps as (
                       and a.at >= c.hour - interval '24 hours')
 )
 select * from two_states union all select * from orphan_rows union all select * from results union all select * from answers
+union all select * from last_claims union all select * from unknowns
 union all select * from reservations union all select * from open_runs union all select * from reserved
 union all select * from ledger union all select * from windows union all select * from rollups union all select * from over_caps;
