@@ -174,6 +174,36 @@ def test_a_zombie_cannot_end_the_job_but_its_usage_corrects_its_run(app: Databas
     assert again is not None and again.job_id == job.job_id and again.attempt == 2
 
 
+@pytest.mark.parametrize("verdict", ["ended", "retry", "defer", "hand_back", "next_call"])
+def test_a_zombie_moves_nothing_while_the_job_runs_elsewhere(
+    app: Database, ops: Database, tenant: UUID, verdict: str
+) -> None:
+    """The claim's fence itself: the row is running, but for somebody else."""
+    put(app, tenant, request())
+    zombie, heir = new_id(), new_id()
+    job = take(app, tenant, zombie)
+    assert job is not None
+    late, planned = call(), call()
+    ask(app, tenant, job.job_id, zombie, late)
+    with ops.connection() as connection:
+        connection.execute("select headrace.take_back(0, 3)")
+    again = take(app, tenant, heir)
+    assert again is not None and again.job_id == job.job_id
+    grant = ask(app, tenant, job.job_id, heir, planned)
+
+    facts = answer(late.run_id) if verdict == "ended" else {"reason": "x", "delay_s": 0}
+    assert end(app, tenant, job.job_id, zombie, used(late.run_id), verdict, **facts) == "lost"
+
+    assert caps(app, tenant)["tenant"] == (Decimal("0.000011"), grant.reserved_usd)  # its usage is known, no more
+    with app.as_tenant(tenant) as connection:
+        rows = connection.execute("select state, claim_id, attempts from headrace.queue").fetchall()
+        assert rows == [{"state": "running", "claim_id": heir, "attempts": 2}]
+        assert connection.execute("select job_id from headrace.results").fetchall() == []
+    assert end(app, tenant, job.job_id, heir, used(planned.run_id), "ended", **answer(planned.run_id)) == "ended"
+    with app.as_tenant(tenant) as connection:
+        assert connection.execute("select run_id from headrace.results").fetchall() == [{"run_id": planned.run_id}]
+
+
 def test_what_would_pass_a_cap_is_refused_and_what_meets_reservations_waits(app: Database, ops: Database) -> None:
     poor = new_tenant(ops, "Poor", daily_cap_usd=Decimal("0.003"))  # a user's share is 20 %: 0.0006
     put(app, poor, request(), request(), request())
