@@ -36,6 +36,7 @@ from workers.pipeline import Pipeline
 from workers.turn_account import TurnAccount
 
 log = structlog.get_logger("headrace.worker")
+START_WITHIN_S = 10.0  # how long Postgres may be away during a start; after that whoever keeps us up tries again
 _ORPHAN_CHECK_S = 0.5
 
 
@@ -66,8 +67,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
         Database(_needed(settings, "ops_database_url"), connections=1) as operations,
     ):
         for one in (database, operations):
-            with one.connection() as connection:
-                refuse_unsafe_role(connection)
+            one.patiently(lambda connection, _repeat: refuse_unsafe_role(connection), within_s=START_WITHIN_S)
         wire = open_wire(
             plain(settings.broker_url) or _needed(settings, "redis_url"),
             lanes=settings.lane_weights,

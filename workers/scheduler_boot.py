@@ -31,6 +31,7 @@ _ORPHAN_CHECK_S = 0.5
 _TOLD_TWICE = 130
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
+START_WITHIN_S = 10.0  # how long Postgres may be away during a start
 log = structlog.get_logger("headrace.scheduler")
 
 
@@ -63,8 +64,12 @@ def run(settings: Settings, *, ops_url: str, wire_url: str, parent: int = 0) -> 
     try:
         wire.facts()
         with Database(ops_url, connections=_CONNECTIONS) as database:
-            with database.connection() as connection:
-                refuse_unsafe_role(connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops")
+            database.patiently(
+                lambda connection, _repeat: refuse_unsafe_role(
+                    connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops"
+                ),
+                within_s=START_WITHIN_S,
+            )
             Scheduler(
                 database=database,
                 wire=wire,

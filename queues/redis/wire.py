@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from errors import ConfigurationError, InvalidInputError, RedisUnavailableError, UnknownLaneError
 from queues.redacted import without_password
+from queues.silence import Silence
 from queues.turns import Turn, WireFacts
 
 #: What a turn costs whose tenant's jobs were never measured, work units.
@@ -72,6 +73,7 @@ class RedisWire:
         self._client = _client(url, answer_within_s=_ANSWER_WITHIN_S)
         # A connection of its own, since it blocks.
         self._listener = _client(url, answer_within_s=LONGEST_WAIT_S + _ANSWER_WITHIN_S)
+        self._silence = Silence()
         self._wake_key = f"{PREFIX}:wake:{uuid.uuid4().hex}"
         self._offer = self._script("offer")
         self._refill = self._script("refill")
@@ -191,14 +193,22 @@ class RedisWire:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except redis.RedisError as error:
-            raise RedisUnavailableError(
-                f"Redis at {self._shown} does not answer: {error}",
-                hint="Start it or mend HEADRACE_BROKER_URL; no job is lost meanwhile.",
-                url=self._shown,
-            ) from error
+        with self._silence.over() as worth_asking:
+            if not worth_asking:
+                raise self._unavailable("it was silent a moment ago")
+            try:
+                yield
+            except redis.RedisError as error:
+                if isinstance(error, redis.TimeoutError):
+                    self._silence.met()
+                raise self._unavailable(str(error)) from error
+
+    def _unavailable(self, why: str) -> RedisUnavailableError:
+        return RedisUnavailableError(
+            f"Redis at {self._shown} does not answer: {why}",
+            hint="Start it or mend HEADRACE_BROKER_URL; no job is lost meanwhile.",
+            url=self._shown,
+        )
 
 
 #: What redis-py makes of a script: call it with keys and arguments. Its own type knows nothing of the result.

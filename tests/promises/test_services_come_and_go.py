@@ -10,7 +10,9 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually
 
 JOBS = 200
+PARTITION_S = float(os.environ.get("HEADRACE_TEST_PARTITION_S", "12"))  # 60 in the long run
 LANES = Settings().lane_weights
 _numbers = itertools.count(1)
 
@@ -75,6 +78,17 @@ class Services:
             lambda: self._one(name).condition == "running" and self._one(name).restarts > before.restarts,
             why=f"{name} is started again",
         )
+
+    @contextmanager
+    def silent(self, name: str) -> Iterator[None]:
+        """A server that accepts connections and answers nobody, as behind a network that drops packets."""
+        pid = self._one(name).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def _one(self, name: str) -> Any:
         return next(one for one in status(self.directory) if one.name == name)
@@ -201,5 +215,30 @@ def test_redis_is_killed_again_and_again_with_all_that_it_knew(work: Work) -> No
     )
     assert work.client.result(late, tenant_id=work.tenants[0], timeout=60).state.ended
     eventually(lambda: work.ended() == JOBS + 1, within_s=120, why="every job ends")
+    with Database(work.fleet.urls.ops) as ops:
+        check_books(ops, work.fleet.journal())
+
+
+def test_redis_is_cut_off_for_long(work: Work) -> None:
+    """What runs goes on to its end, what comes in is taken in, and all of it starts when the wire is back."""
+    work.in_the_middle(0.2)
+    late = []
+    with work.services.silent("redis"):
+        until = time.monotonic() + PARTITION_S
+        eventually(lambda: work.running() == 0, within_s=60, why="what was claimed ends without the wire")
+        while time.monotonic() < until:
+            late.append(
+                work.client.enqueue(
+                    tenant_id=work.tenants[0],
+                    user_id="u",
+                    feature="chat",
+                    messages=[{"role": "user", "content": "And now?"}],
+                )
+            )
+            time.sleep(0.1)
+        assert len(late) > PARTITION_S, "a silent wire does not hold up who enqueues"
+        for name in ("worker-1", "worker-2", "scheduler"):
+            assert work.fleet.processes[name].poll() is None, work.fleet.log(name)
+    eventually(lambda: work.ended() == JOBS + len(late), within_s=120, why="every job ends")
     with Database(work.fleet.urls.ops) as ops:
         check_books(ops, work.fleet.journal())

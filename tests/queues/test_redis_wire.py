@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import threading
 
 import pytest
@@ -12,7 +14,7 @@ from queues.broker_url import open_wire
 from queues.redacted import without_password
 from queues.redis.wire import MOST_NEWS, PREFIX, TENANTS_A_CALL, RedisWire
 from queues.turns import Turn
-from tests.queues.conftest import LANES
+from tests.queues.conftest import LANES, eventually
 
 LANE = "interactive"
 
@@ -154,6 +156,29 @@ def test_a_server_that_is_away_and_back(mortal_valkey):
     assert wire.refill(LANE, {"ada": 3}) == 3
     assert len(wire.take(LANE, 5)) == 3
     wire.close()
+
+
+def test_a_frozen_server_costs_one_caller_its_time_limit_and_the_others_nothing(mortal_valkey):
+    wire = RedisWire(mortal_valkey.url, lanes=LANES)
+    wire.offer(LANE, "ada")
+    os.kill(mortal_valkey.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(RedisUnavailableError, match=r"[Tt]imeout"):
+            wire.offer(LANE, "ada")
+        for _ in range(20):  # each of them would else wait two seconds
+            with pytest.raises(RedisUnavailableError, match="silent a moment ago"):
+                wire.offer(LANE, "ada")
+    finally:
+        os.kill(mortal_valkey.pid, signal.SIGCONT)
+    eventually(lambda: _answers(wire))
+    wire.close()
+
+
+def _answers(wire):
+    try:
+        return wire.offer(LANE, "bob")
+    except RedisUnavailableError:
+        return 0
 
 
 def test_an_error_shows_no_password(mortal_valkey):

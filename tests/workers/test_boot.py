@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.fleet import Urls
+from tests.fleet import Fleet, Urls, eventually
+from tests.proxy import PostgresProxy
 
 AWAY = "postgresql://headrace_ops@/headrace?host=/nowhere"
 
@@ -45,3 +46,22 @@ def test_nor_is_a_role_that_row_security_does_not_bind(module: str, urls: Urls) 
     done = ended(module, **unsafe | {"HEADRACE_REDIS_URL": urls.redis})
     assert done.returncode == 2, done.stderr
     assert "row-level security would not hold" in done.stderr
+
+
+def test_a_worker_outlives_a_connection_lost_at_its_very_start(urls: Urls, fleet: Fleet) -> None:
+    fleet.simulator()
+    with PostgresProxy(urls.app) as proxy:
+        loss = proxy.lose(b"rolbypassrls", at_once=True)
+        fleet.worker(HEADRACE_DATABASE_URL=proxy.url)
+        assert loss.cut.is_set()
+        assert "Traceback" not in fleet.log("worker")
+
+
+def test_so_does_a_scheduler(urls: Urls, fleet: Fleet) -> None:
+    with PostgresProxy(urls.ops) as proxy:
+        loss = proxy.lose(b"rolbypassrls", at_once=True)
+        process = fleet.start("scheduler", "workers.scheduler_boot", HEADRACE_OPS_DATABASE_URL=proxy.url)
+        eventually(lambda: "scheduler.ready" in fleet.log("scheduler") or process.poll() is not None)
+        assert process.poll() is None, fleet.log("scheduler")
+        assert loss.cut.is_set()
+        assert "Traceback" not in fleet.log("scheduler")
