@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import redis
+
 from errors import ConfigurationError
 from queues.redacted import without_password
+from queues.redis.client import client
 from queues.redis.wire import RedisWire
 from queues.turns import Wire
 
@@ -17,6 +20,15 @@ REDIS_SCHEMES = {
     "valkey": "redis",
     "valkeys": "rediss",
 }
+
+
+def redis_client(url: str) -> redis.Redis:
+    """A client of the Redis or Valkey that HEADRACE_REDIS_URL names, for those who keep small counts there.
+
+    :raises ConfigurationError: the URL cannot be read.
+    """
+    scheme, _, rest = url.partition(":")
+    return client(f"{REDIS_SCHEMES.get(scheme.lower(), scheme)}:{rest}", setting="HEADRACE_REDIS_URL")
 
 
 def open_wire(url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> Wire:

@@ -9,12 +9,12 @@ grant select on headrace.plans, headrace.features, headrace.lanes, headrace.mode
     headrace.prompts, headrace.prompt_pointers, headrace.prompt_history, headrace.jobs, headrace.queue, headrace.results,
     headrace.idempotency, headrace.job_events, headrace.job_status, headrace.runs, headrace.caps, headrace.spend_buckets,
     headrace.reservations, headrace.spend_daily, headrace.outbox, headrace.audit, headrace.chunks,
-    headrace.provider_keys to headrace_app;
+    headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily to headrace_app;
 grant insert on headrace.jobs, headrace.queue, headrace.results, headrace.idempotency, headrace.job_events, headrace.wakes,
-    headrace.runs, headrace.caps, headrace.spend_buckets, headrace.reservations, headrace.spend_daily, headrace.outbox,
-    headrace.chunks to headrace_app;
+    headrace.runs, headrace.caps, headrace.spend_buckets, headrace.reservations, headrace.spend_daily,
+    headrace.billing_daily, headrace.outbox, headrace.chunks to headrace_app;
 grant update on headrace.jobs, headrace.queue, headrace.runs, headrace.caps, headrace.spend_buckets,
-    headrace.reservations, headrace.spend_daily to headrace_app;
+    headrace.reservations, headrace.spend_daily, headrace.billing_daily to headrace_app;
 grant delete on headrace.queue, headrace.reservations, headrace.chunks to headrace_app;
 grant select, update on headrace.slots to headrace_app;
 grant select on headrace.workers to headrace_app;
@@ -24,12 +24,12 @@ grant select on all tables in schema headrace to headrace_ops;
 grant insert, update on headrace.tenants, headrace.plans, headrace.features, headrace.lanes, headrace.prompt_pointers,
     headrace.model_prices, headrace.jobs, headrace.queue, headrace.runs, headrace.caps, headrace.spend_buckets,
     headrace.reservations, headrace.spend_daily, headrace.workers, headrace.slots, headrace.outbox,
-    headrace.provider_keys to headrace_ops;
+    headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily to headrace_ops;
 grant update on headrace.wakes to headrace_ops;  -- FOR UPDATE SKIP LOCKED asks for it
 grant insert on headrace.prompts, headrace.prompt_history, headrace.job_events, headrace.wakes, headrace.audit,
     headrace.results, headrace.idempotency to headrace_ops;
 grant delete on headrace.queue, headrace.reservations, headrace.wakes, headrace.slots, headrace.idempotency,
-    headrace.workers, headrace.outbox to headrace_ops;
+    headrace.workers, headrace.outbox, headrace.rates to headrace_ops;
 
 grant execute on all functions in schema headrace to headrace_app, headrace_ops;
 grant execute on function headrace.enqueue to headrace_producer;

@@ -15,6 +15,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from storage.connect import Connection
+from storage.rates import Rate
 from storage.statements import sql
 from storage.storable import storable
 
@@ -78,6 +79,7 @@ class ClaimedJob:
     on_unknown: str
     force_tier: str | None
     metadata: Mapping[str, Any]
+    rates: Sequence[Rate]  # that bind it
     remaining_s: float | None  # until its deadline
     queued_s: float
     more: bool  # W or more are still queued
@@ -125,6 +127,7 @@ def claim(
     if row is None:
         return None
     row["weight"] = float(row["weight"])
+    row["rates"] = tuple(Rate(**one) for one in row["rates"] or ())
     return ClaimedJob(**row)
 
 

@@ -30,6 +30,20 @@ def release_due(connection: Connection, *, limit: int = 500) -> Turns:
     return _turns(connection.execute(sql("recovery", "release_due"), [limit]).fetchall())
 
 
+def release_for_money(connection: Connection, *, limit: int = 100) -> Turns:
+    """Queue the jobs that waited for room under a cap and fit now, at most ``limit`` of a list; the turns to offer."""
+    return _turns(connection.execute(sql("recovery", "release_for_money"), [limit]).fetchall())
+
+
+def release_for_rate(connection: Connection, tenant_id: UUID, waits_for: str, n: int) -> Turns:
+    """Queue the first ``n`` of a list that waits for a rate, less those on their way; the turns to offer."""
+    return _turns(
+        connection.execute(
+            sql("recovery", "release_for_rate"), {"tenant_id": tenant_id, "waits_for": waits_for, "n": n}
+        ).fetchall()
+    )
+
+
 def drain_wakes(connection: Connection, *, limit: int = 5000) -> Turns:
     """Take the notes that foreign transactions left; the turns to offer."""
     return _turns(connection.execute(sql("recovery", "drain_wakes"), [limit]).fetchall())

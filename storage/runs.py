@@ -31,6 +31,7 @@ class PlannedCall:
     min_output_tokens: int | None
     prompt_id: UUID | None
     key_owner: str = "platform"
+    processing: str = "standard"  # or batch: a provider's own batch, at its discount
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,12 @@ def services() -> Iterator[Endpoints]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def lift_rates(owner_url: str) -> None:
+    """No request rate by default: tests ask more in a second than a person in a minute. Tests of rates set them."""
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute("update headrace.plans set user_per_minute = null")
+
+
 @pytest.fixture(scope="session")
 def way_in(services: Endpoints) -> Iterator[WayIn]:
     """How the application gets to Postgres: directly, or with HEADRACE_TEST_PGBOUNCER set through a PgBouncer."""

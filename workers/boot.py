@@ -19,8 +19,9 @@ import dramatiq
 import structlog
 
 from errors import ConfigurationError, HeadraceError, RetryableError
+from guards.rates import RateGuard
 from queues.broker import TurnBroker
-from queues.broker_url import open_wire
+from queues.broker_url import open_wire, redis_client
 from router.breakers import Breakers
 from router.gateway import Gateway, build_providers
 from router.policy import load_policy
@@ -91,6 +92,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
             turns=TurnAccount(wire, turns_per_tenant=settings.turns_per_tenant),
             gateway=Gateway(providers, Breakers(fail_max=settings.breaker_fail_max, reset_s=settings.breaker_reset_s)),
             policy=load_policy(settings.routing_policy),
+            rates=rate_guard(settings),
             backoff=Backoff(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
             call_timeout_s=settings.call_timeout_s,
             claim_timeout_s=settings.claim_timeout_s,
@@ -117,6 +119,15 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
         heartbeat.stop()
         broker.close()
         log.info("worker.stopped", worker_id=str(worker_id))
+
+
+def rate_guard(settings: Settings) -> RateGuard | None:
+    """Who counts requests; nobody does without a Redis, which is said once."""
+    url = plain(settings.redis_url)
+    if url is None:
+        log.warning("rates.open", error="HEADRACE_REDIS_URL is not set", meaning="no request rate is held")
+        return None
+    return RateGuard(redis_client(url))
 
 
 def _on_signals() -> threading.Event:

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from errors import BreakerOpenError, HeadraceError, ProviderAnswerLostError, ProviderError, RetryableError
+from guards.rates import NoRoom
 from storage.runs import Grant
 from workers.backoff import Backoff
 
-WAIT_FOR_ROOM_S = 0.25  # others' reservations are settled within a call's time; look again this soon
+SETTLES_WITHIN_S = 1.0  # what a person is told of others' reservations: about a call's time
 BREAKER_GRACE_S = 0.1  # come back just after the breaker lets a probe through, not just before
 ABOUT_ONE_CALL = ("over_budget", "wait_for_room", "unpriced")  # verdicts that another call may not get
 _NEVER_FITS_HINT = "Raise the cap, or ask for less."
@@ -76,18 +78,29 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """Nothing failed, but it cannot run now: later, without burning an attempt."""
+    """Nothing failed, but it cannot run now: later, without burning an attempt.
+
+    ``waits_for`` names the cap or rate that has to have room first (``queue.waits_for``), and ``need_usd`` how much;
+    then the time only says when that is expected. Without it the job is due at that time.
+    """
 
     reason: str
     delay_s: float | None = None
     until: datetime | None = None
+    waits_for: str | None = None
+    need_usd: Decimal | None = None
 
     verdict = "defer"
 
     def as_settled(self) -> dict[str, Any]:
         """The outcome as ``settle`` takes it."""
-        when = {"delay_s": self.delay_s} if self.until is None else {"until": self.until.isoformat()}
-        return {"reason": self.reason, **when}
+        facts: dict[str, Any] = {"reason": self.reason}
+        facts |= {"delay_s": self.delay_s} if self.until is None else {"until": self.until.isoformat()}
+        if self.waits_for is not None:
+            facts["waits_for"] = self.waits_for
+        if self.need_usd is not None:
+            facts["need_usd"] = str(self.need_usd)
+        return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +137,12 @@ def of_refused_grant(grant: Grant, *, on_over_budget: str, model: str) -> Outcom
     """What a verdict of ``begin`` other than *granted* means for the job."""
     if grant.verdict == "lost":
         return Lost()
+    cap = f"{grant.cap_scope}:{grant.cap_key}"
     if grant.verdict == "wait_for_room":
-        return Defer("waiting_for_room", delay_s=WAIT_FOR_ROOM_S)
+        return Defer("waiting_for_room", delay_s=SETTLES_WITHIN_S, waits_for=f"room:{cap}", need_usd=grant.reserved_usd)
     if grant.verdict == "over_budget":
         if on_over_budget == "wait" and grant.room_at is not None:
-            return Defer("over_budget", until=grant.room_at)
+            return Defer("over_budget", until=grant.room_at, waits_for=f"cap:{cap}", need_usd=grant.reserved_usd)
         return Ended("rejected", "over_budget", _over_budget(grant))
     if grant.verdict == "unpriced":
         message = f"no price is known for {model}, and nothing runs unpriced"
@@ -140,6 +154,11 @@ def of_refused_grant(grant: Grant, *, on_over_budget: str, model: str) -> Outcom
         )
     reason = {"cancelled": "cancelled", "expired": "deadline_passed"}[grant.verdict]
     return Ended(grant.verdict, reason, {"code": reason, "message": f"the job was {grant.verdict} before its call"})
+
+
+def of_full_rate(no_room: NoRoom) -> Defer:
+    """The job's request rate has no room: it waits for its turn under it."""
+    return Defer("rate_limited", delay_s=no_room.wait_s, waits_for=no_room.rate.waits_for)
 
 
 def of_held_providers(held: Sequence[HeadraceError]) -> Outcome:

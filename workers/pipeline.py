@@ -23,6 +23,7 @@ from errors import (
     OutputInvalidError,
     ProviderError,
 )
+from guards.rates import NoRoom, RateGuard
 from queues.turns import Turn
 from router.gateway import Gateway
 from router.policy import Policy, Target
@@ -64,6 +65,7 @@ class Pipeline:
         turns: TurnAccount,
         gateway: Gateway,
         policy: Policy,
+        rates: RateGuard | None = None,
         backoff: Backoff,
         call_timeout_s: float,
         claim_timeout_s: float,
@@ -74,6 +76,7 @@ class Pipeline:
         self._turns = turns
         self._gateway = gateway
         self._policy = policy
+        self._rates = rates
         self._backoff = backoff
         self._call_timeout_s = call_timeout_s
         self._claim_timeout_s = claim_timeout_s
@@ -140,6 +143,9 @@ class Pipeline:
                 continue
             if not self._keep_books(claim, work):
                 return Lost()
+            no_room = self._admit(claim, work)
+            if no_room is not None:
+                return outcomes.of_full_rate(no_room)
             call = plan.call(target)
             grant = self._begin(claim, call)
             if failed and grant.verdict in outcomes.ABOUT_ONE_CALL:
@@ -165,6 +171,14 @@ class Pipeline:
 
     def _plan(self, claim: Claim) -> Plan:
         return plan_job(claim.job, self._prompts.get(claim.tenant_id, claim.job.prompt_id), self._policy)
+
+    def _admit(self, claim: Claim, work: Work) -> NoRoom | None:
+        """Count the request under its rates: once a job, before its first call. Another attempt is our affair."""
+        if self._rates is None or work.admitted or claim.job.attempt > 1:
+            return None
+        no_room = self._rates.admit(claim.tenant_id, claim.job.rates)
+        work.admitted = no_room is None
+        return no_room
 
     def _begin(self, claim: Claim, call: PlannedCall) -> Grant:
         return self._database.patiently(
@@ -226,6 +240,7 @@ class Work:
 
     calls: int = 0
     tokens: int = 0
+    admitted: bool = False  # counted under its request rates
     unsettled_run: Mapping[str, Any] | None = None
 
 

@@ -1,7 +1,7 @@
 """The scheduler: what time and accidents ask for. Any number of them may run; each step is safe beside itself.
 
-Every 200 ms: due jobs and the notes of foreign transactions. Every second: lost workers' jobs, expiry, the sweep.
-Every ten minutes: partitions ahead, old idempotency keys.
+Every 200 ms: due jobs, jobs that wait for room, the notes of foreign transactions. Every second: lost workers' jobs,
+expiry, the sweep. Every ten minutes: partitions ahead, old idempotency keys.
 """
 
 from __future__ import annotations
@@ -11,19 +11,24 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
 from errors import ServiceError
+from guards.rates import RateGuard
 from queues.turns import Wire
-from storage import recovery
+from storage import rates, recovery
 from storage.connect import Connection
 from storage.database import Database
+from storage.rates import WaitingForRate
 from storage.recovery import Turns
 
 T = TypeVar("T")
+RELEASED_AT_ONCE = 500  # of one list, so that no chore takes long
+LOOK_AGAIN_S = 1.0
 _GAP = 0.25  # of the silence limit: Postgres kept us waiting for longer, so hearts may have beaten unheard
 log = structlog.get_logger("headrace.scheduler")
 
@@ -46,6 +51,7 @@ class Scheduler:
         *,
         database: Database,
         wire: Wire,
+        rates: RateGuard | None = None,
         worker_silent_s: float,
         max_deaths: int,
         turns_per_tenant: int,
@@ -53,6 +59,8 @@ class Scheduler:
     ) -> None:
         self._database = database
         self._wire = wire
+        self._rates = rates
+        self._no_room_before: dict[tuple[UUID, str], float] = {}  # lists that wait for a rate; Python's clock
         self._worker_silent_s = worker_silent_s
         self._max_deaths = max_deaths
         self._turns_per_tenant = turns_per_tenant
@@ -61,6 +69,8 @@ class Scheduler:
         self._chores = [
             Chore("wakes", 0.2, self.drain_wakes),
             Chore("due", 0.2, self.release_due),
+            Chore("money", 0.2, self.release_for_money),
+            Chore("rates", 0.2, self.release_for_rates),
             Chore("take_back", 1.0, self.take_back),
             Chore("expire", 1.0, self.expire),
             Chore("sweep", 1.0, self.sweep),
@@ -89,6 +99,29 @@ class Scheduler:
     def release_due(self) -> None:
         """Queue what is due and offer its turns."""
         self._offer(self._do(recovery.release_due))
+
+    def release_for_money(self) -> None:
+        """Queue the jobs that waited for room under a cap and fit now, in fair order, and offer their turns."""
+        self._offer(self._do(recovery.release_for_money))
+
+    def release_for_rates(self) -> None:
+        """Queue as many of the jobs that wait for a request rate as it has room for, and offer their turns."""
+        now = time.monotonic()
+        waiting = self._do(rates.waiting)
+        kept = {(one.tenant_id, one.waits_for) for one in waiting}
+        self._no_room_before = {key: until for key, until in self._no_room_before.items() if key in kept}
+        for one in waiting:
+            key = (one.tenant_id, one.waits_for)
+            if self._no_room_before.get(key, 0.0) > now and one.rate is not None:
+                continue
+            n, more_in_s = RELEASED_AT_ONCE, 0.0
+            if one.rate is not None and self._rates is not None:
+                n, more_in_s = self._rates.room(one.tenant_id, one.rate)
+            if n == 0:
+                # not for long: a rate that is raised meanwhile has to be noticed
+                self._no_room_before[key] = now + min(more_in_s, LOOK_AGAIN_S)
+                continue
+            self._offer(self._do(partial(_release_for_rate, one=one, n=min(n, RELEASED_AT_ONCE))))
 
     def take_back(self) -> int:
         """Take back the jobs of lost workers, one a transaction; how many.
@@ -146,3 +179,7 @@ class Scheduler:
         finally:
             if time.monotonic() - began > _GAP * self._worker_silent_s:
                 self._listening_since = time.monotonic()
+
+
+def _release_for_rate(connection: Connection, one: WaitingForRate, n: int) -> Turns:
+    return recovery.release_for_rate(connection, one.tenant_id, one.waits_for, n)

@@ -20,6 +20,7 @@ from queues.broker_url import open_wire
 from settings import Settings, plain
 from storage.connect import refuse_unsafe_role
 from storage.database import Database
+from workers.boot import rate_guard
 from workers.logs import configure_logs
 from workers.scheduler import Scheduler
 
@@ -73,6 +74,7 @@ def run(settings: Settings, *, ops_url: str, wire_url: str, parent: int = 0) -> 
             Scheduler(
                 database=database,
                 wire=wire,
+                rates=rate_guard(settings),
                 worker_silent_s=settings.worker_silent_s,
                 max_deaths=MAX_DEATHS,
                 turns_per_tenant=settings.turns_per_tenant,

@@ -13,6 +13,7 @@ from errors import ServiceError
 from queues.turns import Turn, Wire
 from storage.jobs import ClaimedJob
 
+TURNED_AWAY_TOKENS = 100  # what a claim that leads to no answer costs its tenant: some ms of a worker, in tokens
 log = structlog.get_logger("headrace.turns")
 
 
@@ -34,8 +35,13 @@ class TurnAccount:
             _hint(lambda: self._wire.offer(turn.lane, turn.tenant))
 
     def settled(self, turn: Turn, job: ClaimedJob, tokens: int, *, queued: bool) -> None:
-        """The estimate is replaced by what was used; a job that is queued again gets its turn offered."""
-        used, estimated = _units(job, tokens), _units(job, job.estimated_tokens)
+        """The estimate is replaced by what was used; a job that is queued again gets its turn offered.
+
+        A job that was turned away has used no tokens, but a worker's time all the same: a tenant whose jobs are all
+        turned away would else have every turn.
+        """
+        used = _units(job, max(tokens, min(job.estimated_tokens, TURNED_AWAY_TOKENS)))
+        estimated = _units(job, job.estimated_tokens)
         _hint(lambda: self._wire.correct(turn.lane, turn.tenant, used - estimated, observed=used if tokens else None))
         if queued:
             _hint(lambda: self._wire.offer(turn.lane, turn.tenant))

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from errors import ConfigurationError, InvalidInputError, RedisUnavailableError, UnknownLaneError
+from errors import InvalidInputError, RedisUnavailableError, UnknownLaneError
 from queues.redacted import without_password
+from queues.redis.client import ANSWER_WITHIN_S, client
 from queues.silence import Silence
 from queues.turns import Turn, WireFacts
 
@@ -51,7 +50,6 @@ LONGEST_WAIT_S: Final = 1.0
 #: Everything in one hash slot: a script may name all keys of a lane, and a consumer blocks on the news of all lanes.
 PREFIX: Final = "{headrace}"
 
-_ANSWER_WITHIN_S: Final = 2.0
 _WAKE_KEPT_S: Final = 5
 _ROUND_TRIPS: Final = 5
 
@@ -70,9 +68,9 @@ class RedisWire:
         self._lanes = dict(lanes)
         self._turns_per_tenant = turns_per_tenant
         self._shown = without_password(url)
-        self._client = _client(url, answer_within_s=_ANSWER_WITHIN_S)
+        self._client = client(url)
         # A connection of its own, since it blocks.
-        self._listener = _client(url, answer_within_s=LONGEST_WAIT_S + _ANSWER_WITHIN_S)
+        self._listener = client(url, answer_within_s=LONGEST_WAIT_S + ANSWER_WITHIN_S)
         self._silence = Silence()
         self._wake_key = f"{PREFIX}:wake:{uuid.uuid4().hex}"
         self._offer = self._script("offer")
@@ -213,27 +211,6 @@ class RedisWire:
 
 #: What redis-py makes of a script: call it with keys and arguments. Its own type knows nothing of the result.
 _Script = Any
-
-
-def _client(url: str, *, answer_within_s: float) -> redis.Redis:
-    try:
-        return redis.Redis.from_url(
-            url,
-            decode_responses=True,
-            protocol=2,
-            socket_connect_timeout=_ANSWER_WITHIN_S,
-            socket_timeout=answer_within_s,
-            # Once more at once, for connections that died of age; whoever waits longer does it in its own way.
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        )
-    except ValueError:
-        # Without the cause: it quotes the URL's parts, and where they are mistaken for each other, the password.
-        raise ConfigurationError(
-            "the URL cannot be read",
-            field="HEADRACE_BROKER_URL",
-            value=without_password(url),
-            hint="Special characters in a password have to be percent-encoded.",
-        ) from None
 
 
 def _believed(field: str, work: float) -> float:

@@ -124,7 +124,9 @@ def test_every_function_file_is_applied_and_nothing_else_is_there(schema: psycop
     for file in FUNCTIONS:
         assert file.name in defined.values(), f"{file} defines no function"
         if not file.name.startswith("_"):
-            assert file.stem in defined or file.stem in ("housekeeping", "recovery"), f"{file} defines another name"
+            assert file.stem in defined or file.stem in ("housekeeping", "recovery", "waiting"), (
+                f"{file} defines another name"
+            )
     rows = schema.execute(
         """select p.proname, r.rolname, p.prosrc, pg_get_function_sqlbody(p.oid) from pg_proc p
            join pg_namespace n on n.oid = p.pronamespace join pg_roles r on r.oid = p.proowner
@@ -182,9 +184,9 @@ def test_an_edited_migration_is_refused_and_nothing_is_changed(urls: Urls) -> No
 def test_a_migration_that_fails_leaves_nothing_half_done(empty: str) -> None:
     with psycopg.connect(empty, autocommit=True) as connection:
         connection.execute("create schema headrace")
-        connection.execute("create table headrace.chunks (id integer)")  # in the way of the last migration
+        connection.execute("create table headrace.chunks (id integer)")  # in the way of a migration
         connection.execute("grant all on schema headrace to public")
-        with pytest.raises(MigrationError, match=f"{MIGRATIONS[-1]} failed"):
+        with pytest.raises(MigrationError, match=r"0005_operations\.sql failed"):
             migrate(empty)
         there = connection.execute(
             "select relname from pg_class where relnamespace = 'headrace'::regnamespace and relkind in ('r', 'p')"

@@ -83,7 +83,9 @@ def test_over_budget_rejects_with_every_fact_of_the_cap() -> None:
 
 
 def test_over_budget_with_wait_is_deferred_until_there_is_room() -> None:
-    assert refused("over_budget", on_over_budget="wait") == Defer("over_budget", until=ROOM_AT)
+    assert refused("over_budget", on_over_budget="wait") == Defer(
+        "over_budget", until=ROOM_AT, waits_for="cap:user:u-1", need_usd=Decimal("0.5")
+    )
 
 
 def test_waiting_for_what_will_never_fit_is_refused() -> None:
@@ -97,7 +99,9 @@ def test_waiting_for_what_will_never_fit_is_refused() -> None:
 @pytest.mark.parametrize("on_over_budget", ["fail", "wait"])
 def test_others_reservations_are_waited_for(on_over_budget: str) -> None:
     outcome = refused("wait_for_room", on_over_budget=on_over_budget)
-    assert outcome == Defer("waiting_for_room", delay_s=outcomes.WAIT_FOR_ROOM_S)
+    assert outcome == Defer(
+        "waiting_for_room", delay_s=outcomes.SETTLES_WITHIN_S, waits_for="room:user:u-1", need_usd=Decimal("0.5")
+    )
 
 
 def test_an_unpriced_model_rejects_and_names_it() -> None:

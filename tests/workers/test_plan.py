@@ -46,6 +46,7 @@ JOB = ClaimedJob(
     on_unknown="retry",
     force_tier=None,
     metadata={},
+    rates=(),
     remaining_s=None,
     queued_s=0.0,
     more=False,

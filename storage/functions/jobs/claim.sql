@@ -5,14 +5,14 @@
 -- No row: nothing to claim (or the tenant, the lane or every queued feature is paused). p_repeat: the answer to this
 -- same claim was lost; what it had claimed is read back. The first try may still be under way on the connection that
 -- broke, and SKIP LOCKED would not see it: the claim's own lock lets the repeat wait for it, so no claim holds two jobs.
--- more: W or more are still queued, so the caller offers one turn.
+-- rates: the request rates that bind it (rates_of.sql). more: W or more are still queued, so the caller offers one turn.
 create or replace function headrace.claim(
     p_tenant uuid, p_lane text, p_claim uuid, p_worker uuid, p_timeout_s double precision, p_w integer,
     p_repeat boolean default false)
 returns table (job_id uuid, user_id text, feature text, attempt integer, rank bigint, estimated_tokens bigint,
                plan text, weight numeric, prompt_id uuid, variables jsonb, messages jsonb, context jsonb,
                output_schema jsonb, max_output_tokens integer, on_over_budget text, on_unknown text, force_tier text,
-               metadata jsonb, remaining_s double precision, queued_s double precision, more boolean)
+               metadata jsonb, rates jsonb, remaining_s double precision, queued_s double precision, more boolean)
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -52,7 +52,7 @@ begin
            coalesce((select o.prompt_id from headrace.prompt_pointers o where o.tenant_id = p_tenant and o.name = j.prompt),
                     (select o.prompt_id from headrace.prompt_pointers o where o.tenant_id is null and o.name = j.prompt)),
            j.variables, j.messages, j.context, j.output_schema, j.max_output_tokens, j.on_over_budget, j.on_unknown,
-           j.force_tier, j.metadata, extract(epoch from j.deadline - v_now)::double precision,
+           j.force_tier, j.metadata, headrace.rates_of(p_tenant, p, q), extract(epoch from j.deadline - v_now)::double precision,
            extract(epoch from v_now - greatest(j.created_at, j.run_at))::double precision,
            exists (select from headrace.queue x
                    where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued' offset p_w - 1)

@@ -1,8 +1,9 @@
 -- Take a running job out of *running* and let it run again: at once (p_run_at null: queued) or later (scheduled, with
 -- the reason). Its reservation is released and its slots are freed. An attempt that was not the job's own doing (hand
--- back, defer) is not counted. A cancelled or expired job ends instead. Returns the job's new state.
+-- back, defer) is not counted. p_waits_for: what has to have room first (queue.waits_for). A cancelled or expired job ends instead. Returns the job's new state.
 create or replace function headrace.put_back(p_tenant uuid, q headrace.queue, p_run_at timestamptz, p_reason text,
-                                             p_burns_attempt boolean, p_died boolean, v_now timestamptz)
+                                             p_burns_attempt boolean, p_died boolean, v_now timestamptz,
+                                             p_waits_for text default null, p_need numeric default null)
 returns text language plpgsql as $$
 begin
     if q.cancel_requested_at is not null then
@@ -20,6 +21,7 @@ begin
         run_at = p_run_at, reason = case when p_run_at is not null then p_reason end,
         rank = greatest(x.rank, headrace.virtual_time(p_tenant, x.lane)),
         attempts = x.attempts - case when p_burns_attempt then 0 else 1 end,
+        waits_for = p_waits_for, need_usd = p_need,
         deaths = x.deaths + case when p_died then 1 else 0 end,
         claim_id = null, worker_id = null, claimed_at = null, claim_deadline = null
     where x.id = q.id and x.tenant_id = p_tenant;

@@ -4,7 +4,7 @@
 -- p_run: what settle_run takes, or null when no call is to be settled.
 -- p_verdict: ended | retry | defer | hand_back | next_call
 -- p_outcome: ended: {"outcome", "reason", "error", "run_id", "output", "output_json", "finish", "max_output_tokens"};
---            retry and defer: {"delay_s" | "until", "reason"}.
+--            retry and defer: {"delay_s" | "until", "reason"}; defer also {"waits_for", "need_usd"}: see queue.waits_for.
 -- Returns ended, scheduled, queued, kept, cancelled, expired; lost: the job is no longer this claim's (the run was
 -- settled all the same). A repeat after a lost answer returns what the first try did, or lost, which is harmless.
 -- Locks: queue row → run → caps.
@@ -44,7 +44,8 @@ begin
     when 'retry', 'defer' then
         return headrace.put_back(p_tenant, q,
             coalesce((p_outcome ->> 'until')::timestamptz, v_now + make_interval(secs => (p_outcome ->> 'delay_s')::double precision)),
-            p_outcome ->> 'reason', p_verdict = 'retry', false, v_now);
+            p_outcome ->> 'reason', p_verdict = 'retry', false, v_now, p_outcome ->> 'waits_for',
+            (p_outcome ->> 'need_usd')::numeric);
     when 'hand_back' then
         return headrace.put_back(p_tenant, q, null, 'handed_back', false, false, v_now);
     end case;

@@ -45,7 +45,8 @@ begin
 end $$;
 
 -- Scheduled jobs whose time has come → queued, p_limit at most. Those queued for the first time get their ranks one after
--- the other, as enqueue_batch gives them, so that many of one user do not stand side by side. Index: queue_due.
+-- the other, as enqueue_batch gives them, so that many of one user do not stand side by side. What waits for room is not
+-- released by time (waiting.sql). Index: queue_due.
 create or replace function headrace.release_due(p_limit integer)
 returns table (tenant_id uuid, lane text, jobs integer) language plpgsql as $$
 #variable_conflict use_column
@@ -55,7 +56,7 @@ begin
     return query
     with due as (
         select x.id, x.tenant_id, x.lane, x.user_id, x.rank, x.estimated_tokens, x.run_at from headrace.queue x
-        where x.state = 'scheduled' and x.run_at <= v_now
+        where x.state = 'scheduled' and x.run_at <= v_now and x.waits_for is null
         order by x.run_at limit p_limit for update skip locked
     ),
     lined_up as (

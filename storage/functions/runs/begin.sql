@@ -5,35 +5,39 @@
 --
 -- Verdicts: granted (call now, with max_output_tokens as returned), over_budget (spent + own worst case pass a cap: no
 -- waiting for others helps; room_at says when the window frees enough), wait_for_room (only others' reservations stand
--- in the way), unpriced, cancelled, expired, lost (the claim is no longer ours).
+-- in the way, or somebody's turn under that cap comes first), unpriced, cancelled, expired, lost (the claim is no longer
+-- ours). reserved_usd of over_budget and wait_for_room: what the job has to reserve at the least.
 --
 -- p_later: worst cases of the plan's later calls, [{"provider", "model", "input_bound", "max_output_tokens"}, …].
+-- p_processing: standard, or batch (the provider's own batches, at their discount).
 -- Locks: queue row → caps (tenant → user → feature).
 create or replace function headrace.begin(
     p_tenant uuid, p_job uuid, p_claim uuid, p_run uuid, p_kind text, p_provider text, p_model text, p_tier text,
     p_route_rule text, p_fallback boolean, p_input_bound bigint, p_max_output integer, p_min_output integer default null,
     p_prompt uuid default null, p_key_owner text default 'platform', p_later jsonb default '[]',
+    p_processing text default 'standard',
     out verdict text, out reserved_usd numeric, out max_output_tokens integer, out cap_scope text, out cap_key text,
     out limit_usd numeric, out spent_usd numeric, out others_reserved_usd numeric, out room_at timestamptz,
     out remaining_s double precision)
 language plpgsql as $$
 declare
     v_now timestamptz := headrace.now();
+    v_batch boolean := p_processing = 'batch';
     q record;
     p headrace.model_prices;
     v_later numeric := 0;
     v_worst numeric;
+    v_least numeric;   -- what the whole plan costs at most when this answer is as short as the prompt allows
     v_held numeric;
     v_need numeric;
     v_room numeric;
     v_wait boolean := false;
-    v_started timestamptz;
     l record;
     c record;
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
 
-    select x.user_id, x.feature, x.attempts, x.deadline, x.cancel_requested_at into q
+    select x.user_id, x.feature, x.lane, x.rank, x.attempts, x.deadline, x.cancel_requested_at, x.waits_for into q
     from headrace.queue x where x.id = p_job and x.tenant_id = p_tenant and x.claim_id = p_claim for no key update;
     if not found then verdict := 'lost'; return; end if;
     remaining_s := extract(epoch from q.deadline - v_now);
@@ -49,15 +53,17 @@ begin
     if p.id is null then verdict := 'unpriced'; return; end if;
     for l in select * from jsonb_to_recordset(p_later)
              as x(provider text, model text, input_bound bigint, max_output_tokens bigint) loop
-        v_worst := headrace.worst_case(headrace.price_in_force(l.provider, l.model, v_now), l.input_bound, l.max_output_tokens);
+        v_worst := headrace.worst_case(headrace.price_in_force(l.provider, l.model, v_now), l.input_bound, l.max_output_tokens,
+                                       v_batch);
         if v_worst is null then verdict := 'unpriced'; return; end if;
         v_later := v_later + v_worst;
     end loop;
 
     max_output_tokens := p_max_output;
-    v_worst := headrace.worst_case(p, p_input_bound, p_max_output);
+    v_worst := headrace.worst_case(p, p_input_bound, p_max_output, v_batch);
 
     if p_key_owner = 'platform' then
+        v_least := v_later + headrace.worst_case(p, p_input_bound, least(p_min_output, p_max_output), v_batch);
         select coalesce(sum(r.amount_usd), 0) - coalesce((
             -- what its open runs hold is taken; what is left was reserved for the plan's later calls
             select sum(o.reserved_usd) from headrace.runs o
@@ -67,36 +73,36 @@ begin
 
         if v_need > 0 then
             for c in select * from headrace.lock_caps(p_tenant, q.user_id, q.feature, v_now) loop
-                continue when c.limit_usd is null or c.spent_usd + c.reserved_usd + v_need <= c.limit_usd;
-                -- shrink the answer to what fits, down to the least that the prompt calls useful
-                v_room := c.limit_usd - c.spent_usd - c.reserved_usd + v_held - v_later;
-                if p_min_output is not null
-                   and headrace.worst_case(p, p_input_bound, p_min_output) <= v_room then
-                    max_output_tokens := least(max_output_tokens, greatest(p_min_output, floor(
-                        (v_room - headrace.worst_case(p, p_input_bound, 0))
-                        / nullif(headrace.worst_case(p, p_input_bound, 1000000)
-                                 - headrace.worst_case(p, p_input_bound, 0), 0) * 1000000)::integer));
-                    v_worst := headrace.worst_case(p, p_input_bound, max_output_tokens);
-                    v_need := greatest(v_worst + v_later - v_held, 0);
-                    continue when c.spent_usd + c.reserved_usd + v_need <= c.limit_usd;
-                end if;
+                continue when c.limit_usd is null;
                 -- what the claim itself already holds is not in its own way
+                v_room := c.limit_usd - c.spent_usd - c.reserved_usd + v_held;
+                if v_least <= v_room then
+                    if v_worst + v_later > v_room then
+                        -- shrink the answer to what fits, down to the least that the prompt calls useful
+                        max_output_tokens := least(max_output_tokens, greatest(p_min_output, floor(
+                            (v_room - v_later - headrace.worst_case(p, p_input_bound, 0, v_batch))
+                            / nullif(headrace.worst_case(p, p_input_bound, 1000000, v_batch)
+                                     - headrace.worst_case(p, p_input_bound, 0, v_batch), 0) * 1000000)::integer));
+                        v_worst := headrace.worst_case(p, p_input_bound, max_output_tokens, v_batch);
+                        v_need := greatest(v_worst + v_later - v_held, 0);
+                    end if;
+                    continue when v_held > 0 or not headrace.others_come_first(p_tenant, p_job, q.lane, q.rank, c.scope, c.key);
+                end if;
                 cap_scope := c.scope;
                 cap_key := c.key;
                 limit_usd := c.limit_usd;
                 spent_usd := c.spent_usd;
                 others_reserved_usd := c.reserved_usd - v_held;
-                if c.spent_usd + v_need + v_held > c.limit_usd then
+                reserved_usd := v_least;
+                if c.spent_usd + v_least > c.limit_usd then
                     verdict := 'over_budget';
-                    reserved_usd := v_worst + v_later;
-                    room_at := headrace.room_at(p_tenant, c.scope, c.key, c.limit_usd, v_need + v_held, v_now);
+                    room_at := headrace.room_at(p_tenant, c.scope, c.key, c.limit_usd, v_least, v_now);
                     return;
                 end if;
                 v_wait := true;   -- a later cap may still say over_budget, which is the stronger word
             end loop;
             if v_wait then
                 verdict := 'wait_for_room';
-                reserved_usd := v_worst + v_later;
                 return;
             end if;
             update headrace.caps k set reserved_usd = k.reserved_usd + v_need
@@ -109,10 +115,14 @@ begin
     end if;
 
     insert into headrace.runs (id, tenant_id, job_id, claim_id, attempt, user_id, feature, prompt_id, kind, tier,
-                               route_rule, fallback, provider, model, price_id, key_owner, max_output_tokens,
+                               route_rule, fallback, provider, model, price_id, key_owner, processing, max_output_tokens,
                                reserved_usd, created_at)
     values (p_run, p_tenant, p_job, p_claim, q.attempts, q.user_id, q.feature, p_prompt, p_kind, p_tier, p_route_rule,
-            p_fallback, p_provider, p_model, p.id, p_key_owner, max_output_tokens, v_worst, v_now);
+            p_fallback, p_provider, p_model, p.id, p_key_owner, p_processing, max_output_tokens, v_worst, v_now);
+    if q.waits_for is not null then
+        update headrace.queue x set waits_for = null, need_usd = null where x.id = p_job and x.tenant_id = p_tenant;
+    end if;
     verdict := 'granted';
     reserved_usd := v_worst;
+    cap_scope := null; cap_key := null; limit_usd := null; spent_usd := null; others_reserved_usd := null;
 end $$;

@@ -11,6 +11,7 @@ declare
     v_before headrace.runs;
     v_cost numeric;
     v_spent_before numeric;
+    v_first boolean;   -- an unknown call was counted when it became unknown; what comes now corrects it
 begin
     select * into v_before from headrace.runs
     where id = v_id and tenant_id = p_tenant and status in ('started', 'unknown') for no key update;
@@ -22,7 +23,7 @@ begin
         select headrace.cost_of(m, coalesce((p_run ->> 'input_tokens')::bigint, 0),
                                 coalesce((p_run ->> 'cached_input_tokens')::bigint, 0),
                                 coalesce((p_run ->> 'cache_write_tokens')::bigint, 0),
-                                coalesce((p_run ->> 'output_tokens')::bigint, 0))
+                                coalesce((p_run ->> 'output_tokens')::bigint, 0), v_before.processing = 'batch')
         into strict v_cost from headrace.model_prices m where m.id = v_before.price_id;
     end if;
 
@@ -48,17 +49,22 @@ begin
         end if;
     end if;
 
+    v_first := v_before.status = 'started';
     insert into headrace.spend_daily as d (day, tenant_id, user_id, feature, prompt_id, provider, model, key_owner,
-        calls, failed_calls, input_tokens, cached_input_tokens, output_tokens, cost_usd)
+        calls, failed_calls, input_tokens, cached_input_tokens, output_tokens, cost_usd, reserved_usd, over_calls, over_reserved_usd)
     values ((r.created_at at time zone 'UTC')::date, p_tenant, r.user_id, r.feature, r.prompt_id, r.provider, r.model,
-        r.key_owner, case when v_before.status = 'started' then 1 else 0 end,
-        (r.status <> 'succeeded')::integer - (v_before.status = 'unknown')::integer,
+        r.key_owner, v_first::integer, (r.status <> 'succeeded')::integer - (not v_first)::integer,
         coalesce(r.input_tokens, 0), coalesce(r.cached_input_tokens, 0), coalesce(r.output_tokens, 0),
-        v_cost - v_spent_before)
+        v_cost - v_spent_before, case when v_first then r.reserved_usd else 0 end,
+        (r.over_reserved_usd > 0)::integer, r.over_reserved_usd)
     on conflict (tenant_id, day, user_id, feature, prompt_id, provider, model, key_owner) do update set
         calls = d.calls + excluded.calls, failed_calls = d.failed_calls + excluded.failed_calls,
         input_tokens = d.input_tokens + excluded.input_tokens,
         cached_input_tokens = d.cached_input_tokens + excluded.cached_input_tokens,
-        output_tokens = d.output_tokens + excluded.output_tokens, cost_usd = d.cost_usd + excluded.cost_usd;
+        output_tokens = d.output_tokens + excluded.output_tokens, cost_usd = d.cost_usd + excluded.cost_usd,
+        reserved_usd = d.reserved_usd + excluded.reserved_usd, over_calls = d.over_calls + excluded.over_calls,
+        over_reserved_usd = d.over_reserved_usd + excluded.over_reserved_usd;
+    perform headrace.bill(p_tenant, (v_now at time zone 'UTC')::date, v_first::integer, coalesce(r.input_tokens, 0),
+                          coalesce(r.output_tokens, 0), case when r.key_owner = 'platform' then v_cost - v_spent_before else 0 end);
     return v_cost;
 end $$;

@@ -1,0 +1,55 @@
+-- The request rates that bind a job, [{"scope", "key", "per_minute", "behind"}, …], or null: of the tenant, of the feature
+-- in all, and of the user. A user's own rate comes first; else the feature's for each of its users, in a count of its own;
+-- else the tenant's for every user, or the plan's. behind: others of its lane wait for that rate, and stand before it.
+create or replace function headrace.rates_of(p_tenant uuid, p_plan headrace.plans, q headrace.queue)
+returns jsonb language sql stable
+begin atomic
+    with own as (
+        select r.scope, r.key, r.per_minute from headrace.rates r
+        where r.tenant_id = p_tenant
+          and (r.scope, r.key) in (('tenant', ''), ('user', ''), ('user', q.user_id), ('feature', q.feature), ('feature_user', q.feature))
+    ),
+    of_users as (
+        select coalesce((select per_minute from own where scope = 'feature_user'),
+                        (select f.user_per_minute from headrace.features f where f.name = q.feature)) as per_minute
+    ),
+    binding as (
+        select 'tenant' as scope, '' as key,
+               coalesce((select per_minute from own where scope = 'tenant'), p_plan.tenant_per_minute) as per_minute
+        union all
+        select 'feature', q.feature, (select per_minute from own where scope = 'feature')
+        union all
+        select case when u.per_minute is not null and o.per_minute is null then 'feature_user' else 'user' end,
+               case when u.per_minute is not null and o.per_minute is null then q.feature || ':' || q.user_id else q.user_id end,
+               coalesce(o.per_minute, u.per_minute, (select per_minute from own where scope = 'user' and key = ''), p_plan.user_per_minute)
+        from of_users u left join own o on o.scope = 'user' and o.key = q.user_id
+    )
+    select jsonb_agg(jsonb_build_object('scope', b.scope, 'key', b.key, 'per_minute', b.per_minute, 'behind', exists (
+               select from headrace.queue w
+               where w.tenant_id = p_tenant and w.waits_for = 'rate:' || b.scope || ':' || b.key and w.lane = q.lane
+                 and w.state = 'scheduled' and w.rank < q.rank)))
+    from binding b where b.per_minute is not null;
+end;
+
+-- The rate behind a list of waiting jobs ('rate:<scope>:<key>'), requests a minute; null when there is none any more.
+create or replace function headrace.rate_now(p_tenant uuid, p_waits_for text)
+returns integer language sql stable
+begin atomic
+    select case l.scope
+        when 'tenant' then coalesce((select r.per_minute from headrace.rates r where r.tenant_id = p_tenant and r.scope = 'tenant'),
+                                    p.tenant_per_minute)
+        when 'feature' then (select r.per_minute from headrace.rates r where r.tenant_id = p_tenant and r.scope = 'feature' and r.key = l.key)
+        when 'feature_user' then coalesce(
+            (select r.per_minute from headrace.rates r
+             where r.tenant_id = p_tenant and r.scope = 'feature_user' and r.key = split_part(l.key, ':', 1)),
+            (select f.user_per_minute from headrace.features f where f.name = split_part(l.key, ':', 1)))
+        when 'user' then coalesce(
+            (select r.per_minute from headrace.rates r where r.tenant_id = p_tenant and r.scope = 'user' and r.key = l.key),
+            (select r.per_minute from headrace.rates r where r.tenant_id = p_tenant and r.scope = 'user' and r.key = ''),
+            p.user_per_minute) end
+    from headrace.tenants t
+    join headrace.plans p on p.name = t.plan
+    cross join lateral (select split_part(p_waits_for, ':', 2) as scope,
+                               substr(p_waits_for, length(split_part(p_waits_for, ':', 2)) + 7) as key) l
+    where t.id = p_tenant;
+end;

@@ -1,0 +1,48 @@
+"""Request rates: requests a minute of a tenant, a user or a feature. The counting is done in ``guards/rates.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from storage.connect import Connection
+from storage.statements import sql
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One rate that binds a job. ``scope`` is tenant, feature, user or feature_user (each user of a feature).
+
+    ``behind``: others wait for this rate already, and stand before the job.
+    """
+
+    scope: str
+    key: str
+    per_minute: int
+    behind: bool = False
+
+    @property
+    def waits_for(self) -> str:
+        """The list of those that wait for it (``queue.waits_for``)."""
+        return f"rate:{self.scope}:{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingForRate:
+    """A list of jobs that wait for a rate, with the rate as it is now; ``per_minute`` None: there is none any more."""
+
+    tenant_id: UUID
+    waits_for: str
+    per_minute: int | None
+
+    @property
+    def rate(self) -> Rate | None:
+        """The rate that has to have room."""
+        _, scope, key = self.waits_for.split(":", 2)
+        return None if self.per_minute is None else Rate(scope, key, self.per_minute)
+
+
+def waiting(connection: Connection) -> Sequence[WaitingForRate]:
+    """Every list of jobs that wait for a rate (as headrace_ops)."""
+    return [WaitingForRate(**row) for row in connection.execute(sql("rates", "waiting")).fetchall()]
