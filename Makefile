@@ -28,11 +28,12 @@ test: setup lint ## lint, types, layering, then every test
 test-pgbouncer: setup ## every promise again, through a PgBouncer in transaction mode
 	HEADRACE_TEST_PGBOUNCER=1 $(BIN)/python -m pytest tests/promises
 
-lint: setup ## ruff, mypy, import-linter
+lint: setup ## ruff, mypy, import-linter, drift of prices
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/headrace prices diff
 
 format: setup ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix .
@@ -44,10 +45,10 @@ bench: setup ## run the benchmarks and print their ratios
 chaos: setup ## play random schedules of faults against real processes (SEEDS=30)
 	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),30) --seconds 60
 
-lock: setup ## write requirements.lock anew (needs the package index)
+lock: setup ## write requirements.lock anew (needs the package index; UPGRADE=package takes its newest)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --quiet --python-version 3.11 \
-	  --group dev pyproject.toml -o requirements.lock --custom-compile-command "make lock"
+	  --group dev pyproject.toml -o requirements.lock --custom-compile-command "make lock" $(addprefix --upgrade-package ,$(UPGRADE))
 
 clean: ## remove the environment and the embedded services' data
 	-@test -x $(BIN)/headrace && $(BIN)/headrace services stop

@@ -293,6 +293,65 @@ class InternalFaultError(RetryableError):
     code = "internal_fault"
 
 
+class NotTogetherError(InternalFaultError):
+    """One of several steps failed, so none of them was done together; each is done alone"""
+
+    code = "not_together"
+
+
+# ------------------------------------------------------------------------------------------------------ the biller
+
+
+class BillerError(HeadraceError):
+    """The biller did not take an event.
+
+    ``received`` says whether it may have it all the same: ``False`` when it has not, for sure, ``None`` when nobody
+    can know (the answer was lost).
+    """
+
+    code = "biller_error"
+    received: ClassVar[bool | None] = False
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        http_status: int | None = None,
+        retry_after_s: float | None = None,
+        request_id: str | None = None,
+        **details: Any,
+    ) -> None:
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+        self.request_id = request_id
+        super().__init__(message, http_status=http_status, request_id=request_id, **details)
+
+
+class BillerUnavailableError(BillerError, RetryableError):
+    """The biller cannot be reached, or takes no more for now."""
+
+    code = "biller_unavailable"
+
+
+class BillerAnswerLostError(BillerError, RetryableError):
+    """No whole answer came back, or one that tells nothing: the biller may have the event."""
+
+    code = "biller_answer_lost"
+    received = None
+
+
+class BillerRefusedError(BillerError, PermanentError):
+    """The biller refuses this event."""
+
+    code = "biller_refused"
+
+
+class BillerAuthError(BillerError, PermanentError):
+    """The biller refuses the key."""
+
+    code = "biller_auth"
+
+
 # --------------------------------------------------------------------------------------------- set-up and services
 
 

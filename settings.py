@@ -42,6 +42,13 @@ class Settings(BaseSettings):
     breaker_fail_max: int = Field(5, ge=1, description="consecutive failures that open a provider's breaker")
     breaker_reset_s: float = Field(10.0, gt=0, description="time that an open breaker lets nothing through, s")
 
+    # -- billing; without a key nothing is sent
+    stripe_api_key: SecretStr | None = Field(None, description="Stripe's secret or restricted key, for meter events")
+    stripe_meter_event: str = Field(
+        "headrace_micro_usd", min_length=1, max_length=100, description="event name of the meter at Stripe"
+    )
+    stripe_base_url: str | None = Field(None, description="Stripe-compatible server; Stripe itself if unset")
+
     # -- policy
     routing_policy: Path | None = Field(None, description="a routing policy of your own; the shipped one if unset")
     prompts_dir: Path | None = Field(None, description="a folder of prompts of your own; the shipped one if unset")

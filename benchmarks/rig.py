@@ -14,9 +14,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+import psycopg
 
 from console.services import Endpoints, start, stop
 from producers import Client
@@ -76,6 +79,28 @@ class Rig:
             time.sleep(0.05)
         raise SystemExit(f"{jobs} jobs did not end within {within_s} s")
 
+    def wait(self, tenant: UUID, left: int, *, within_s: float = 300) -> None:
+        """Block until no more than so many jobs of a tenant are left."""
+        give_up = time.monotonic() + within_s
+        while self.query(f"select count(*) as n from headrace.queue where tenant_id = '{tenant}'")[0]["n"] > left:
+            if time.monotonic() > give_up:
+                raise SystemExit(f"more than {left} jobs were left after {within_s} s")
+            time.sleep(0.02)
+
+    def settled(self, tenant: UUID, *, within_s: float = 600) -> None:
+        """Block until no job of a tenant is queued or running: all have ended or wait for something."""
+        give_up = time.monotonic() + within_s
+        busy = f"select count(*) as n from headrace.queue where tenant_id = '{tenant}' and state <> 'scheduled'"
+        while self.query(busy)[0]["n"]:
+            if time.monotonic() > give_up:
+                raise SystemExit(f"jobs were still busy after {within_s} s")
+            time.sleep(0.1)
+
+    def cap(self, tenant: UUID, usd: Decimal) -> None:
+        """Set a tenant's cap of a rolling day, USD."""
+        with self.ops.connection() as connection:
+            tenants.set_cap(connection, tenant, usd, actor="a benchmark")
+
     def query(self, statement: str) -> list[dict[str, Any]]:
         """Rows of a statement, as headrace_ops."""
         with self.ops.connection() as connection:
@@ -83,16 +108,21 @@ class Rig:
 
 
 @contextmanager
-def rig(*, scheduler: bool = True) -> Iterator[Rig]:
+def rig(*, scheduler: bool = True, track_functions: bool = False) -> Iterator[Rig]:
     """A fresh rig: private Postgres, Valkey and simulator in a directory of its own."""
     directory = Path(tempfile.mkdtemp(prefix="headrace-bench-"))
     directory.chmod(0o755)
     endpoints = start(directory)
+    if track_functions:  # before anybody connects
+        with psycopg.connect(endpoints.require_owner(), autocommit=True) as owner:
+            owner.execute("alter database headrace set track_functions = 'all'")
     settings = Settings.model_validate(
         {"database_url": endpoints.database_url, "redis_url": endpoints.redis_url, "broker_url": endpoints.broker_url}
     )
     stopping = threading.Event()
     made = Rig(endpoints, settings, connect(settings), Database(endpoints.require_ops()), directory)
+    with made.ops.connection() as connection:  # a benchmark asks more in a second than a person in a minute
+        connection.execute("update headrace.plans set user_per_minute = null")
     wire = open_wire(endpoints.broker_url, lanes=settings.lane_weights)
     chores = Scheduler(
         database=made.ops, wire=wire, worker_silent_s=10, max_deaths=3, turns_per_tenant=64, idempotency_days=30

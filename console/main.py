@@ -42,9 +42,12 @@ COMMANDS: Mapping[str, Command] = {
         "console.commands.scheduler", "scheduler", "Do what time and accidents ask for, until told to stop."
     ),
     "tenants": Command("console.commands.tenants", "app", "Add and list tenants, set their caps."),
+    "limits": Command("console.commands.limits", "app", "Show and change what tenants, users and features may use."),
     "jobs": Command("console.commands.jobs", "app", "Enqueue jobs, list them, look at one, cancel it, ask it anew."),
-    "spend": Command(
-        "console.commands.spend", "spend", "Say what was spent: calls, tokens and cost of whole UTC days."
+    "spend": Command("console.commands.spend", "app", "Say what was spent: calls, tokens and cost of whole UTC days."),
+    "prices": Command("console.commands.prices", "app", "Look at prices, keep them current, price history anew."),
+    "billing": Command(
+        "console.commands.billing", "app", "Say what tenants pay, see what that leaves, send closed days to Stripe."
     ),
     "doctor": Command("console.commands.doctor", "doctor", "Check every service and say what to do."),
     "simulate": Command(

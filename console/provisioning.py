@@ -9,9 +9,10 @@ from pathlib import Path
 from prompts.front_matter import load_prompts
 from router.policy import Policy, load_policy
 from storage import policy as stored_policy
-from storage import prices, prompts
+from storage import price_sync, prompts
 from storage.connect import connect
 from storage.migrate import Migrated, migrate
+from storage.policy import PublishedFeature
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,18 @@ def provision(
     """Migrate, then bring features, lanes, default prompts and prices up to date. Safe to repeat and to race."""
     policy = load_policy(routing_policy)
     files = load_prompts(prompts_dir)
-    published_prices = prices.published(sorted(routed_models(policy)))
     migrated = migrate(owner_url)
     with connect(owner_url) as connection, connection.transaction():
         # as the operators' role, which may publish defaults and is bound by row security like everybody
         connection.execute("select pg_advisory_xact_lock(hashtextextended('headrace.provision', 0))")
         connection.execute("set local role headrace_ops")
-        stored_policy.sync_features(connection, {one.name: one.description for one in policy.features.values()})
+        stored_policy.sync_features(
+            connection,
+            [
+                PublishedFeature(one.name, one.description, one.user_requests_per_minute)
+                for one in policy.features.values()
+            ],
+        )
         stored_policy.sync_lanes(connection, lanes)
         new_prompts = sum(
             prompts.publish_default(
@@ -55,8 +61,8 @@ def provision(
             )
             for file in files
         )
-        new_prices = prices.sync(connection, published_prices)
-    return Provisioned(migrated, new_prompts, new_prices)
+        new_prices = price_sync.sync(connection, routed_models(policy)).changes
+    return Provisioned(migrated, new_prompts, len(new_prices))
 
 
 def routed_models(policy: Policy) -> set[tuple[str, str]]:

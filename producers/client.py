@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NewType
+from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 from uuid import UUID
 
 import structlog
 
-from errors import HeadraceError, InvalidInputError, NotFoundError, ServiceError, UnknownLaneError, by_code
-from producers.requests import JobRequest, as_row, check
+from errors import (
+    ConfigurationError,
+    HeadraceError,
+    InvalidInputError,
+    NotFoundError,
+    ServiceError,
+    UnknownLaneError,
+)
+from producers.fields import Fields
+from producers.quote import Quote
+from producers.requests import JobRequest, as_row, check, refusal
 from queues.turns import Wire
 from storage import jobs
 from storage.database import Database
 from storage.jobs import Enqueued, State
+
+if TYPE_CHECKING:
+    from producers.quoter import Quoter  # it loads the policy's reader and more, which plain enqueues do without
 
 JobId = NewType("JobId", UUID)
 
@@ -67,26 +80,52 @@ class Result:
 class Client:
     """Enqueues for any tenant, as ``headrace_app``. Safe for many threads. Close it when done."""
 
-    def __init__(self, database: Database, wire: Wire) -> None:
-        """``wire`` only carries hints: when it does not answer, the jobs are in all the same and start a bit later."""
+    def __init__(self, database: Database, wire: Wire, *, quoter: Callable[[], Quoter] | None = None) -> None:
+        """``wire`` only carries hints: when it does not answer, the jobs are in all the same and start a bit later.
+
+        ``quoter`` makes who answers dry runs; it is called once, at the first of them.
+        """
         self._database = database
         self._wire = wire
+        self._make_quoter = quoter
+        self._quoter: Quoter | None = None
+        self._quoter_lock = threading.Lock()
 
-    def enqueue(self, *, dry_run: bool = False, conn: Any = None, **fields: Any) -> JobId:
+    @overload
+    def enqueue(self, *, dry_run: Literal[False] = False, conn: Any = None, **fields: Unpack[Fields]) -> JobId: ...
+    @overload
+    def enqueue(self, *, dry_run: Literal[True], conn: None = None, **fields: Unpack[Fields]) -> Quote: ...
+    @overload
+    def enqueue(self, *, dry_run: bool, conn: None = None, **fields: Unpack[Fields]) -> JobId | Quote: ...
+    def enqueue(self, *, dry_run: bool = False, conn: Any = None, **fields: Any) -> JobId | Quote:
         """Enqueue one job and return its id. The fields are those of :class:`producers.requests.JobRequest`.
 
         With ``conn`` (a psycopg connection) the job is inserted in the caller's own transaction: it exists if and
-        only if that commits. Raises :class:`errors.InvalidInputError` (or its kind) naming the field, or
-        :class:`errors.PostgresUnavailableError`.
+        only if that commits. With ``dry_run`` nothing is inserted: see :meth:`quote`. Raises
+        :class:`errors.InvalidInputError` (or its kind) naming the field, or :class:`errors.PostgresUnavailableError`.
         """
         if dry_run:
-            raise InvalidInputError("is not supported by this release", field="dry_run", value=True)
+            if conn is not None:
+                raise InvalidInputError(
+                    "goes with no dry run",
+                    field="conn",
+                    hint="A quote reads what is committed; it needs no transaction.",
+                )
+            return self.quote(fields)
         request = check(fields)
         if conn is not None:
             return JobId(_raised(jobs.enqueue_in(conn, request.tenant_id, as_row(request))))
         (done,) = self._insert(request.tenant_id, [as_row(request)])
         self._offer(request.tenant_id, [done])
         return JobId(_raised(done))
+
+    def quote(self, fields: Mapping[str, Any]) -> Quote:
+        """What the job with these fields would cost and whether it would run. Inserts nothing, holds nothing.
+
+        Raises what :meth:`enqueue` would raise, and :class:`errors.ConfigurationError` when this client was made
+        without a quoter.
+        """
+        return self._quotes().quote(check(fields))
 
     def enqueue_many(
         self, requests: Iterable[Mapping[str, Any]], *, progress: Callable[[int], object] | None = None
@@ -107,7 +146,7 @@ class Client:
             self._offer(tenant_id, done)
             for (index, _), one in zip(chunk, done, strict=True):
                 if one.error is not None:
-                    refused.append(Refused(index, _typed(one.error)))
+                    refused.append(Refused(index, refusal(one.error)))
                 elif one.job_id is not None:
                     ids[index] = JobId(one.job_id)
             if progress is not None:
@@ -145,9 +184,17 @@ class Client:
             time.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * 1.5, _LONGEST_LOOK_S)
 
-    async def aenqueue(self, **fields: Any) -> JobId:
+    @overload
+    async def aenqueue(
+        self, *, dry_run: Literal[False] = False, conn: Any = None, **fields: Unpack[Fields]
+    ) -> JobId: ...
+    @overload
+    async def aenqueue(self, *, dry_run: Literal[True], conn: None = None, **fields: Unpack[Fields]) -> Quote: ...
+    @overload
+    async def aenqueue(self, *, dry_run: bool, conn: None = None, **fields: Unpack[Fields]) -> JobId | Quote: ...
+    async def aenqueue(self, *, dry_run: bool = False, conn: Any = None, **fields: Any) -> JobId | Quote:
         """:meth:`enqueue` for asyncio."""
-        return await asyncio.to_thread(lambda: self.enqueue(**fields))
+        return await asyncio.to_thread(lambda: self.enqueue(dry_run=dry_run, conn=conn, **fields))
 
     async def aenqueue_many(self, requests: Iterable[Mapping[str, Any]]) -> Batch:
         """:meth:`enqueue_many` for asyncio."""
@@ -161,6 +208,19 @@ class Client:
         """Let go of Postgres and the wire."""
         self._wire.close()
         self._database.close()
+
+    def _quotes(self) -> Quoter:
+        if self._make_quoter is None:
+            raise ConfigurationError(
+                "this client cannot make quotes: it was given no quoter",
+                field="dry_run",
+                value=True,
+                hint="Client(…, quoter=lambda: Quoter(database, load_policy(None))).",
+            )
+        with self._quoter_lock:
+            if self._quoter is None:
+                self._quoter = self._make_quoter()
+            return self._quoter
 
     def _insert(self, tenant_id: UUID, rows: Sequence[Mapping[str, Any]]) -> list[Enqueued]:
         # safe to repeat: the ids were made here, so a second try finds what the first one wrote
@@ -200,12 +260,6 @@ class Client:
 
 def _raised(done: Enqueued) -> UUID:
     if done.error is not None:
-        raise _typed(done.error)
+        raise refusal(done.error)
     assert done.job_id is not None, "neither an id nor an error"
     return done.job_id
-
-
-def _typed(error: Mapping[str, Any]) -> HeadraceError:
-    facts = dict(error)
-    kind = by_code(facts.pop("code"))
-    return kind(facts.pop("message"), field=facts.pop("field", None), value=facts.pop("value", None), **facts)

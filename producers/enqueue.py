@@ -1,21 +1,27 @@
 """``from producers import enqueue, enqueue_many, result``: thin shells over one default client.
 
 The default client reads the environment once, at first use (``HEADRACE_DATABASE_URL``, ``HEADRACE_REDIS_URL`` or
-``HEADRACE_BROKER_URL``); a service that wants its own builds a :class:`producers.client.Client`.
+``HEADRACE_BROKER_URL``, and for dry runs ``HEADRACE_ROUTING_POLICY``); a service that wants its own builds a
+:class:`producers.client.Client`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from uuid import UUID
 
 from errors import ConfigurationError
 from producers.client import Batch, Client, JobId, Result
-from queues.broker_url import open_wire
+from producers.fields import Fields
+from producers.quote import Quote
+from queues.broker_url import open_wire, redis_client
 from settings import Settings, plain
 from storage.database import Database
+
+if TYPE_CHECKING:
+    from producers.quoter import Quoter
 
 _lock = threading.Lock()
 _client: Client | None = None
@@ -40,9 +46,30 @@ def connect(settings: Settings) -> Client:
     if wire_url is None:
         raise ConfigurationError("is not set", field="HEADRACE_REDIS_URL", hint=hint)
     wire = open_wire(wire_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
-    return Client(Database(database_url), wire)
+    database = Database(database_url)
+    return Client(database, wire, quoter=lambda: open_quoter(settings, database, plain(settings.redis_url)))
 
 
+def open_quoter(settings: Settings, database: Database, redis_url: str | None) -> Quoter:
+    """Who answers dry runs; without a Redis it says nothing of the rates' room.
+
+    Raises :class:`errors.ConfigurationError` when the routing policy cannot be read.
+    """
+    # Here and not above: what only dry runs need would make every program that enqueues slower to start.
+    from guards.rates import RateGuard
+    from producers.quoter import Quoter
+    from router.policy import load_policy
+
+    rates = None if redis_url is None else RateGuard(redis_client(redis_url))
+    return Quoter(database, load_policy(settings.routing_policy), rates)
+
+
+@overload
+def enqueue(*, dry_run: Literal[False] = False, conn: Any = None, **fields: Unpack[Fields]) -> JobId: ...
+@overload
+def enqueue(*, dry_run: Literal[True], conn: None = None, **fields: Unpack[Fields]) -> Quote: ...
+@overload
+def enqueue(*, dry_run: bool, conn: None = None, **fields: Unpack[Fields]) -> JobId | Quote: ...
 def enqueue(
     *,
     tenant_id: UUID | str,
@@ -64,8 +91,8 @@ def enqueue(
     metadata: Mapping[str, Any] | None = None,
     dry_run: bool = False,
     conn: Any = None,
-) -> JobId:
-    """Enqueue one job; see :meth:`producers.client.Client.enqueue`."""
+) -> JobId | Quote:
+    """Enqueue one job, or with ``dry_run`` say what it would cost; see :meth:`producers.client.Client.enqueue`."""
     fields = {name: value for name, value in locals().items() if name not in ("dry_run", "conn")}
     if messages is not None:
         fields["messages"] = list(messages)
@@ -82,9 +109,15 @@ def result(job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Re
     return default_client().result(job_id, tenant_id=tenant_id, timeout=timeout)
 
 
-async def aenqueue(**fields: Any) -> JobId:
+@overload
+async def aenqueue(*, dry_run: Literal[False] = False, conn: Any = None, **fields: Unpack[Fields]) -> JobId: ...
+@overload
+async def aenqueue(*, dry_run: Literal[True], conn: None = None, **fields: Unpack[Fields]) -> Quote: ...
+@overload
+async def aenqueue(*, dry_run: bool, conn: None = None, **fields: Unpack[Fields]) -> JobId | Quote: ...
+async def aenqueue(*, dry_run: bool = False, conn: Any = None, **fields: Any) -> JobId | Quote:
     """:func:`enqueue` for asyncio."""
-    return await default_client().aenqueue(**fields)
+    return await default_client().aenqueue(dry_run=dry_run, conn=conn, **fields)
 
 
 async def aenqueue_many(requests: Iterable[Mapping[str, Any]]) -> Batch:

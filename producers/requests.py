@@ -15,7 +15,15 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from errors import DeadlinePassedError, ExtraVariableError, InvalidInputError, InvalidSchemaError, TooLongError
+from errors import (
+    DeadlinePassedError,
+    ExtraVariableError,
+    HeadraceError,
+    InvalidInputError,
+    InvalidSchemaError,
+    TooLongError,
+    by_code,
+)
 from guards.cleaning import clean_json, clean_text
 from guards.schemas import check_schema
 from prompts.messages import Message
@@ -87,6 +95,13 @@ def as_row(request: JobRequest) -> dict[str, Any]:
     """The request as ``headrace.enqueue_batch`` takes it, with its new id and its estimate in tokens."""
     row = request.model_dump(mode="json", exclude_none=True, exclude={"tenant_id"})
     return {"id": str(new_id()), **row, "estimated_tokens": estimated_tokens(request)}
+
+
+def refusal(error: Mapping[str, Any]) -> HeadraceError:
+    """What the database refused, as the typed error that its ``code`` names."""
+    facts = dict(error)
+    kind = by_code(facts.pop("code"))
+    return kind(facts.pop("message"), field=facts.pop("field", None), value=facts.pop("value", None), **facts)
 
 
 def estimated_tokens(request: JobRequest) -> int:

@@ -41,7 +41,8 @@ class Feature:
     """What callers may ask for.
 
     ``default_max_output_tokens`` holds when a job names no limit of its own; ``max_input_chars`` caps the input,
-    in characters.
+    in characters. ``user_requests_per_minute`` is what each user may ask of it, in a count of its own; ``None``: its
+    requests count with the user's others.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Feature:
     reports: bool
     default_max_output_tokens: int
     max_input_chars: int
+    user_requests_per_minute: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class _FeatureEntry(_Entry):
     reports: bool = False
     default_max_output_tokens: int = Field(1024, ge=1)
     max_input_chars: int = Field(200_000, ge=1)
+    user_requests_per_minute: int | None = Field(None, ge=1, le=2**31 - 1)
 
 
 _FeatureName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]

@@ -25,6 +25,7 @@ BOOK_CHECKS = (
     "ledger_equals_runs",
     "window_equals_buckets",
     "rollup_equals_runs",
+    "billing_equals_runs",
     "no_cap_is_passed",
 )
 """What ``storage/queries/audit/findings.sql`` checks: the database by itself."""

@@ -1,133 +1,175 @@
-"""Prices: effective-dated rows, filled from the ``genai-prices`` package. Money is Decimal, never float."""
+"""Prices: effective-dated rows, never changed once written. Money is Decimal, never float.
+
+The row in force at an instant is the last one that is effective by then. Rows come from the package ``genai-prices``
+(``storage/price_sync.py``) or by hand.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from importlib.metadata import version
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeAlias
 
-from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ConditionalPrice, ModelPrice, StartDateConstraint, TieredPrices
+import psycopg
 
-from errors import UnpricedModelError
+from errors import InvalidInputError
 from storage.connect import Connection
 from storage.statements import sql
 
-_BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
+Model: TypeAlias = tuple[str, str]
+"""A provider and its model."""
+
+BY_HAND = "hand"
+"""The ``source`` of a row that somebody wrote by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a model costs from an instant on: USD per million tokens."""
+    """What a model costs from an instant on: USD per million tokens.
+
+    A prompt of more than ``long_from`` tokens is billed whole at the long rates. A rate of the cache that is None is
+    the plain input's. ``batch_discount`` is the part that a provider's batch takes off all of it, 0 to under 1.
+    ``source`` says where the row is from.
+    """
 
     provider: str
     model: str
     effective_from: datetime
     input_usd: Decimal
-    cached_input_usd: Decimal | None
-    cache_write_usd: Decimal | None
     output_usd: Decimal
-    long_from: int | None
-    long_input_usd: Decimal | None
-    long_cached_input_usd: Decimal | None
-    long_cache_write_usd: Decimal | None
-    long_output_usd: Decimal | None
+    cached_input_usd: Decimal | None = None
+    cache_write_usd: Decimal | None = None
+    long_from: int | None = None
+    long_input_usd: Decimal | None = None
+    long_output_usd: Decimal | None = None
+    long_cached_input_usd: Decimal | None = None
+    long_cache_write_usd: Decimal | None = None
+    batch_discount: Decimal = Decimal(0)
+    source: str = ""
+
+    @property
+    def of(self) -> Model:
+        """Whose price it is."""
+        return self.provider, self.model
+
+    def rates(self) -> dict[str, Decimal | int | None]:
+        """What it says, without whose, since when and from where."""
+        return {name: getattr(self, name) for name in RATES}
+
+    def before(self, rows: Iterable[Price]) -> Price | None:
+        """The row that would be in force at its date without it, among some."""
+        older = (row for row in rows if row.of == self.of and row.effective_from < self.effective_from)
+        return max(older, key=lambda row: row.effective_from, default=None)
 
 
-def published(models: Iterable[tuple[str, str]]) -> list[Price]:
-    """The price rows of (provider, model) pairs as ``genai-prices`` knows them, each with the date it took effect.
+RATES = (
+    "input_usd", "cached_input_usd", "cache_write_usd", "output_usd", "long_from", "long_input_usd",
+    "long_cached_input_usd", "long_cache_write_usd", "long_output_usd", "batch_discount",
+)  # fmt: skip
+"""The columns that say how much, in the order in which people read them."""
 
-    Raises :class:`errors.UnpricedModelError` for a model that it does not know: nothing runs unpriced.
+
+class Kind(StrEnum):
+    """In what way prices differ."""
+
+    NEW_MODEL = "new model"
+    NEW_STEP = "new step"
+    CHANGED_RATE = "changed rate"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One way in which prices differ: the row that is new, and the one that would be in force without it (if any).
+
+    Of a row that is *gone* there is only ``was``.
     """
-    snapshot = get_snapshot()
-    prices = []
-    for provider_id, model_id in models:
-        found = next(
-            (
-                model
-                for provider in snapshot.providers
-                if provider.id == provider_id
-                for model in provider.models
-                if model.id == model_id
-            ),
-            None,
+
+    kind: Kind
+    price: Price | None
+    was: Price | None
+
+    @property
+    def row(self) -> Price:
+        """The row that it is about."""
+        row = self.price or self.was
+        assert row is not None, "a change is of something"
+        return row
+
+    def rates(self) -> dict[str, tuple[Decimal | int | None, Decimal | int | None]]:
+        """Column → before and after, of the columns that change."""
+        before = self.was.rates() if self.was else dict.fromkeys(RATES)
+        after = self.price.rates() if self.price else dict.fromkeys(RATES)
+        return {name: (before[name], after[name]) for name in RATES if before[name] != after[name]}
+
+
+def in_force(rows: Iterable[Price], at: datetime) -> dict[Model, Price]:
+    """Of each model the row in force at an instant."""
+    found: dict[Model, Price] = {}
+    for row in sorted(rows, key=lambda one: one.effective_from):
+        if row.effective_from <= at:
+            found[row.of] = row
+    return found
+
+
+def list_prices(connection: Connection, model: str | None = None) -> list[Price]:
+    """Every row (of one model, whoever provides it), by provider and model, the oldest first."""
+    rows = connection.execute(sql("prices", "list"), {"model": model}).fetchall()
+    return [Price(**row) for row in rows]
+
+
+def moment(connection: Connection) -> datetime:
+    """The database's now, which decides what is in force."""
+    row = connection.execute(sql("prices", "moment")).fetchone()
+    assert row is not None, "a select without a table has one row"
+    return row["now"]  # type: ignore[no-any-return]
+
+
+def lock(connection: Connection) -> None:
+    """Let nobody else bring prices up to date until the transaction ends; reading and pricing go on."""
+    connection.execute(sql("prices", "lock"))
+
+
+def add(connection: Connection, price: Price) -> bool:
+    """Insert one row unless there is one of this model and date; whether it is new."""
+    return connection.execute(sql("prices", "add"), _as_row(price)).rowcount == 1
+
+
+def add_by_hand(connection: Connection, price: Price, *, actor: str) -> None:
+    """Insert one row in the name of ``actor``, with an audit row. Its ``source`` becomes *hand*.
+
+    :raises InvalidInputError: there is a row of this model and instant, or the rates cannot be.
+    """
+    try:
+        added = connection.execute(
+            sql("prices", "add_by_hand"), {**_as_row(price), "source": BY_HAND, "actor": actor}
+        ).fetchone()
+    except psycopg.errors.CheckViolation as error:
+        raise InvalidInputError(
+            "is no price that could be",
+            field="price",
+            value=f"{price.provider}:{price.model}",
+            hint="Rates are 0 or more, a batch discount is under 1, and a long tier needs its input and output rates.",
+        ) from error
+    if added is None:
+        raise InvalidInputError(
+            "there is a price of this model from that instant, and rows are never changed",
+            field="from",
+            value=price.effective_from.isoformat(),
+            hint="Let the new one begin a second later.",
         )
-        if found is None:
-            raise UnpricedModelError(
-                "genai-prices knows no price for this model",
-                field="model",
-                value=f"{provider_id}:{model_id}",
-                hint="Add a price by hand, or name another model in the routing policy.",
-            )
-        steps = found.prices if isinstance(found.prices, list) else [ConditionalPrice(prices=found.prices)]
-        for step in steps:
-            if step.constraint is None:
-                prices.append(_row(provider_id, model_id, _BEGINNING, step.prices))
-            elif isinstance(step.constraint, StartDateConstraint):
-                start = datetime.combine(step.constraint.start_date, time(), UTC)
-                prices.append(_row(provider_id, model_id, start, step.prices))
-            else:
-                raise UnpricedModelError(
-                    "its price depends on the time of day, which is not supported",
-                    field="model",
-                    value=f"{provider_id}:{model_id}",
-                    hint="Add a price by hand, at the dearest rate.",
-                )
-    return prices
 
 
-def sync(connection: Connection, prices: Iterable[Price]) -> int:
-    """Insert the rows that are not there; rows once written stay as they are. Returns how many are new."""
-    source = f"genai-prices {version('genai-prices')}"
-    return sum(add(connection, price, source=source) for price in prices)
-
-
-def add(connection: Connection, price: Price, *, source: str) -> bool:
-    """Insert one row unless there is one of this model and date; whether it is new. ``source``: where it is from."""
-    facts = asdict(price)
+def _as_row(price: Price) -> Mapping[str, Any]:
+    facts: dict[str, Any] = {
+        "provider": price.provider,
+        "model": price.model,
+        "effective_from": price.effective_from,
+        **price.rates(),
+    }
     digest = hashlib.sha256(repr(sorted((k, str(v)) for k, v in facts.items())).encode()).hexdigest()
-    cursor = connection.execute(sql("prices", "add"), {**facts, "source": source, "source_hash": digest})
-    return cursor.rowcount == 1
-
-
-def _row(provider: str, model: str, start: datetime, rates: ModelPrice) -> Price:
-    long_from = max((_threshold(rate) for rate in _rates(rates)), default=0) or None
-    input_usd, output_usd = _base(rates.input_mtok), _base(rates.output_mtok)
-    if input_usd is None or output_usd is None:
-        raise UnpricedModelError("genai-prices has no input or output rate", field="model", value=f"{provider}:{model}")
-    return Price(
-        provider=provider,
-        model=model,
-        effective_from=start,
-        input_usd=input_usd,
-        cached_input_usd=_base(rates.cache_read_mtok),
-        cache_write_usd=_base(rates.cache_write_mtok),
-        output_usd=output_usd,
-        long_from=long_from,
-        long_input_usd=_long(rates.input_mtok) if long_from else None,
-        long_cached_input_usd=_long(rates.cache_read_mtok) if long_from else None,
-        long_cache_write_usd=_long(rates.cache_write_mtok) if long_from else None,
-        long_output_usd=_long(rates.output_mtok) if long_from else None,
-    )
-
-
-def _rates(rates: ModelPrice) -> list[Any]:
-    return [rates.input_mtok, rates.cache_read_mtok, rates.cache_write_mtok, rates.output_mtok]
-
-
-def _threshold(rate: Decimal | TieredPrices | None) -> int:
-    return max((tier.start for tier in rate.tiers), default=0) if isinstance(rate, TieredPrices) else 0
-
-
-def _base(rate: Decimal | TieredPrices | None) -> Decimal | None:
-    return rate.base if isinstance(rate, TieredPrices) else rate
-
-
-def _long(rate: Decimal | TieredPrices | None) -> Decimal | None:
-    if isinstance(rate, TieredPrices):
-        return max(rate.tiers, key=lambda tier: tier.start).price if rate.tiers else rate.base
-    return rate
+    return {**facts, "source": price.source, "source_hash": digest}

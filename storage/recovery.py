@@ -81,6 +81,12 @@ def ensure_partitions(connection: Connection) -> int:
     return int(row["made"]) if row else 0
 
 
+def analyze_grown(connection: Connection) -> int:
+    """Let the planner know of tables that have grown fourfold; how many there were."""
+    row = connection.execute(sql("recovery", "analyze_grown")).fetchone()
+    return int(row["analyzed"]) if row else 0
+
+
 def forget_keys(connection: Connection, *, days: int) -> int:
     """Delete idempotency keys older than ``days``; how many."""
     return connection.execute(sql("recovery", "forget_keys"), [days]).rowcount

@@ -66,22 +66,25 @@ def begin(
             "tenant_id": tenant_id,
             "job_id": job_id,
             "claim_id": claim_id,
-            "later": Jsonb(
-                [
-                    {
-                        "provider": one.provider,
-                        "model": one.model,
-                        "input_bound": one.input_bound,
-                        "max_output_tokens": one.max_output_tokens,
-                    }
-                    for one in later
-                ]
-            ),
+            "later": Jsonb(later_calls(later)),
         },
     ).fetchone()
     assert row is not None, "a function with OUT parameters returns a row"
     row["remaining_s"] = None if row["remaining_s"] is None else float(row["remaining_s"])
     return Grant(**row)
+
+
+def later_calls(calls: Sequence[PlannedCall]) -> list[dict[str, Any]]:
+    """A plan's later calls as ``begin`` takes them: only their worst cases matter."""
+    return [
+        {
+            "provider": one.provider,
+            "model": one.model,
+            "input_bound": one.input_bound,
+            "max_output_tokens": one.max_output_tokens,
+        }
+        for one in calls
+    ]
 
 
 def of_job(connection: Connection, job_id: UUID) -> list[Mapping[str, Any]]:

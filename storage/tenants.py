@@ -87,10 +87,15 @@ def list_tenants(connection: Connection) -> list[Tenant]:
 
 
 def set_cap(connection: Connection, tenant_id: UUID, daily_cap_usd: Decimal | None, *, actor: str) -> None:
-    """Change a tenant's daily cap (None: the plan's); in effect at the next begin, with an audit row."""
-    connection.execute(
+    """Change a tenant's daily cap (None: the plan's); in effect at the next begin, with an audit row.
+
+    Raises :class:`errors.UnknownTenantError`.
+    """
+    done = connection.execute(
         sql("tenants", "set_cap"), {"tenant_id": tenant_id, "daily_cap_usd": daily_cap_usd, "actor": actor}
     )
+    if done.rowcount == 0:
+        raise UnknownTenantError(field="tenant_id", value=str(tenant_id), hint="`headrace tenants list` shows all.")
 
 
 def _tenant(row: dict[str, object]) -> Tenant:

@@ -55,6 +55,7 @@ def services() -> Iterator[Endpoints]:
         with psycopg.connect(endpoints.require_owner(), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
         provision(_in_database(endpoints.require_owner(), TEMPLATE), lanes=Settings().lane_weights)
+        lift_rates(_in_database(endpoints.require_owner(), TEMPLATE))
         yield endpoints
     finally:
         stop(directory)

@@ -352,6 +352,6 @@ def _check_command(words: list[str], page: str) -> None:
     assert words[0] in COMMANDS, f"{page} shows `headrace {words[0]}`"
     entry = COMMANDS[words[0]]
     found = getattr(importlib.import_module(entry.module), entry.attribute)
-    if isinstance(found, typer.Typer) and len(words) > 1:
+    if isinstance(found, typer.Typer) and len(words) > 1 and not words[1].startswith("-"):
         names = {one.name for one in found.registered_commands}
         assert words[1] in names, f"{page} shows `headrace {words[0]} {words[1]}`"

@@ -1,7 +1,8 @@
 """The life of one job in a worker, from a turn taken to the job settled. Read top to bottom.
 
 Each step is one named function; what is atomic with what shows here: `claim`, `begin` and `settle` are one short
-transaction each, and no transaction is open while a provider is called.
+transaction each (of one tenant, `begin` and `settle` may share one with others that come at the same time), and no
+transaction is open while a provider is called.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from errors import (
     ProviderError,
 )
 from guards.rates import NoRoom, RateGuard
+from guards.schemas import check_schema
 from queues.turns import Turn
 from router.gateway import Gateway
+from router.plan import Plan, plan_job
 from router.policy import Policy, Target
 from router.providers.calls import CallReply, CallRequest
-from storage import jobs, runs
+from storage import jobs
 from storage.connect import Connection
 from storage.database import Database
 from storage.ids import new_id
@@ -37,8 +40,8 @@ from storage.runs import Grant, PlannedCall
 from workers import outcomes
 from workers.answers import read_answer
 from workers.backoff import Backoff
+from workers.ledger import Ledger
 from workers.outcomes import HandBack, Lost, Outcome, Succeeded
-from workers.plan import Plan, plan_job
 from workers.prompt_cache import PromptCache
 from workers.turn_account import TurnAccount
 
@@ -81,6 +84,7 @@ class Pipeline:
         self._call_timeout_s = call_timeout_s
         self._claim_timeout_s = claim_timeout_s
         self._draining = draining
+        self._ledger = Ledger(database)
         self._prompts = PromptCache(database)
 
     def run(self, turn: Turn) -> None:
@@ -170,7 +174,8 @@ class Pipeline:
         )
 
     def _plan(self, claim: Claim) -> Plan:
-        return plan_job(claim.job, self._prompts.get(claim.tenant_id, claim.job.prompt_id), self._policy)
+        prompt = self._prompts.get(claim.tenant_id, claim.job.prompt_id)
+        return plan_job(claim.job, prompt, self._policy, check_schema=check_schema)
 
     def _admit(self, claim: Claim, work: Work) -> NoRoom | None:
         """Count the request under its rates: once a job, before its first call. Another attempt is our affair."""
@@ -181,9 +186,7 @@ class Pipeline:
         return no_room
 
     def _begin(self, claim: Claim, call: PlannedCall) -> Grant:
-        return self._database.patiently(
-            lambda connection, _repeat: runs.begin(connection, claim.tenant_id, claim.job.job_id, claim.id, call)
-        )
+        return self._ledger.begin(claim.tenant_id, claim.job.job_id, claim.id, call)
 
     def _call(self, claim: Claim, plan: Plan, call: PlannedCall, grant: Grant, work: Work) -> Succeeded:
         """Ask the provider once. What it used waits in ``work`` to be settled together with what comes next."""
@@ -227,11 +230,7 @@ class Pipeline:
     def _settle(self, claim: Claim, run: Mapping[str, Any] | None, outcome: Outcome | None) -> str:
         """The only way out of *running*: run and verdict in one transaction. No outcome: another call follows."""
         verdict, facts = ("next_call", {}) if outcome is None else (outcome.verdict, outcome.as_settled())
-        return self._database.patiently(
-            lambda connection, _repeat: jobs.settle(
-                connection, claim.tenant_id, claim.job.job_id, claim.id, run=run, verdict=verdict, outcome=facts
-            )
-        )
+        return self._ledger.settle(claim.tenant_id, claim.job.job_id, claim.id, run=run, verdict=verdict, outcome=facts)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """The scheduler: what time and accidents ask for. Any number of them may run; each step is safe beside itself.
 
 Every 200 ms: due jobs, jobs that wait for room, the notes of foreign transactions. Every second: lost workers' jobs,
-expiry, the sweep. Every ten minutes: partitions ahead, old idempotency keys.
+expiry, the sweep. Every ten minutes: partitions ahead, old idempotency keys; every hour: unusual spend.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import structlog
 from errors import ServiceError
 from guards.rates import RateGuard
 from queues.turns import Wire
-from storage import rates, recovery
+from storage import rates, recovery, spend
 from storage.connect import Connection
 from storage.database import Database
 from storage.rates import WaitingForRate
@@ -74,7 +74,9 @@ class Scheduler:
             Chore("take_back", 1.0, self.take_back),
             Chore("expire", 1.0, self.expire),
             Chore("sweep", 1.0, self.sweep),
+            Chore("statistics", 1.0, self.statistics),
             Chore("housekeeping", 600.0, self.housekeeping),
+            Chore("unusual", 3600.0, self.flag_unusual),
         ]
 
     def run(self, stopping: threading.Event) -> None:
@@ -160,12 +162,28 @@ class Scheduler:
             if lane in self._wire.lanes:
                 self._wire.refill(lane, {str(tenant): n for tenant, n in turns.items()})
 
+    def statistics(self) -> None:
+        """Let Postgres plan anew for tables that have grown."""
+        self._do(recovery.analyze_grown)
+
     def housekeeping(self) -> None:
         """Partitions ahead; idempotency keys that are too old."""
         made = self._do(recovery.ensure_partitions)
         if made:
             log.info("scheduler.partitions_made", partitions=made)
         self._do(lambda connection: recovery.forget_keys(connection, days=self._idempotency_days))
+
+    def flag_unusual(self) -> None:
+        """Leave a notice of each user and feature that spends far over its own history, once a day."""
+        for one in self._do(spend.flag_unusual):
+            log.warning(
+                "spend.unusual",
+                tenant_id=str(one.what.tenant_id),
+                scope=one.what.scope,
+                key=one.what.key,
+                spent_usd=str(one.what.spent_usd),
+                usual_usd=str(one.median_usd),
+            )
 
     def _offer(self, turns: Turns) -> None:
         for lane, of_lane in turns.items():

@@ -20,14 +20,16 @@ from queues.broker_url import open_wire
 from settings import Settings, plain
 from storage.connect import refuse_unsafe_role
 from storage.database import Database
+from workers.biller import Biller
 from workers.boot import rate_guard
 from workers.logs import configure_logs
 from workers.scheduler import Scheduler
+from workers.stripe_meter import StripeMeter
 
 MAX_DEATHS = 3
 """So many workers may die on a job before it counts as poison."""
 
-_CONNECTIONS = 2
+_CONNECTIONS = 3
 _ORPHAN_CHECK_S = 0.5
 _TOLD_TWICE = 130
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -71,17 +73,31 @@ def run(settings: Settings, *, ops_url: str, wire_url: str, parent: int = 0) -> 
                 ),
                 within_s=START_WITHIN_S,
             )
-            Scheduler(
-                database=database,
-                wire=wire,
-                rates=rate_guard(settings),
-                worker_silent_s=settings.worker_silent_s,
-                max_deaths=MAX_DEATHS,
-                turns_per_tenant=settings.turns_per_tenant,
-                idempotency_days=settings.idempotency_days,
-            ).run(stopping)
+            biller = threading.Thread(target=Biller(database, _meter(settings)).run, args=[stopping], name="billing")
+            biller.start()  # beside the chores: it may wait for Stripe
+            try:
+                Scheduler(
+                    database=database,
+                    wire=wire,
+                    rates=rate_guard(settings),
+                    worker_silent_s=settings.worker_silent_s,
+                    max_deaths=MAX_DEATHS,
+                    turns_per_tenant=settings.turns_per_tenant,
+                    idempotency_days=settings.idempotency_days,
+                ).run(stopping)
+            finally:
+                stopping.set()
+                biller.join()
     finally:
         wire.close()
+
+
+def _meter(settings: Settings) -> StripeMeter | None:
+    """Where usage is sent to; without a key, days are closed and their events wait."""
+    key = plain(settings.stripe_api_key)
+    if key is None:
+        return None
+    return StripeMeter(key, event_name=settings.stripe_meter_event, base_url=settings.stripe_base_url)
 
 
 def _told_to_stop(parent: int) -> threading.Event:

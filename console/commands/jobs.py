@@ -12,9 +12,11 @@ from uuid import UUID
 import typer
 
 from console.actor import actor
-from console.failure import report as tell
-from console.intake.report import ForPeople, ForPrograms, Report
-from console.intake.run import enqueue, opened
+from console.failure import report as tell_failure
+from console.intake import quotes, report
+from console.intake.intake import Quoted, Taken
+from console.intake.report import Report
+from console.intake.run import enqueue, opened, quote
 from console.output import Json, cell, print_facts, print_json, print_table, printable
 from console.reach import DATABASE, DATABASE_AND_WIRE, reach
 from console.services.whereabouts import Endpoints
@@ -42,6 +44,9 @@ NONE_IN = 1
 def enqueue_command(
     file: Annotated[Path, typer.Option("--file", help="JSON lines: one job a line. - reads standard input.")],
     tenant: Annotated[str | None, typer.Option(help="The tenant of all lines: its id, external id or name.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Insert nothing: say what each job would cost and whether it would run.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Enqueue one job a line, with the fields of enqueue; print the ids, in the lines' order.
@@ -49,13 +54,18 @@ def enqueue_command(
     Good lines go in, bad ones are told of. Exits 0 when all are in, 3 when some were refused, 1 when none is in.
     """
     settings = Settings()
+    told: Report[list[Taken]] | Report[Quoted]
     with opened(file) as stream, reach(settings, DATABASE_AND_WIRE) as services:
-        report: Report = ForPrograms() if as_json else ForPeople()
-        error = enqueue(settings, services, stream, tenant=tenant, report=report)
+        if dry_run:
+            told = quotes.ForPrograms() if as_json else quotes.ForPeople()
+            error = quote(settings, services, stream, tenant=tenant, report=told)
+        else:
+            told = report.ForPrograms() if as_json else report.ForPeople()
+            error = enqueue(settings, services, stream, tenant=tenant, report=told)
     if error is not None:
-        raise typer.Exit(tell(error, as_json=False))  # the report's document has it already
-    if report.refused:
-        raise typer.Exit(SOME_REFUSED if report.enqueued else NONE_IN)
+        raise typer.Exit(tell_failure(error, as_json=False))  # the report's document has it already
+    if told.refused:
+        raise typer.Exit(SOME_REFUSED if told.taken else NONE_IN)
 
 
 @app.command("list")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated
@@ -11,9 +10,9 @@ from uuid import UUID
 import typer
 
 from console.actor import actor
+from console.amounts import usd
 from console.output import Json, print_json, print_table
 from console.reach import DATABASE, reach
-from errors import InvalidInputError
 from settings import Settings
 from storage import tenants
 from storage.session import session
@@ -21,7 +20,6 @@ from storage.tenants import Tenant
 
 app = typer.Typer(help="Add and list tenants, set their caps.", no_args_is_help=True)
 
-_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,12})?", re.ASCII)
 _PLANS_OWN = "plan"
 _MAY_BE_NEGATIVE = {"ignore_unknown_options": True}  # so that -5 is refused as a number, not as an option
 
@@ -95,13 +93,3 @@ def set_cap(ops_url: str, tenant: str, amount: Decimal | None) -> Tenant:
         tenant_id: UUID = tenants.resolve(connection, tenant).id
         tenants.set_cap(connection, tenant_id, amount, actor=actor())
         return tenants.resolve(connection, str(tenant_id))
-
-
-def usd(text: str, *, field: str) -> Decimal:
-    """An amount as people write it. Never a float: what is written is what holds.
-
-    :raises InvalidInputError: it is no amount.
-    """
-    if not _AMOUNT.fullmatch(text):
-        raise InvalidInputError("is no amount of USD", field=field, value=text, hint="Write it like 5 or 0.25.")
-    return Decimal(text)

@@ -1,4 +1,4 @@
-"""Many jobs from a stream of lines: in windows, so that neither the file nor its answers are ever held whole."""
+"""Many jobs from a stream of lines: a few at a time, so that neither the file nor its answers are ever held whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from console.intake.lines import Line
 from errors import HeadraceError, InvalidInputError
-from producers import Client
+from producers import Client, Quote
 
 WINDOW_LINES = 2000
 WINDOW_BYTES = 16_000_000
@@ -26,8 +26,17 @@ class Taken:
     error: HeadraceError | None
 
 
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """What one line's job would meet, or why it would be refused."""
+
+    number: int
+    quote: Quote | None
+    error: HeadraceError | None
+
+
 class Intake:
-    """Turns lines into jobs."""
+    """Turns lines into jobs, or only says what they would cost."""
 
     def __init__(self, client: Client, find_tenant: Callable[[str], UUID], *, tenant: str | None = None) -> None:
         """Take lines for the tenants that they name, or for one.
@@ -53,6 +62,14 @@ class Intake:
                 window, size = [], 0
         if window:
             yield self._put(window)
+
+    def quote(self, lines: Iterable[Line]) -> Iterator[Quoted]:
+        """What each line's job would meet, one by one, in their order. Nothing goes in."""
+        for line in lines:
+            try:
+                yield Quoted(line.number, self._client.quote(self._request(line)), None)
+            except InvalidInputError as error:
+                yield Quoted(line.number, None, error)
 
     def _put(self, window: list[Line]) -> list[Taken]:
         errors: dict[int, HeadraceError] = {}

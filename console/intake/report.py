@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import typer
 
@@ -13,15 +13,21 @@ from errors import HeadraceError
 
 _MOST_SHOWN = 100
 
+Dealt = TypeVar("Dealt", contravariant=True)
 
-class Report(Protocol):
-    """Hears of each window of lines, then of the end."""
 
-    enqueued: int
-    refused: int
+class Report(Protocol[Dealt]):
+    """Hears of what was dealt with (``taken``: good lines, ``refused``: bad ones), then of the end."""
 
-    def add(self, window: list[Taken]) -> None:
-        """Some lines have been dealt with, and what was taken is committed."""
+    taken: int
+
+    @property
+    def refused(self) -> int:
+        """How many lines were refused."""
+        ...
+
+    def add(self, dealt: Dealt) -> None:
+        """Some lines have been dealt with, and what was taken of them is done."""
         ...
 
     def end(self, error: HeadraceError | None) -> None:
@@ -29,68 +35,96 @@ class Report(Protocol):
         ...
 
 
-class ForPeople:
+class Refusals:
+    """The refused lines: all are counted, the first ``keep`` of them kept (None: all)."""
+
+    def __init__(self, keep: int | None = _MOST_SHOWN) -> None:
+        self.count = 0
+        self.facts: list[dict[str, Any]] = []
+        self._keep = keep
+
+    def add(self, number: int, error: HeadraceError | None) -> None:
+        """One more."""
+        assert error is not None, "only of refused lines"
+        self.count += 1
+        if self._keep is None or len(self.facts) < self._keep:
+            self.facts.append(_facts(number, error))
+
+    def show(self) -> None:
+        """Print those that were kept as a table on standard error."""
+        if self.facts:
+            rows = [list(one.values()) for one in self.facts]
+            print_table(["line", "field", "reason", "code"], rows, numbers=["line"], to_error=True)
+        if self.count > len(self.facts):
+            note(f"… and {self.count - len(self.facts)} more refused lines; --json tells of all.")
+
+    def sum_up(self, good: str) -> None:
+        """Say on standard error how many were good and how many were not."""
+        note(f"{good}, {self.count} refused.")
+
+
+class ForPeople(Report[list[Taken]]):
     """Ids on standard output as they come; the first refused lines as a table on standard error at the end."""
 
     def __init__(self) -> None:
-        self.enqueued = 0
-        self.refused = 0
-        self._shown: list[Taken] = []
+        self.taken = 0
+        self._refusals = Refusals()
 
-    def add(self, window: list[Taken]) -> None:
-        ids = [str(one.job_id) for one in window if one.error is None]
+    @property
+    def refused(self) -> int:
+        return self._refusals.count
+
+    def add(self, dealt: list[Taken]) -> None:
+        ids = [str(one.job_id) for one in dealt if one.error is None]
         if ids:
             typer.echo("\n".join(ids))
-        refused = [one for one in window if one.error is not None]
-        self.enqueued += len(ids)
-        self.refused += len(refused)
-        self._shown += refused[: _MOST_SHOWN - len(self._shown)]
+        self.taken += len(ids)
+        for one in dealt:
+            if one.error is not None:
+                self._refusals.add(one.number, one.error)
 
     def end(self, error: HeadraceError | None) -> None:
-        if self._shown:
-            rows = [_facts(one).values() for one in self._shown]
-            print_table(
-                ["line", "field", "reason", "code"], [list(row) for row in rows], numbers=["line"], to_error=True
-            )
-        if self.refused > len(self._shown):
-            note(f"… and {self.refused - len(self._shown)} more refused lines; --json tells of all.")
+        self._refusals.show()
         if self.refused or error is not None:
-            note(f"{self.enqueued} enqueued, {self.refused} refused.")
+            self._refusals.sum_up(f"{self.taken} enqueued")
 
 
-class ForPrograms:
+class ForPrograms(Report[list[Taken]]):
     """``{"jobs": [{"line", "id"}, …], "refused": [{"line", "field", "reason", "code"}, …], "enqueued": n, …}``.
 
     The jobs are written as they come, so that they need no memory; it is a whole document only after :meth:`end`.
     """
 
     def __init__(self) -> None:
-        self.enqueued = 0
-        self.refused = 0
-        self._facts: list[dict[str, Any]] = []
+        self.taken = 0
+        self._refusals = Refusals(keep=None)
         typer.echo('{"jobs": [', nl=False)
 
-    def add(self, window: list[Taken]) -> None:
-        parts = [dumped({"line": one.number, "id": one.job_id}) for one in window if one.error is None]
+    @property
+    def refused(self) -> int:
+        return self._refusals.count
+
+    def add(self, dealt: list[Taken]) -> None:
+        parts = [dumped({"line": one.number, "id": one.job_id}) for one in dealt if one.error is None]
         if parts:
-            typer.echo((",\n" if self.enqueued else "\n") + ",\n".join(parts), nl=False)
-        self._facts += [_facts(one) for one in window if one.error is not None]
-        self.enqueued += len(parts)
-        self.refused = len(self._facts)
+            typer.echo((",\n" if self.taken else "\n") + ",\n".join(parts), nl=False)
+        self.taken += len(parts)
+        for one in dealt:
+            if one.error is not None:
+                self._refusals.add(one.number, one.error)
 
     def end(self, error: HeadraceError | None) -> None:
-        rest: dict[str, Any] = {"refused": self._facts, "enqueued": self.enqueued}
+        rest: dict[str, Any] = {"refused": self._refusals.facts, "enqueued": self.taken}
         if error is not None:
             rest["error"] = error.as_dict()
         typer.echo(f"],\n{dumped(rest)[1:]}")
         sys.stdout.flush()
 
 
-def _facts(one: Taken) -> dict[str, Any]:
-    assert one.error is not None, "only of refused lines"
-    reason = one.error.message
-    if one.error.value is not None:
-        reason += f" (got {one.error.as_dict()['value']})"
-    if one.error.hint:
-        reason += f" {one.error.hint}"
-    return {"line": one.number, "field": one.error.field, "reason": reason, "code": one.error.code}
+def _facts(number: int, error: HeadraceError) -> dict[str, Any]:
+    reason = error.message
+    if error.value is not None:
+        reason += f" (got {error.as_dict()['value']})"
+    if error.hint:
+        reason += f" {error.hint}"
+    return {"line": number, "field": error.field, "reason": reason, "code": error.code}

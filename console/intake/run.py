@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 from uuid import UUID
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from console.intake.intake import Intake
+from console.intake.intake import Intake, Quoted, Taken
 from console.intake.lines import Line, check_utf8, read_lines
 from console.intake.report import Report
 from console.output import screen
 from console.services.whereabouts import Endpoints
 from errors import HeadraceError, InvalidInputError
 from producers import Client
+from producers.enqueue import open_quoter
 from queues.broker_url import open_wire
 from settings import Settings
 from storage import tenants
@@ -25,22 +26,44 @@ from storage.connect import Connection
 from storage.database import Database
 from storage.session import session, translated
 
+Dealt = TypeVar("Dealt")
+
 
 def enqueue(
-    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report
+    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[list[Taken]]
 ) -> HeadraceError | None:
     """Enqueue the lines of a stream; what stopped it half-way, if anything did. The report tells how far it came."""
+    return _through(Intake.take, settings, services, stream, tenant=tenant, report=report)
+
+
+def quote(
+    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[Quoted]
+) -> HeadraceError | None:
+    """Say what the lines of a stream would cost; what stopped it half-way, if anything did. Nothing goes in."""
+    return _through(Intake.quote, settings, services, stream, tenant=tenant, report=report)
+
+
+def _through(
+    deal: Callable[[Intake, Iterable[Line]], Iterator[Dealt]],
+    settings: Settings,
+    services: Endpoints,
+    stream: BinaryIO,
+    *,
+    tenant: str | None,
+    report: Report[Dealt],
+) -> HeadraceError | None:
     stopped: HeadraceError | None = None
     try:
         with translated(services.database_url), ExitStack() as stack:
             wire = open_wire(
                 services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant
             )
-            client = Client(Database(services.database_url), wire)
+            database = Database(services.database_url)
+            client = Client(database, wire, quoter=lambda: open_quoter(settings, database, services.redis_url))
             stack.callback(client.close)
             intake = Intake(client, _finder(services, stack), tenant=tenant)
-            for window in intake.take(_with_progress(stream, stack)):
-                report.add(window)
+            for dealt in deal(intake, _with_progress(stream, stack)):
+                report.add(dealt)
                 sys.stdout.flush()  # who kills us now still learns what is in
     except HeadraceError as error:
         stopped = error

@@ -503,13 +503,6 @@ def test_jobs_go_in_whatever_the_wire_does(app: Database, urls: Urls, tenant: UU
     assert not batch.refused
 
 
-def test_a_dry_run_is_refused_by_name(client: Client, ops: Database, tenant: UUID) -> None:
-    with pytest.raises(InvalidInputError) as refused:
-        client.enqueue(tenant_id=tenant, dry_run=True, **CHAT)
-    assert (refused.value.field, refused.value.value) == ("dry_run", True)
-    assert count(ops) == 0
-
-
 # ----------------------------------------------------------------------------------------------------- asyncio, shells
 
 

@@ -84,7 +84,7 @@ class World:
         with self.owner.transaction():
             for table in (
                 "jobs", "queue", "results", "idempotency", "job_events", "wakes", "runs", "caps", "spend_buckets",
-                "reservations", "spend_daily", "outbox", "audit", "workers", "tenants",
+                "reservations", "spend_daily", "billing_daily", "outbox", "audit", "workers", "tenants",
             ):  # fmt: skip
                 self.owner.execute(f"delete from headrace.{table}")  # type: ignore[arg-type]
 

@@ -201,7 +201,9 @@ def test_settle_to_defer(
     assert (row["state"], row["reason"], row["attempts"]) == ("scheduled", "waiting_for_room", 0)
     with psycopg.connect(urls.owner) as owner:
         owner.execute("update headrace.caps set reserved_usd = 0")
-    run_when_due(ops, worker, poor)
+    with ops.connection() as connection:
+        assert recovery.release_for_money(connection) == {"interactive": {poor: 1}}
+    worker.run(turn(poor))
     result = client.result(job_id, tenant_id=poor)
     assert (result.state, result.attempts) == ("succeeded", 1)
     check_books(ops, simulator.journal())

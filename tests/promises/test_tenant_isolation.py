@@ -67,6 +67,8 @@ def _fill(client: Client, fleet: Fleet, owner_url: str, tenants: list[UUID]) -> 
                 "insert into headrace.reservations (claim_id, tenant_id, job_id, user_id, feature, amount_usd)"
                 " values (%(id)s, %(t)s, %(id)s, 'u', 'chat', 1)",
                 "insert into headrace.outbox (tenant_id, topic, payload) values (%(t)s, 'x', '{}')",
+                "insert into headrace.rates (tenant_id, scope, key, per_minute) values (%(t)s, 'user', 'u', 1000)",
+                "insert into headrace.tenant_prices (tenant_id, effective_from) values (%(t)s, '2026-01-01')",
                 "insert into headrace.audit (tenant_id, actor, action, target) values (%(t)s, 'x', 'x', 'x')",
                 "insert into headrace.provider_keys (id, tenant_id, provider, ciphertext, wrapped_key, master_key_id,"
                 " last_four) values (%(id)s, %(t)s, 'openai', '', '', 'k', 'abcd')",

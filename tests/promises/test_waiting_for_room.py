@@ -1,12 +1,14 @@
-"""Who meets a full cap waits in fair order, is let in as the room comes, not all at once, and is not overtaken for ever."""
+"""Who meets a full cap waits in fair order and is let in as room comes: not all at once, and not overtaken for ever."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -112,7 +114,7 @@ def test_a_cap_that_fits_few_at_once_runs_them_all(app: Database, ops: Database,
     with app.connection() as connection:
         for _ in range(200):
             put_one(connection, tenant)
-    stop, verdicts, over = threading.Event(), Counter[str](), []
+    stop, counting, verdicts, over = threading.Event(), threading.Lock(), Counter[str](), []
 
     def watch() -> None:
         while not stop.wait(0.002):
@@ -125,24 +127,34 @@ def test_a_cap_that_fits_few_at_once_runs_them_all(app: Database, ops: Database,
         while not stop.wait(0.02):
             release(ops)
 
-    with Database(urls.app, connections=40) as wide:
-
-        def work(_: int) -> None:
-            while not stop.is_set():
-                now = begun(wide, tenant, DOLLAR)
-                if now is None:
-                    stop.wait(0.005)
-                elif now[3].verdict == "granted":
-                    verdicts[answered(wide, tenant, now, DIME)] += 1
-                else:
-                    verdicts[now[3].verdict] += 1
-                    turned_away(wide, tenant, now, wait=False)
+    def work(wide: Database) -> None:
+        """Run jobs until all have ended."""
+        while not stop.is_set():
+            now = begun(wide, tenant, DOLLAR)
+            if now is None:
+                stop.wait(0.005)
+                continue
+            verdict = now[3].verdict
+            if verdict == "granted":
+                stop.wait(0.02)  # the call
+                verdict = answered(wide, tenant, now, DIME)
+            else:
+                turned_away(wide, tenant, now, wait=False)
+            with counting:
+                verdicts[verdict] += 1
                 if verdicts["ended"] == 200:
                     stop.set()
 
-        with ThreadPoolExecutor(42) as threads:
-            for one in [threads.submit(watch), threads.submit(let_in), *(threads.submit(work, i) for i in range(40))]:
-                one.result(120)
+    def until_it_fails(step: Callable[[], None]) -> None:
+        try:
+            step()
+        finally:
+            stop.set()
+
+    with Database(urls.app, connections=32) as wide, ThreadPoolExecutor(34) as threads:
+        steps = [watch, let_in, *[partial(work, wide)] * 32]
+        for one in [threads.submit(until_it_fails, step) for step in steps]:
+            one.result(120)
     assert not over
     assert verdicts["ended"] == 200
     assert set(verdicts) == {"ended", "wait_for_room"}

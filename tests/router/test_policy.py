@@ -65,6 +65,25 @@ def test_chat_is_there_even_if_the_file_forgets_it(tmp_path):
     assert not policy.features["chat"].hard
 
 
+def test_a_feature_may_say_how_often_each_user_may_ask(tmp_path):
+    content = yaml.safe_load(SHIPPED_POLICY.read_text(encoding="utf-8"))
+    content["features"]["support_reply"]["user_requests_per_minute"] = 240
+    file = tmp_path / "policy.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    features = load_policy(file).features
+
+    assert features["support_reply"].user_requests_per_minute == 240
+    assert {one.user_requests_per_minute for name, one in features.items() if name != "support_reply"} == {None}
+
+
+@pytest.mark.parametrize("rate", [0, -1, 2**31, 1.5, "60", True])
+def test_a_rate_that_is_none_is_refused(tmp_path, rate):
+    error = broken(tmp_path, lambda policy: policy["features"]["chat"].update(user_requests_per_minute=rate))
+
+    assert error.field == "features.chat.user_requests_per_minute"
+
+
 def test_a_policy_cannot_be_changed():
     policy = load_policy(None)
 

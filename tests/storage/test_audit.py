@@ -139,6 +139,12 @@ BREAKS: dict[str, list[str | Callable[[Journal], object]]] = {
         "update headrace.spend_daily set cached_input_tokens = cached_input_tokens + 1",
         "delete from headrace.spend_daily",
     ],
+    "billing_equals_runs": [
+        "update headrace.billing_daily set calls = calls + 1",
+        "update headrace.billing_daily set output_tokens = output_tokens - 1",
+        "update headrace.billing_daily set platform_usd = platform_usd + 0.000000000001",
+        "delete from headrace.billing_daily",
+    ],
     "no_cap_is_passed": [
         "update headrace.tenants set daily_cost_cap_usd = 0",
         "update headrace.caps set limit_usd = 0 where scope = 'feature'",

@@ -136,7 +136,7 @@ def test_a_backup_that_is_too_dear_does_not_reject_what_the_primary_may_still_an
     with stage.ops.connection() as connection:
         connection.execute(
             "insert into headrace.model_prices (provider, model, effective_from, input_usd, output_usd, source,"
-            " source_hash) values ('anthropic', 'claude-haiku-5-5', '2026-01-01', 5, 25, 'a test', '')"
+            " source_hash) values ('anthropic', 'claude-haiku-5-5', headrace.now(), 5, 25, 'a test', '')"
         )
     stage.openai.script = [DOWN]
     result = stage.run(max_output_tokens=100)

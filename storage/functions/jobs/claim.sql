@@ -13,7 +13,7 @@ returns table (job_id uuid, user_id text, feature text, attempt integer, rank bi
                plan text, weight numeric, prompt_id uuid, variables jsonb, messages jsonb, context jsonb,
                output_schema jsonb, max_output_tokens integer, on_over_budget text, on_unknown text, force_tier text,
                metadata jsonb, rates jsonb, remaining_s double precision, queued_s double precision, more boolean)
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := headrace.now();

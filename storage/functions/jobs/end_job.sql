@@ -14,7 +14,7 @@ begin
     end if;
     delete from headrace.queue where id = q.id and tenant_id = p_tenant;
     if q.claim_id is not null then
-        perform headrace.release(p_tenant, q.claim_id, v_now);
+        perform headrace.release(p_tenant, q.id, q.claim_id, v_now);
         update headrace.slots set claim_id = null where claim_id = q.claim_id;
     end if;
 end $$;

@@ -14,7 +14,7 @@ begin
         perform headrace.end_job(p_tenant, q, 'expired', 'deadline_passed', null, v_now);
         return 'expired';
     end if;
-    perform headrace.release(p_tenant, q.claim_id, v_now);
+    perform headrace.release(p_tenant, q.id, q.claim_id, v_now);
     update headrace.slots set claim_id = null where claim_id = q.claim_id;
     update headrace.queue x set
         state = case when p_run_at is null then 'queued' else 'scheduled' end,

@@ -10,7 +10,7 @@
 -- Locks: queue row → run → caps.
 create or replace function headrace.settle(p_tenant uuid, p_job uuid, p_claim uuid, p_run jsonb, p_verdict text,
                                            p_outcome jsonb default '{}')
-returns text language plpgsql as $$
+returns text language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     v_now timestamptz := headrace.now();
     q headrace.queue;

@@ -3,24 +3,32 @@
 -- Rolling 24 hours = this hour's bucket + the 24 before it; summed anew only when the hour turned. Who waited for the lock
 -- while it turned finds a later hour than its own, and leaves it so.
 create or replace function headrace.lock_caps(p_tenant uuid, p_user text, p_feature text, v_now timestamptz)
-returns table (scope text, key text, limit_usd numeric, spent_usd numeric, reserved_usd numeric)
-language plpgsql as $$
-#variable_conflict use_column
+returns headrace.locked_cap[] language plpgsql as $$
 declare
     v_hour timestamptz := date_trunc('hour', v_now, 'UTC');
     v_tenant_limit numeric;
     v_user_share numeric;
     v_scopes constant text[] := array['tenant', 'user', 'feature'];
     v_keys constant text[] := array['', p_user, p_feature];
+    v_found headrace.caps[];
+    v_locked headrace.locked_cap[];
     c headrace.caps;
 begin
     select coalesce(t.daily_cost_cap_usd, p.daily_cost_cap_usd), p.user_share into v_tenant_limit, v_user_share
     from headrace.tenants t join headrace.plans p on p.name = t.plan where t.id = p_tenant;
 
+    -- the usual: they are there, and of this hour. Not without the tenant's, which has to be the first that is locked
+    select array_agg(k) into v_found from (
+        select x as k from headrace.caps x
+        where x.tenant_id = p_tenant and (x.scope, x.key) in (('tenant', ''), ('user', p_user), ('feature', p_feature))
+          and exists (select from headrace.caps t where t.tenant_id = p_tenant and t.scope = 'tenant' and t.key = '')
+        order by array_position(v_scopes, x.scope) for no key update) l;
     for i in 1..3 loop
-        select * into c from headrace.caps
-        where tenant_id = p_tenant and scope = v_scopes[i] and key = v_keys[i] for no key update;
-        if not found then
+        c := null;
+        for j in 1..coalesce(array_length(v_found, 1), 0) loop
+            if v_found[j].scope = v_scopes[i] then c := v_found[j]; end if;
+        end loop;
+        if c is null then
             insert into headrace.caps (tenant_id, scope, key, hour)
             values (p_tenant, v_scopes[i], v_keys[i], v_hour) on conflict do nothing;
             select * into c from headrace.caps
@@ -34,11 +42,9 @@ begin
             where k.tenant_id = p_tenant and k.scope = v_scopes[i] and k.key = v_keys[i]
             returning k.* into c;
         end if;
-        scope := v_scopes[i];
-        key := v_keys[i];
-        limit_usd := coalesce(c.limit_usd, case i when 1 then v_tenant_limit when 2 then v_tenant_limit * v_user_share end);
-        spent_usd := c.spent_usd;
-        reserved_usd := c.reserved_usd;
-        return next;
+        v_locked[i] := row(c.scope, c.key,
+            coalesce(c.limit_usd, case i when 1 then v_tenant_limit when 2 then v_tenant_limit * v_user_share end),
+            c.spent_usd, c.reserved_usd);
     end loop;
+    return v_locked;
 end $$;

@@ -1,6 +1,6 @@
 -- A claim lets go: calls of which nothing was heard become *unknown*, charged at the reserved worst case (index
--- runs_open); what it still holds under the caps is given back. Returns how many calls became unknown.
-create or replace function headrace.release(p_tenant uuid, p_claim uuid, v_now timestamptz)
+-- runs_by_job); what it still holds under the caps is given back. Returns how many calls became unknown.
+create or replace function headrace.release(p_tenant uuid, p_job uuid, p_claim uuid, v_now timestamptz)
 returns integer language plpgsql as $$
 declare
     r headrace.reservations;
@@ -8,7 +8,7 @@ declare
     v_unknown integer := 0;
 begin
     for v_open in select o.id from headrace.runs o
-                  where o.claim_id = p_claim and o.status = 'started' and o.tenant_id = p_tenant order by o.id loop
+                  where o.job_id = p_job and o.claim_id = p_claim and o.status = 'started' and o.tenant_id = p_tenant order by o.id loop
         perform headrace.settle_run(p_tenant, jsonb_build_object('id', v_open, 'status', 'unknown',
                                                                  'error_code', 'worker_lost'), v_now);
         v_unknown := v_unknown + 1;

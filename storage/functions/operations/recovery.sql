@@ -3,7 +3,8 @@
 -- it runs again, or ends: poison after p_max_deaths deaths, or when the job asked for on_unknown = fail.
 -- One job a transaction (locks of several tenants' caps are never held together); the caller repeats until no row.
 create or replace function headrace.take_back(p_silent_s double precision, p_max_deaths integer)
-returns table (tenant_id uuid, lane text, job_id uuid, state text) language plpgsql as $$
+returns table (tenant_id uuid, lane text, job_id uuid, state text) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := headrace.now();
@@ -24,7 +25,7 @@ begin
     end if;
     if not found then return; end if;
 
-    v_unknown := headrace.release(q.tenant_id, q.claim_id, v_now) > 0;
+    v_unknown := headrace.release(q.tenant_id, q.id, q.claim_id, v_now) > 0;
     tenant_id := q.tenant_id; lane := q.lane; job_id := q.id;
     select j.on_unknown into v_on_unknown from headrace.jobs j where j.id = q.id and j.tenant_id = q.tenant_id;
     if v_unknown and v_on_unknown = 'fail' then
@@ -76,7 +77,8 @@ end $$;
 
 -- Waiting jobs past their deadline → expired, p_limit at most. Index: queue_expiring. Waiting jobs hold no caps, so
 -- no cap is locked here. Returns how many.
-create or replace function headrace.expire(p_limit integer) returns integer language plpgsql as $$
+create or replace function headrace.expire(p_limit integer) returns integer language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     v_now timestamptz := headrace.now();
     q headrace.queue;

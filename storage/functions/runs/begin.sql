@@ -19,7 +19,7 @@ create or replace function headrace.begin(
     out verdict text, out reserved_usd numeric, out max_output_tokens integer, out cap_scope text, out cap_key text,
     out limit_usd numeric, out spent_usd numeric, out others_reserved_usd numeric, out room_at timestamptz,
     out remaining_s double precision)
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     v_now timestamptz := headrace.now();
     v_batch boolean := p_processing = 'batch';
@@ -33,7 +33,8 @@ declare
     v_room numeric;
     v_wait boolean := false;
     l record;
-    c record;
+    c headrace.locked_cap;
+    v_others boolean;  -- somebody waits for others' reservations to settle: it may be his turn
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
 
@@ -64,15 +65,20 @@ begin
 
     if p_key_owner = 'platform' then
         v_least := v_later + headrace.worst_case(p, p_input_bound, least(p_min_output, p_max_output), v_batch);
-        select coalesce(sum(r.amount_usd), 0) - coalesce((
+        select r.amount_usd into v_held from headrace.reservations r where r.claim_id = p_claim and r.tenant_id = p_tenant;
+        if found then
             -- what its open runs hold is taken; what is left was reserved for the plan's later calls
-            select sum(o.reserved_usd) from headrace.runs o
-            where o.claim_id = p_claim and o.status = 'started' and o.tenant_id = p_tenant), 0)
-        into v_held from headrace.reservations r where r.claim_id = p_claim and r.tenant_id = p_tenant;
+            v_held := v_held - coalesce((
+                select sum(o.reserved_usd) from headrace.runs o
+                where o.job_id = p_job and o.claim_id = p_claim and o.status = 'started' and o.tenant_id = p_tenant), 0);
+        else
+            v_held := 0;
+        end if;
         v_need := greatest(v_worst + v_later - v_held, 0);
 
         if v_need > 0 then
-            for c in select * from headrace.lock_caps(p_tenant, q.user_id, q.feature, v_now) loop
+            v_others := exists (select from headrace.queue w where w.tenant_id = p_tenant and w.waits_for >= 'room:' and w.waits_for < 'room;');
+            foreach c in array headrace.lock_caps(p_tenant, q.user_id, q.feature, v_now) loop
                 continue when c.limit_usd is null;
                 -- what the claim itself already holds is not in its own way
                 v_room := c.limit_usd - c.spent_usd - c.reserved_usd + v_held;
@@ -86,7 +92,7 @@ begin
                         v_worst := headrace.worst_case(p, p_input_bound, max_output_tokens, v_batch);
                         v_need := greatest(v_worst + v_later - v_held, 0);
                     end if;
-                    continue when v_held > 0 or not headrace.others_come_first(p_tenant, p_job, q.lane, q.rank, c.scope, c.key);
+                    continue when v_held > 0 or not v_others or not headrace.others_come_first(p_tenant, p_job, q.lane, q.rank, c.scope, c.key);
                 end if;
                 cap_scope := c.scope;
                 cap_key := c.key;

@@ -94,6 +94,17 @@ rollups as (
     where (d.calls, d.failed_calls, d.input_tokens, d.cached_input_tokens, d.output_tokens, d.cost_usd)
           is distinct from (x.calls, x.failed_calls, x.input_tokens, x.cached_input_tokens, x.output_tokens, x.cost_usd)
 ),
+billed as (
+    select 'billing_equals_runs', coalesce(r.tenant_id, b.tenant_id), null::uuid,
+           jsonb_build_object('runs_usd', r.usd::text, 'billing_usd', b.usd::text, 'calls', r.calls, 'billing_calls', b.calls,
+                              'tokens', r.tokens, 'billing_tokens', b.tokens)
+    from (select tenant_id, count(*) as calls, sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) as tokens,
+                 coalesce(sum(cost_usd) filter (where key_owner = 'platform'), 0) as usd
+          from headrace.runs where cost_usd is not null group by tenant_id) r
+    full join (select tenant_id, sum(calls) as calls, sum(input_tokens + output_tokens) as tokens, sum(platform_usd) as usd
+               from headrace.billing_daily group by tenant_id) b on b.tenant_id = r.tenant_id
+    where (r.calls, r.tokens, r.usd) is distinct from (b.calls, b.tokens, b.usd)
+),
 over_caps as (
     select 'no_cap_is_passed', c.tenant_id, null::uuid,
            jsonb_build_object('scope', c.scope, 'key', c.key, 'spent_usd', c.spent_usd::text, 'reserved_usd', c.reserved_usd::text, 'over_reserved_usd', o.over_usd::text)
@@ -104,12 +115,19 @@ over_caps as (
                                when 'user' then coalesce(t.daily_cost_cap_usd, p.daily_cost_cap_usd) * p.user_share end) as usd) l
     cross join lateral (select coalesce(sum(r.over_reserved_usd), 0) as over_usd from headrace.runs r
                         where r.tenant_id = c.tenant_id and r.created_at >= c.hour - interval '24 hours') o
-    -- a bill beyond the bound is recorded in full and flagged; a cap lowered below its spend is no overspend either
-    where c.spent_usd + c.reserved_usd > l.usd + o.over_usd
+    -- calls that were priced anew may cost more than the price they were reserved at
+    cross join lateral (select coalesce(sum((a.after ->> 'raised_usd')::numeric), 0) as raised_usd from headrace.audit a
+                        where a.tenant_id = c.tenant_id and a.action = 'run.reprice' and a.at >= c.hour - interval '24 hours') n
+    -- a bill beyond the bound is recorded in full and flagged; a cap lowered below its spend is no overspend either: its own,
+    -- the tenant's, or the plan's. What was done to one user or feature ('user:ann') excuses no other.
+    where c.spent_usd + c.reserved_usd > l.usd + o.over_usd + n.raised_usd
       and not exists (select from headrace.audit a where a.tenant_id = c.tenant_id and a.action like '%%set_cap'
+                      and (strpos(a.target, ':') = 0 or a.target = c.scope || ':' || c.key)
                       and a.at >= c.hour - interval '24 hours')
+      and not exists (select from headrace.audit a where a.tenant_id is null and a.action like '%%set_cap'
+                      and a.target = 'plan:' || t.plan and c.scope <> 'feature' and a.at >= c.hour - interval '24 hours')
 )
 select * from two_states union all select * from orphan_rows union all select * from results union all select * from answers
 union all select * from last_claims union all select * from unknowns
 union all select * from reservations union all select * from open_runs union all select * from reserved
-union all select * from ledger union all select * from windows union all select * from rollups union all select * from over_caps;
+union all select * from ledger union all select * from windows union all select * from rollups union all select * from billed union all select * from over_caps;

@@ -1,8 +1,10 @@
--- Features as the routing policy has them; what it no longer has is retired.
+-- Features as the routing policy has them, {"<name>": {"description", "user_per_minute"}, …}; what it no longer has is
+-- retired. What it no longer says of a feature is no longer there.
 with gone as (
-    update headrace.features set retired_at = headrace.now()
+    update headrace.features set retired_at = headrace.now(), user_per_minute = null
     where retired_at is null and not %s::jsonb ? name
 )
-insert into headrace.features (name, description)
-select key, value from jsonb_each_text(%s::jsonb)
-on conflict (name) do update set description = excluded.description, retired_at = null;
+insert into headrace.features (name, description, user_per_minute)
+select f.key, f.value ->> 'description', (f.value ->> 'user_per_minute')::integer from jsonb_each(%s::jsonb) f
+on conflict (name) do update set
+    description = excluded.description, user_per_minute = excluded.user_per_minute, retired_at = null;

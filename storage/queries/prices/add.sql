@@ -1,7 +1,8 @@
 -- One price row, unless one with this date is there already.
 insert into headrace.model_prices (provider, model, effective_from, input_usd, cached_input_usd, cache_write_usd,
-    output_usd, long_from, long_input_usd, long_cached_input_usd, long_cache_write_usd, long_output_usd, source, source_hash)
+    output_usd, long_from, long_input_usd, long_cached_input_usd, long_cache_write_usd, long_output_usd, batch_discount,
+    source, source_hash)
 values (%(provider)s, %(model)s, %(effective_from)s, %(input_usd)s, %(cached_input_usd)s, %(cache_write_usd)s,
     %(output_usd)s, %(long_from)s, %(long_input_usd)s, %(long_cached_input_usd)s, %(long_cache_write_usd)s,
-    %(long_output_usd)s, %(source)s, %(source_hash)s)
+    %(long_output_usd)s, %(batch_discount)s, %(source)s, %(source_hash)s)
 on conflict (provider, model, effective_from) do nothing;

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,7 +17,7 @@ from uuid import UUID, uuid4
 from storage import jobs
 from storage.database import Database
 from tests.conftest import new_tenant
-from tests.console.commands.conftest import BINARY, Headrace
+from tests.console.commands.conftest import BINARY, Headrace, Ran
 from tests.fleet import eventually
 
 TICKET = {"ticket": "Help", "customer": "Ada", "product": "Desk"}
@@ -274,3 +275,120 @@ def test_the_file_has_to_be_named(headrace: Headrace) -> None:
 
     assert done.code == 2
     assert "--file" in done.err
+
+
+# ---------------------------------------------------------------------------------------------------------- dry runs
+
+
+def lines_of_all_kinds(ops: Database, tenant: UUID) -> list[Any]:
+    """What would run, what would be rejected, what would wait, what was asked before; two of them are refused."""
+    with ops.connection() as connection:
+        connection.execute("update headrace.features set paused_at = now() where name = 'report'")
+        connection.execute(
+            "insert into headrace.caps (tenant_id, scope, key, limit_usd, hour)"
+            " values (%s, 'user', 'poor', 0, 'epoch')",
+            [tenant],
+        )
+    return [
+        line(),
+        "{oops",
+        line(force_tier="strong"),
+        line(user_id="poor"),
+        line(feature="report"),
+        line(idempotency_key="k"),
+        line(feature="telepathy"),
+        line(messages=[{"role": "user", "content": "x" * 250_000}]),
+        line(dry_run=False),
+    ]
+
+
+def test_a_dry_run_tells_of_each_line_and_lets_none_in(
+    headrace: Headrace, ops: Database, tenant: UUID, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "jobs.jsonl", lines_of_all_kinds(ops, tenant))
+    taken = headrace(
+        "jobs", "enqueue", "--file", "-", "--tenant", "Acme", stdin=json.dumps(line(idempotency_key="k")).encode()
+    )
+
+    done = headrace("jobs", "enqueue", "--file", file, "--tenant", "Acme", "--dry-run", "--json")
+
+    assert done.code == 3
+    quotes = {one["line"]: one for one in done.json["quotes"]}
+    assert {number: one["verdict"] for number, one in quotes.items()} == {
+        1: "would_run", 3: "would_run", 4: "would_be_rejected",
+        5: "would_wait", 6: "would_repeat", 8: "would_be_rejected",
+    }  # fmt: skip
+    assert [(one["line"], one["code"], one["field"]) for one in done.json["refused"]] == [
+        (2, "invalid_input", None), (7, "unknown_feature", "feature"), (9, "invalid_input", "dry_run"),
+    ]  # fmt: skip
+    assert (quotes[3]["tier"], quotes[3]["rule"], quotes[3]["primary"]["model"]) == (
+        "strong",
+        "forced",
+        "claude-sonnet-5-5",
+    )
+    assert [cap["scope"] for cap in quotes[1]["caps"]] == ["tenant", "user", "feature"]
+    assert quotes[1]["rates"][0]["room"] == quotes[1]["rates"][0]["per_minute"]
+    assert (quotes[4]["error"]["code"], quotes[8]["error"]["code"]) == ("over_budget", "too_long")
+    assert [wait["waits_for"] for wait in quotes[5]["waits"]] == ["pause:feature:report"]
+    assert quotes[6]["job_id"] == taken.out.strip()
+    assert done.json["quoted"] == 6
+    assert done.json["verdicts"] == {"would_run": 2, "would_wait": 1, "would_be_rejected": 2, "would_repeat": 1}
+    for total in ("worst_case_usd", "dearest_usd"):
+        assert Decimal(done.json[total]) == sum(Decimal(quotes[number][total]) for number in (1, 3, 5))
+    assert [str(one) for one in in_database(ops)] == [taken.out.strip()]
+
+
+def test_people_get_a_line_a_job_and_a_total(headrace: Headrace, ops: Database, tenant: UUID, tmp_path: Path) -> None:
+    file = write(tmp_path / "jobs.jsonl", lines_of_all_kinds(ops, tenant))
+
+    done = headrace("jobs", "enqueue", "--file", file, "--tenant", "Acme", "--dry-run")
+
+    assert done.code == 3
+    told = [" ".join(row.split()) for row in done.out.splitlines()]
+    assert told[0] == "line tier rule model worst case USD verdict"
+    assert [row.split()[0] for row in told[1:-1]] == ["1", "3", "4", "5", "6", "8"]
+    assert told[1].startswith("1 cheap default openai:gpt-6-luna 0.000") and told[1].endswith(" would run")
+    assert " would be rejected: over_budget: the worst case of 0.000" in told[3]
+    assert told[4].endswith(" would wait: paused (pause:feature:report)")
+    assert told[6].startswith("8 - - - - would be rejected: too_long: is over the cap of 200000 characters")
+    assert told[-1].startswith("total worst case 0.0") and told[-1].endswith(
+        "(3 would run, 1 would wait, 2 would be rejected)"
+    )
+    words = [" ".join(row.split()) for row in done.err.splitlines()]
+    assert words[0] == "line field reason code" and words[-1] == "6 quoted, 3 refused."
+    assert in_database(ops) == {}
+
+
+def test_a_dry_run_has_the_exit_codes_of_the_real_one(headrace: Headrace, tenant: UUID) -> None:
+    def dry(stdin: bytes, *more: str) -> Ran:
+        return headrace("jobs", "enqueue", "--file", "-", "--tenant", tenant, "--dry-run", *more, stdin=stdin)
+
+    good, bad, nothing = dry(json.dumps(line()).encode()), dry(b"{\n"), dry(b"\n", "--json")
+
+    assert (good.code, good.err, len(good.out.splitlines())) == (0, "", 3)
+    assert (bad.code, bad.out) == (1, "")
+    assert (nothing.code, nothing.json["quotes"], nothing.json["worst_case_usd"]) == (0, [], "0")
+
+
+def test_a_dry_run_that_is_stopped_says_how_far_it_came(headrace: Headrace, tenant: UUID, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("tiers: none\n")
+    good = json.dumps(line()).encode() + b"\n"
+    arguments = ("jobs", "enqueue", "--file", "-", "--tenant", tenant, "--dry-run", "--json")
+
+    latin = headrace(*arguments, stdin=good * 2 + b"\xe9\n")
+    broken = headrace(*arguments, stdin=good, env={"HEADRACE_ROUTING_POLICY": str(policy)})
+
+    assert (latin.code, latin.json["error"]["line"], latin.json["quoted"]) == (2, 3, 2)
+    assert (broken.code, broken.json["error"]["code"], broken.json["quotes"]) == (2, "configuration", [])
+
+
+def test_a_dry_run_without_its_redis_takes_every_rate_for_open(headrace: Headrace, tenant: UUID) -> None:
+    done = headrace(
+        "jobs", "enqueue", "--file", "-", "--tenant", tenant, "--dry-run", "--json", stdin=json.dumps(line()).encode(),
+        env={"HEADRACE_REDIS_URL": "redis://:geheim@127.0.0.1:1"},
+    )  # fmt: skip
+
+    assert (done.code, done.json["quotes"][0]["verdict"]) == (0, "would_run")
+    assert "rates.open" in done.err
+    assert "geheim" not in done.err + done.out

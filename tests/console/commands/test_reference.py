@@ -23,6 +23,8 @@ def commands() -> Iterator[tuple[str, Any]]:
         if inner is None:
             yield f"headrace {name}", found
         else:
+            if found.invoke_without_command:
+                yield f"headrace {name}", found
             yield from ((f"headrace {name} {sub}", command) for sub, command in inner.items())
 
 

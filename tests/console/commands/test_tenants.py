@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from console.commands.tenants import usd
+from console.amounts import usd
 from errors import InvalidInputError
 from storage import tenants
 from storage.database import Database

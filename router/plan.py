@@ -1,14 +1,16 @@
-"""What a claimed job will ask of whom: its messages, its route, its calls. Pure but for the tokenizer."""
+"""What a job will ask of whom: its messages, its route, its calls. Pure but for the tokenizer.
+
+A worker plans what it claimed; a dry run plans what was never inserted. Both come to the same.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from errors import TooLongError, UnknownFeatureError, UnknownPromptError
-from guards.schemas import check_schema
 from prompts.messages import Message
 from prompts.render import render
 from router.heuristic import JobTraits, has_code_block
@@ -16,16 +18,37 @@ from router.policy import Policy, Target
 from router.routes import Route, plan_route
 from router.tokens import estimate_input_tokens, input_token_bound
 from storage.ids import new_id
-from storage.jobs import ClaimedJob
 from storage.prompts import PromptVersion
 from storage.runs import PlannedCall
 
 
+class Asked(Protocol):
+    """What a plan has to know of a job; ``plan`` is the tenant's."""
+
+    @property
+    def feature(self) -> str: ...
+    @property
+    def plan(self) -> str: ...
+    @property
+    def variables(self) -> Mapping[str, str] | None: ...
+    @property
+    def messages(self) -> Sequence[Mapping[str, str]] | None: ...
+    @property
+    def context(self) -> Any: ...
+    @property
+    def output_schema(self) -> Mapping[str, Any] | None: ...
+    @property
+    def max_output_tokens(self) -> int | None: ...
+    @property
+    def force_tier(self) -> str | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a job is to be answered. Token figures are of the whole input."""
+    """How a job is to be answered. Token figures are of the whole input; ``input_tokens`` is an estimate."""
 
     messages: tuple[Message, ...]
+    input_tokens: int
     output_schema: Mapping[str, Any] | None
     route: Route
     max_output_tokens: int
@@ -54,11 +77,14 @@ class Plan:
         )
 
 
-def plan_job(job: ClaimedJob, prompt: PromptVersion | None, policy: Policy) -> Plan:
-    """Work out a claimed job's plan.
+def plan_job(
+    job: Asked, prompt: PromptVersion | None, policy: Policy, *, check_schema: Callable[[Mapping[str, Any]], None]
+) -> Plan:
+    """Work out a job's plan.
 
-    Raises :class:`errors.InvalidInputError` (or its kind) for what SQL could not check at the door (the output schema,
-    the feature's cap on its input) and for what is no longer so (the feature is gone, the prompt has moved on).
+    ``check_schema`` is the guard that refuses what is no output schema. Raises :class:`errors.InvalidInputError` (or
+    its kind) for what SQL could not check at the door (the output schema, the feature's cap on its input) and for what
+    is no longer so (the feature is gone, the prompt has moved on).
     """
     feature = policy.features.get(job.feature)
     if feature is None:
@@ -84,6 +110,7 @@ def plan_job(job: ClaimedJob, prompt: PromptVersion | None, policy: Policy) -> P
     )
     return Plan(
         messages=messages,
+        input_tokens=input_tokens,
         output_schema=job.output_schema or (prompt.output_schema if prompt else None),
         route=plan_route(traits, policy),
         max_output_tokens=job.max_output_tokens
@@ -93,7 +120,7 @@ def plan_job(job: ClaimedJob, prompt: PromptVersion | None, policy: Policy) -> P
     )
 
 
-def _messages(job: ClaimedJob, prompt: PromptVersion | None) -> tuple[Message, ...]:
+def _messages(job: Asked, prompt: PromptVersion | None) -> tuple[Message, ...]:
     if job.messages is not None:
         messages = tuple(Message(role=one["role"], content=one["content"]) for one in job.messages)  # type: ignore[arg-type]
     elif prompt is not None:
@@ -108,7 +135,7 @@ def _messages(job: ClaimedJob, prompt: PromptVersion | None) -> tuple[Message, .
     return (*messages[:systems], context, *messages[systems:])
 
 
-def _given(job: ClaimedJob) -> list[str]:
+def _given(job: Asked) -> list[str]:
     if job.messages is not None:
         return [one["content"] for one in job.messages]
     return list((job.variables or {}).values())

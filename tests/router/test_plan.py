@@ -1,4 +1,4 @@
-"""What a claimed job will ask of whom: messages, route, limits, calls."""
+"""What a job will ask of whom: messages, route, limits, calls."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from errors import (
     UnknownFeatureError,
     UnknownPromptError,
 )
+from guards.schemas import check_schema
 from prompts.messages import Message
+from router import plan as plans
+from router.plan import Plan
 from router.policy import Policy, Target, load_policy
-from router.tokens import input_token_bound
+from router.tokens import estimate_input_tokens, input_token_bound
 from storage.jobs import ClaimedJob
 from storage.prompts import PromptVersion
-from workers.plan import plan_job
 
 LUNA, HAIKU = Target("openai", "luna"), Target("anthropic", "haiku")
 SONNET, SOL = Target("anthropic", "sonnet"), Target("openai", "sol")
@@ -64,6 +66,10 @@ PROMPT = PromptVersion(
 OF_PROMPT = replace(JOB, messages=None, variables={"name": "Ada"}, prompt_id=PROMPT.id)
 
 
+def plan_job(job: ClaimedJob, prompt: PromptVersion | None, policy: Policy) -> Plan:
+    return plans.plan_job(job, prompt, policy, check_schema=check_schema)
+
+
 @pytest.fixture
 def policy(tmp_path: Path) -> Policy:
     file = tmp_path / "policy.yaml"
@@ -89,6 +95,7 @@ def test_messages_are_asked_as_they_are(policy: Policy) -> None:
     plan = plan_job(replace(JOB, messages=messages), None, policy)
     assert plan.messages == (Message("system", "Be brief."), Message("user", "Hi"))
     assert (plan.prompt, plan.output_schema, plan.min_output_tokens) == (None, None, None)
+    assert plan.input_tokens == estimate_input_tokens(plan.messages)
 
 
 def test_a_prompt_is_rendered_and_brings_its_limits_and_schema(policy: Policy) -> None:
@@ -162,6 +169,17 @@ def test_what_only_python_can_check_is_refused_here(policy: Policy) -> None:
         plan_job(replace(JOB, messages=[{"role": "user", "content": "x" * 9001}]), None, policy)
     assert (long.value.field, long.value.value) == ("messages", "9001 characters")
     assert plan_job(replace(JOB, messages=[{"role": "user", "content": "x" * 9000}]), None, policy)
+
+
+def test_the_first_that_is_wrong_is_told(policy: Policy) -> None:
+    """A feature that is gone, then the schema, then the length: whoever plans, the same job is refused alike."""
+    wrong = replace(JOB, output_schema={"type": "nonsense"}, messages=[{"role": "user", "content": "x" * 9001}])
+    with pytest.raises(UnknownFeatureError):
+        plan_job(replace(wrong, feature="retired"), None, policy)
+    with pytest.raises(InvalidSchemaError):
+        plan_job(wrong, None, policy)
+    with pytest.raises(TooLongError):
+        plan_job(replace(wrong, output_schema=None, prompt_id=uuid4()), None, policy)
 
 
 def test_a_prompt_that_moved_on_after_enqueue_is_refused_by_name(policy: Policy) -> None:

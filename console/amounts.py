@@ -1,0 +1,43 @@
+"""Amounts as people write them on the command line. Never a float: what is written is what holds."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from errors import InvalidInputError
+
+_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,12})?", re.ASCII)
+_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+
+
+def usd(text: str, *, field: str) -> Decimal:
+    """An amount of USD, 0 or more.
+
+    :raises InvalidInputError: it is no amount.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise InvalidInputError("is no amount of USD", field=field, value=text, hint="Write it like 5 or 0.25.")
+    return Decimal(text)
+
+
+def share(text: str, *, field: str) -> Decimal:
+    """A part of a whole, above 0 and up to 1.
+
+    :raises InvalidInputError: it is no such part.
+    """
+    if not _DECIMAL.fullmatch(text) or not 0 < Decimal(text) <= 1:
+        hint = "It is above 0 and up to 1: write 0.2 for a fifth."
+        raise InvalidInputError("is no share", field=field, value=text, hint=hint)
+    return Decimal(text)
+
+
+def per_minute(text: str, *, field: str) -> int:
+    """A number of requests a minute, 1 or more.
+
+    :raises InvalidInputError: it is no such number.
+    """
+    if not _WHOLE.fullmatch(text) or int(text) < 1:
+        hint = "Write a whole number of 1 or more, like 60."
+        raise InvalidInputError("is no number of requests a minute", field=field, value=text, hint=hint)
+    return int(text)

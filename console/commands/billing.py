@@ -1,0 +1,312 @@
+"""``headrace billing``: what tenants pay, what that leaves, and getting closed days to Stripe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from console.actor import actor
+from console.amounts import usd
+from console.commands.spend import first_day
+from console.output import Json, note, print_json, print_table
+from console.reach import DATABASE, reach
+from errors import ConfigurationError, InvalidInputError, NotFoundError
+from settings import Settings, plain
+from storage import billing, tenants
+from storage.billing import Margin, TenantPrice, Unsent
+from storage.database import Database
+from storage.session import session, translated
+from workers.biller import Biller, Round
+from workers.stripe_meter import StripeMeter
+
+app = typer.Typer(help="Say what tenants pay, see what that leaves, send closed days to Stripe.", no_args_is_help=True)
+
+NOBODY = "none"
+_FACTOR = re.compile(r"\d{1,6}(\.\d{1,12})?", re.ASCII)
+_CUSTOMER = re.compile(r"[!-~]{1,200}")
+_PRICE = ("factor on cost", "USD a call", "USD / M tokens in", "USD / M tokens out")
+_MARGIN = ("calls", "cost USD", "of it unpriced", "revenue USD", "margin USD", "margin %")
+_STATUS = ("open", "closed", "sent", "waiting", "failed", "held", "billed USD", "carried USD")
+
+Tenant = Annotated[str, typer.Argument(help="Its id, external id or name.")]
+
+
+class Found(StrEnum):
+    """What a person found at Stripe."""
+
+    SENT = "sent"
+    AGAIN = "again"
+
+
+@app.command("price")
+def price_command(
+    tenant: Tenant,
+    cost_factor: Annotated[
+        str | None, typer.Option(metavar="FACTOR", help="Times what its calls cost on the platform's key.")
+    ] = None,
+    per_call: Annotated[str | None, typer.Option(metavar="USD", help="For each call, failed ones too.")] = None,
+    input_mtok: Annotated[str | None, typer.Option(metavar="USD", help="For a million tokens in.")] = None,
+    output_mtok: Annotated[str | None, typer.Option(metavar="USD", help="For a million tokens out.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="From this UTC day on; else today.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Set what a tenant pays from a day on, or without an option show what it pays.
+
+    What is left out stays as it is on that day. Days that are closed keep their worth. It is written to the audit.
+    """
+    amounts = {
+        "cost_factor": None if cost_factor is None else factor(cost_factor),
+        "per_call_usd": None if per_call is None else usd(per_call, field="per_call"),
+        "input_mtok_usd": None if input_mtok is None else usd(input_mtok, field="input_mtok"),
+        "output_mtok_usd": None if output_mtok is None else usd(output_mtok, field="output_mtok"),
+    }
+    given = any(amount is not None for amount in amounts.values())
+    if since is not None and not given:
+        raise InvalidInputError("is the day of a price, and none is given", field="from", value=since)
+    start = _today() if since is None else day(since, field="from")
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        tenant_id = tenants.resolve(connection, tenant).id
+        if given:
+            billing.set_price(connection, tenant_id, effective_from=start, actor=actor(), **amounts)
+        prices = billing.prices(connection, tenant_id)
+    if as_json:
+        print_json({"tenant_id": tenant_id, "prices": [asdict(one) for one in prices]})
+    elif not prices:
+        typer.echo("no price: its usage brings nothing and is not billed")
+    else:
+        print_table(["from (UTC)", *_PRICE], [_price_row(one) for one in prices], numbers=_PRICE)
+
+
+@app.command("customer")
+def customer_command(
+    tenant: Tenant,
+    customer: Annotated[str, typer.Argument(metavar=f"CUSTOMER|{NOBODY}", help="Its id at Stripe, like cus_….")],
+    as_json: Json = False,
+) -> None:
+    """Say which customer at Stripe a tenant is; it is written to the audit.
+
+    Its priced days are exported from then on, past ones too. Events that wait go to the new customer.
+    """
+    if not _CUSTOMER.fullmatch(customer):
+        raise InvalidInputError("is no customer's id", field="customer", value=customer, hint="It looks like cus_….")
+    found = None if customer == NOBODY else customer
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        one = tenants.resolve(connection, tenant)
+        billing.set_customer(connection, one.id, found, actor=actor())
+    if as_json:
+        print_json({"tenant_id": one.id, "stripe_customer_id": found})
+    else:
+        typer.echo(f"{one.name}: {found or 'no customer'}")
+
+
+@app.command("margin")
+def margin_command(
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant: its id, external id or name.")] = None,
+    since: Annotated[
+        str, typer.Option(metavar="DAYS|DATE", help="So many days, today one of them, or since a date; UTC.")
+    ] = "30",
+    as_json: Json = False,
+) -> None:
+    """Say what each tenant's usage cost and brought, by the UTC day on which calls were settled.
+
+    A tenant without a price is there with its cost alone. Calls on a tenant's own key cost the platform nothing.
+    """
+    today = _today()
+    start = first_day(since, today=today)
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
+        rows = billing.margin(connection, since=start, tenant_id=tenant_id)
+    if as_json:
+        documents = [_margin_document(row) for row in rows]
+        print_json({"since": start, "until": today, "rows": documents, "total": _margin_document(total(rows))})
+        return
+    table = [(row.tenant, *_margin_row(row)) for row in rows]
+    if len(rows) > 1:
+        table.append(("total", *_margin_row(total(rows))))
+    print_table(["tenant", *_MARGIN], table, numbers=_MARGIN)
+    typer.echo(f"{start} to {today} (UTC days of settling)")
+
+
+@app.command("close")
+def close_command(as_json: Json = False) -> None:
+    """Close past days of tenants with a price and a customer at Stripe, as the scheduler does by itself."""
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        closed = billing.close_days(connection)
+    if as_json:
+        print_json({"closed": [asdict(one) for one in closed]})
+    else:
+        typer.echo(f"closed {len(closed)} days")
+
+
+@app.command("send")
+def send_command(as_json: Json = False) -> None:
+    """Send the closed days that wait to Stripe, as the scheduler does by itself. Exits 1 when some did not go."""
+    settings = Settings()
+    meter = stripe_meter(settings)
+    with reach(settings, DATABASE) as services:
+        url = services.require_ops()
+        with translated(url), Database(url, connections=1) as database:
+            done = send_all(Biller(database, meter))
+    stopped = done.stopped_by
+    if as_json:
+        error = None if stopped is None else stopped.as_dict()
+        print_json({"sent": done.sent, "failed": done.failed, "stopped_by": error})
+    else:
+        typer.echo(f"sent {done.sent}, failed {done.failed}")
+        if stopped is not None:
+            note(f"stopped: {stopped} [{stopped.code}]")
+    if done.failed:
+        raise typer.Exit(1)
+
+
+@app.command("status")
+def status_command(as_json: Json = False) -> None:
+    """Say how far each tenant's past days are: open, closed, sent, waiting, failed, held for a person to decide."""
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        found = billing.status(connection)
+        unsent = billing.unsent(connection)
+    if as_json:
+        print_json({"tenants": [asdict(one) for one in found], "unsent": [asdict(one) for one in unsent]})
+        return
+    print_table(
+        ["tenant", "customer", *_STATUS],
+        [
+            (
+                one.tenant,
+                one.stripe_customer_id,
+                one.open_days,
+                one.closed_days,
+                one.sent_days,
+                one.waiting_days,
+                one.failed_days,
+                one.held_days,
+                one.billed_usd,
+                one.carried_usd,
+            )
+            for one in found
+        ],
+        numbers=_STATUS,
+    )
+    if unsent:
+        typer.echo()
+        print_table(
+            ["not sent", "day", "tries", "next (UTC)", "why"], [_unsent_row(one) for one in unsent], numbers=["tries"]
+        )
+
+
+@app.command("resolve")
+def resolve_command(
+    tenant: Tenant,
+    of_day: Annotated[str, typer.Argument(metavar="DAY", help="The UTC day, like 2026-01-31.")],
+    found: Annotated[
+        Found, typer.Argument(help="Stripe has the event ('sent'), or has not ('again': it is sent again).")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say what you found at Stripe about a day that is held or failed. It is written to the audit."""
+    which = day(of_day, field="day")
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        one = tenants.resolve(connection, tenant)
+        if not billing.resolve(connection, one.id, which, sent=found is Found.SENT, actor=actor()):
+            raise NotFoundError(
+                "no event of this day waits", field="day", value=str(which), hint="`headrace billing status` shows all."
+            )
+    if as_json:
+        print_json({"tenant_id": one.id, "day": which, "found": found})
+    else:
+        typer.echo(f"{one.name}, {which}: {found}")
+
+
+def stripe_meter(settings: Settings) -> StripeMeter:
+    """The meter that the settings name.
+
+    :raises ConfigurationError: no key is set.
+    """
+    key = plain(settings.stripe_api_key)
+    if key is None:
+        raise ConfigurationError(
+            "is not set", field="HEADRACE_STRIPE_API_KEY", hint="Nothing is sent without it; days wait in the outbox."
+        )
+    return StripeMeter(key, event_name=settings.stripe_meter_event, base_url=settings.stripe_base_url)
+
+
+def send_all(biller: Biller) -> Round:
+    """Rounds until nothing is due any more, or one was stopped."""
+    sent = failed = 0
+    while True:
+        done = biller.send_some()
+        sent, failed = sent + done.sent, failed + done.failed
+        if done.stopped_by is not None or done.sent + done.failed == 0:
+            return Round(sent, failed, done.stopped_by)
+
+
+def total(rows: Sequence[Margin]) -> Margin:
+    """The sum of some rows; without a price in any of them there is no revenue."""
+    revenues = [row.revenue_usd for row in rows if row.revenue_usd is not None]
+    return Margin(
+        tenant="",
+        tenant_id=None,
+        calls=sum(row.calls for row in rows),
+        input_tokens=sum(row.input_tokens for row in rows),
+        output_tokens=sum(row.output_tokens for row in rows),
+        cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
+        unpriced_usd=sum((row.unpriced_usd for row in rows), Decimal(0)),
+        revenue_usd=sum(revenues, Decimal(0)) if revenues else None,
+    )
+
+
+def factor(text: str) -> Decimal:
+    """A factor as people write it.
+
+    :raises InvalidInputError: it is none.
+    """
+    if not _FACTOR.fullmatch(text):
+        raise InvalidInputError("is no factor", field="cost_factor", value=text, hint="Write it like 1.2.")
+    return Decimal(text)
+
+
+def day(text: str, *, field: str) -> date:
+    """A day as people write it.
+
+    :raises InvalidInputError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInputError("is no day", field=field, value=text, hint="Write it like 2026-01-31.") from None
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _price_row(one: TenantPrice) -> tuple[object, ...]:
+    amounts = (one.cost_factor, one.per_call_usd, one.input_mtok_usd, one.output_mtok_usd)
+    return one.effective_from, *(f"{amount:f}" for amount in amounts)
+
+
+def _margin_row(row: Margin) -> tuple[object, ...]:
+    percent = None if row.margin_percent is None else f"{row.margin_percent:.1f}"
+    return row.calls, row.cost_usd, row.unpriced_usd or None, row.revenue_usd, row.margin_usd, percent
+
+
+def _margin_document(row: Margin) -> dict[str, object]:
+    percent = None if row.margin_percent is None else round(row.margin_percent, 2)
+    facts = asdict(row)
+    if row.tenant_id is None:
+        del facts["tenant"], facts["tenant_id"]
+    return {**facts, "margin_usd": row.margin_usd, "margin_percent": percent}
+
+
+def _unsent_row(one: Unsent) -> tuple[object, ...]:
+    when = "held: look at Stripe" if one.held else one.next_try_at
+    return one.tenant, one.day, one.attempts, when, one.error

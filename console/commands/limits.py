@@ -1,0 +1,295 @@
+"""``headrace limits``: dollars a rolling day and requests a minute, of tenants, their users and features, and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from console import amounts
+from console.actor import actor
+from console.output import Json, note, print_json, print_table
+from console.reach import DATABASE, reach
+from errors import InvalidInputError
+from settings import Settings
+from storage import limits, tenants
+from storage.connect import Connection
+from storage.limits import Cap, Plan, RateLimit, Scope, Source
+from storage.session import session
+from storage.tenants import Tenant
+
+app = typer.Typer(help="Show and change what tenants, users and features may use.", no_args_is_help=True)
+
+SHOWN = 50
+"""So many users are shown to people at most; programs get all."""
+DEFAULT, NO_LIMIT = "default", "none"
+_FROM = {
+    Source.DEFAULT: "default",
+    Source.PLAN: "its plan",
+    Source.POLICY: "the routing policy",
+    Source.TENANT: "the tenant",
+    Source.USER: "the user",
+    Source.FEATURE: "the feature",
+}
+
+TenantArgument = Annotated[str, typer.Argument(help="Its id, external id or name.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What holds for a tenant, or for the part of it that was asked for."""
+
+    tenant: Tenant
+    caps: Sequence[Cap]
+    rates: Sequence[RateLimit]
+
+
+@app.command("show")
+def show_command(
+    tenant: TenantArgument,
+    user: Annotated[str | None, typer.Option(help="Only of this user.")] = None,
+    feature: Annotated[
+        str | None, typer.Option(help="Only of this feature; with --user: what binds this user in it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what holds for a tenant, where it comes from, and how much room is left now."""
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        held = _held(connection, tenants.resolve(connection, tenant), user=user, feature=feature)
+    _print(held, as_json=as_json)
+
+
+@app.command("set")
+def set_command(
+    tenant: TenantArgument,
+    user: Annotated[str | None, typer.Option(help="Of this user instead of the tenant.")] = None,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Of every user that has no rate of its own.")] = False,
+    feature: Annotated[str | None, typer.Option(help="Of this feature, all its users together.")] = None,
+    each_user: Annotated[bool, typer.Option("--each-user", help="With --feature: of each user in it.")] = False,
+    daily_usd: Annotated[str | None, typer.Option(metavar="USD|default", help="The cap a rolling day.")] = None,
+    per_minute: Annotated[str | None, typer.Option(metavar="N|default", help="Requests a minute.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Set a cap or a rate of a tenant; in effect at the next call and claim.
+
+    It is written to the audit.
+    """
+    scope, key = bound(user=user, all_users=all_users, feature=feature, each_user=each_user)
+    if daily_usd is None and per_minute is None:
+        raise InvalidInputError("nothing to set", field="daily_usd", hint="Give --daily-usd, --per-minute or both.")
+    cap = None if daily_usd in (None, DEFAULT) else amounts.usd(daily_usd, field="daily_usd")
+    rate = None if per_minute in (None, DEFAULT) else _rate(per_minute)
+    with (
+        reach(Settings(), DATABASE) as services,
+        session(services.require_ops()) as connection,
+        connection.transaction(),
+    ):
+        found = tenants.resolve(connection, tenant)
+        if daily_usd is not None:
+            limits.set_cap(connection, found.id, scope, key, cap, actor=actor())
+        if per_minute is not None:
+            limits.set_rate(connection, found.id, scope, key, rate, actor=actor())
+        held = _held(connection, found, user=user, feature=feature)
+    _print(_only(held, scope, key), as_json=as_json)
+
+
+@app.command("plans")
+def plans_command(as_json: Json = False) -> None:
+    """List the plans with what each gives its tenants."""
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        found = limits.plans(connection)
+    if as_json:
+        print_json({"plans": [asdict(plan) for plan in found]})
+    else:
+        _print_plans(found)
+
+
+@app.command("set-plan")
+def set_plan_command(
+    plan: Annotated[str, typer.Argument(help="The plan's name.")],
+    daily_usd: Annotated[
+        str | None, typer.Option(metavar="USD", help="The cap of each of its tenants, a rolling day.")
+    ] = None,
+    user_share: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="A user's default part of the tenant's cap, as 0.2.")
+    ] = None,
+    user_per_minute: Annotated[
+        str | None, typer.Option(metavar="N|none", help="Requests a minute of each user.")
+    ] = None,
+    tenant_per_minute: Annotated[
+        str | None, typer.Option(metavar="N|none", help="Requests a minute of each tenant.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change what a plan gives all its tenants; in effect at the next call and claim.
+
+    It is written to the audit.
+    """
+    changes: dict[str, Decimal | int | None] = {}
+    if daily_usd is not None:
+        changes["daily_cost_cap_usd"] = amounts.usd(daily_usd, field="daily_usd")
+    if user_share is not None:
+        changes["user_share"] = amounts.share(user_share, field="user_share")
+    if user_per_minute is not None:
+        changes["user_per_minute"] = _rate_or_none(user_per_minute, field="user_per_minute")
+    if tenant_per_minute is not None:
+        changes["tenant_per_minute"] = _rate_or_none(tenant_per_minute, field="tenant_per_minute")
+    if not changes:
+        hint = "Give --daily-usd, --user-share, --user-per-minute or --tenant-per-minute."
+        raise InvalidInputError("nothing to set", field="daily_usd", hint=hint)
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        after = limits.set_plan(connection, plan, changes, actor=actor())
+    if as_json:
+        print_json(asdict(after))
+    else:
+        _print_plans([after])
+
+
+def bound(*, user: str | None, all_users: bool, feature: str | None, each_user: bool) -> tuple[Scope, str]:
+    """Whom the options mean, and the key of that one.
+
+    :raises InvalidInputError: they contradict each other.
+    """
+    if user is not None and all_users:
+        raise InvalidInputError(
+            "is one user, and --all-users is all", field="user", value=user, hint="Give one of them."
+        )
+    if user is not None and feature is not None:
+        raise InvalidInputError(
+            "no limit is of one user in one feature",
+            field="user",
+            value=user,
+            hint="Limit the user in all, the feature in all, or each user in the feature (--feature F --each-user).",
+        )
+    if all_users and feature is not None:
+        raise InvalidInputError(
+            "means all features", field="all_users", hint="For each user in one: --feature F --each-user."
+        )
+    if each_user and feature is None:
+        raise InvalidInputError(
+            "goes with --feature", field="each_user", hint="For every user in all features: --all-users."
+        )
+    if user == "" or feature == "":
+        raise InvalidInputError("is empty", field="user" if user == "" else "feature")
+    if feature is not None:
+        return (Scope.FEATURE_USER if each_user else Scope.FEATURE), feature
+    if user is not None:
+        return Scope.USER, user
+    return (Scope.USER if all_users else Scope.TENANT), ""
+
+
+def _rate(text: str) -> int:
+    if text == NO_LIMIT:
+        raise InvalidInputError(
+            "cannot be lifted for one",
+            field="per_minute",
+            value=text,
+            hint=f"Give a number as high as you like, or '{DEFAULT}' for what holds by default.",
+        )
+    return amounts.per_minute(text, field="per_minute")
+
+
+def _rate_or_none(text: str, *, field: str) -> int | None:
+    return None if text == NO_LIMIT else amounts.per_minute(text, field=field)
+
+
+def _held(connection: Connection, tenant: Tenant, *, user: str | None, feature: str | None) -> Held:
+    return Held(
+        tenant,
+        limits.caps(connection, tenant.id, user=user, feature=feature),
+        limits.rates(connection, tenant.id, user=user, feature=feature),
+    )
+
+
+def _only(held: Held, scope: Scope, key: str) -> Held:
+    return Held(
+        held.tenant,
+        [cap for cap in held.caps if (cap.scope, cap.key) == (scope, key)],
+        [rate for rate in held.rates if (rate.scope, rate.key) == (scope, key)],
+    )
+
+
+def _print(held: Held, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "tenant": held.tenant.name,
+                "tenant_id": held.tenant.id,
+                "plan": held.tenant.plan,
+                "caps": [{**_as_document(cap), "room_usd": cap.room_usd} for cap in held.caps],
+                "rates": [_as_document(rate) for rate in held.rates],
+            }
+        )
+        return
+    users_seen = 0
+    caps = []
+    for cap in held.caps:
+        users_seen += cap.scope is Scope.USER
+        if cap.scope is not Scope.USER or users_seen <= SHOWN:
+            caps.append(cap)
+    if caps:
+        money = ("daily cap USD", "spent USD", "reserved USD", "room USD")
+        print_table(
+            ["of", "daily cap USD", "from", "spent USD", "reserved USD", "room USD"],
+            [
+                (
+                    _named(cap.scope, cap.key),
+                    _or_none(cap.limit_usd),
+                    _FROM[cap.source],
+                    cap.spent_usd,
+                    cap.reserved_usd,
+                    _or_none(cap.room_usd),
+                )
+                for cap in caps
+            ],
+            numbers=money,
+        )
+    if held.rates:
+        if caps:
+            typer.echo()
+        print_table(
+            ["of", "requests a minute", "from"],
+            [(_named(rate.scope, rate.key), _or_none(rate.per_minute), _FROM[rate.source]) for rate in held.rates],
+            numbers=["requests a minute"],
+        )
+    if users_seen > SHOWN:
+        note(f"{users_seen - SHOWN} more users have caps: --json has them all, --user shows one.")
+
+
+def _print_plans(plans: Sequence[Plan]) -> None:
+    numbers = ["weight", "daily cap USD", "a user's share", "of a user a minute", "of a tenant a minute"]
+    print_table(
+        ["plan", *numbers],
+        [
+            (
+                plan.name,
+                f"{plan.weight:f}",
+                plan.daily_cost_cap_usd,
+                f"{plan.user_share:f}",
+                _or_none(plan.user_per_minute),
+                _or_none(plan.tenant_per_minute),
+            )
+            for plan in plans
+        ],
+        numbers=numbers,
+    )
+
+
+def _as_document(limit: Cap | RateLimit) -> dict[str, object]:
+    """The fields of a limit; ``source`` is told as ``from``."""
+    return {"from" if name == "source" else name: value for name, value in asdict(limit).items()}
+
+
+def _named(scope: Scope, key: str) -> str:
+    if scope is Scope.TENANT:
+        return "tenant"
+    if scope is Scope.FEATURE_USER:
+        return f"each user in {key}"
+    return f"{scope} {key}" if key else "each user"
+
+
+def _or_none(value: object) -> object:
+    return "none" if value is None else value

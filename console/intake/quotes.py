@@ -1,0 +1,135 @@
+"""What is told of a dry run: a line a job and a total for people, one JSON document for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+import typer
+
+from console.intake.intake import Quoted
+from console.intake.report import Refusals, Report
+from console.output import cell, dumped, printable
+from errors import HeadraceError
+from producers import Quote, Verdict
+
+_WOULD_COST = (Verdict.WOULD_RUN, Verdict.WOULD_WAIT)
+_COLUMNS = "{:>6}  {:<6}  {:<14}  {:<34}  {:>14}  {}"
+_HEAD = _COLUMNS.format("line", "tier", "rule", "model", "worst case USD", "verdict")
+
+
+class Totals:
+    """What the quoted jobs come to that would run at once or later. In USD; each was quoted as if it came alone."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[Verdict] = Counter()
+        self.worst_case_usd = Decimal(0)
+        self.dearest_usd = Decimal(0)
+
+    def add(self, quote: Quote) -> None:
+        """Count one more."""
+        self.verdicts[quote.verdict] += 1
+        if quote.verdict in _WOULD_COST:
+            self.worst_case_usd += quote.worst_case_usd or 0
+            self.dearest_usd += quote.dearest_usd or 0
+
+
+class ForPeople(Report[Quoted]):
+    """A line a job on standard output as they come, then the total; refused lines as a table on standard error."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._totals = Totals()
+        self._refusals = Refusals()
+
+    @property
+    def refused(self) -> int:
+        return self._refusals.count
+
+    def add(self, dealt: Quoted) -> None:
+        if dealt.quote is None:
+            self._refusals.add(dealt.number, dealt.error)
+            return
+        if not self.taken:
+            typer.echo(_HEAD)
+        self.taken += 1
+        self._totals.add(dealt.quote)
+        typer.echo(_line(dealt.number, dealt.quote))
+
+    def end(self, error: HeadraceError | None) -> None:
+        if self.taken:
+            typer.echo(_total(self._totals))
+        self._refusals.show()
+        if self.refused or error is not None:
+            self._refusals.sum_up(f"{self.taken} quoted")
+
+
+class ForPrograms(Report[Quoted]):
+    """``{"quotes": [{"line", …}, …], "refused": […], "quoted", "verdicts": {…}, "worst_case_usd", "dearest_usd"}``."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._totals = Totals()
+        self._refusals = Refusals(keep=None)
+        typer.echo('{"quotes": [', nl=False)
+
+    @property
+    def refused(self) -> int:
+        return self._refusals.count
+
+    def add(self, dealt: Quoted) -> None:
+        if dealt.quote is None:
+            self._refusals.add(dealt.number, dealt.error)
+            return
+        self._totals.add(dealt.quote)
+        typer.echo((",\n" if self.taken else "\n") + dumped({"line": dealt.number, **asdict(dealt.quote)}), nl=False)
+        self.taken += 1
+
+    def end(self, error: HeadraceError | None) -> None:
+        rest: dict[str, Any] = {
+            "refused": self._refusals.facts,
+            "quoted": self.taken,
+            "verdicts": {verdict: self._totals.verdicts[verdict] for verdict in Verdict},
+            "worst_case_usd": self._totals.worst_case_usd,
+            "dearest_usd": self._totals.dearest_usd,
+        }
+        if error is not None:
+            rest["error"] = error.as_dict()
+        typer.echo(f"],\n{dumped(rest)[1:]}")
+        sys.stdout.flush()
+
+
+def _line(number: int, quote: Quote) -> str:
+    model = "-" if quote.primary is None else f"{quote.primary.provider}:{quote.primary.model}"
+    cost = "-" if quote.worst_case_usd is None else cell(quote.worst_case_usd)
+    return printable(
+        _COLUMNS.format(number, quote.tier or "-", quote.rule or "-", model, cost, _told(quote)).replace("\n", " ")
+    )
+
+
+def _told(quote: Quote) -> str:
+    if quote.error is not None:
+        return f"would be rejected: {quote.error['code']}: {quote.error['message']}"
+    if quote.verdict is Verdict.WOULD_REPEAT:
+        return f"would repeat: its key has the job {quote.job_id}"
+    if not quote.waits:
+        return "would run"
+    return "would wait: " + ", ".join(
+        " ".join(
+            part
+            for part in (one.reason, one.waits_for and f"({one.waits_for})", one.until and f"until {cell(one.until)}")
+            if part
+        )
+        for one in quote.waits
+    )
+
+
+def _total(totals: Totals) -> str:
+    told = ", ".join(f"{totals.verdicts[one]} {one.replace('_', ' ')}" for one in Verdict if totals.verdicts[one])
+    return (
+        f"total worst case {cell(totals.worst_case_usd)} USD, with the dearer of each job's providers "
+        f"{cell(totals.dearest_usd)} USD ({told})"
+    )

@@ -1,0 +1,261 @@
+"""Limits that operators change while jobs run: dollars a rolling day, and requests a minute.
+
+Each change is in effect at the next ``begin`` or claim, which read the limits fresh, and leaves an audit row.
+Everything here works as headrace_ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from errors import InvalidInputError, UnknownFeatureError, UnknownTenantError
+from storage import policy, tenants
+from storage.connect import Connection
+from storage.statements import sql
+
+_MOST_PER_MINUTE: Final = 2**31 - 1  # what the column holds
+_LONGEST_USER_ID: Final = 200
+_PLAN_USD: Final = ("daily_cost_cap_usd",)
+_PLAN_RATES: Final = ("user_per_minute", "tenant_per_minute")
+_PLAN_FIELDS: Final = (*_PLAN_USD, "user_share", *_PLAN_RATES)
+
+
+class Scope(StrEnum):
+    """Whom a limit binds. A cap has one of the first three; a rate may have any."""
+
+    TENANT = "tenant"  # the key is ''
+    USER = "user"  # the key is the user's id; as a rate also '': every user that has none of its own
+    FEATURE = "feature"  # the key is the feature: all its users together
+    FEATURE_USER = "feature_user"  # the key is the feature: each of its users by himself
+
+
+class Source(StrEnum):
+    """Who set the limit that holds."""
+
+    DEFAULT = "default"  # nobody: there is no limit
+    PLAN = "plan"
+    POLICY = "policy"  # the routing policy, for each user of a feature
+    TENANT = "tenant"
+    USER = "user"
+    FEATURE = "feature"
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """A cap as it stands, USD: its limit (None: there is none), what its window has spent, what is reserved."""
+
+    scope: Scope
+    key: str
+    limit_usd: Decimal | None
+    source: Source
+    spent_usd: Decimal
+    reserved_usd: Decimal
+
+    @property
+    def room_usd(self) -> Decimal | None:
+        """What may still be reserved under this cap now; None: as much as you like."""
+        return None if self.limit_usd is None else max(self.limit_usd - self.spent_usd - self.reserved_usd, Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A request rate that holds; ``per_minute`` None: there is none of this kind."""
+
+    scope: Scope
+    key: str
+    per_minute: int | None
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a plan gives its tenants. ``user_share``: a user's default part of its tenant's cap, above 0 and up to 1."""
+
+    name: str
+    weight: Decimal
+    daily_cost_cap_usd: Decimal
+    user_share: Decimal
+    user_per_minute: int | None
+    tenant_per_minute: int | None
+
+
+def set_cap(
+    connection: Connection, tenant_id: UUID, scope: Scope, key: str, daily_usd: Decimal | None, *, actor: str
+) -> None:
+    """Set the cap of a tenant, one of its users or one of its features, USD a rolling 24 hours; None: the default.
+
+    :raises InvalidInputError: it is no amount, or nothing that has a cap.
+    :raises UnknownFeatureError: jobs cannot name this feature.
+    :raises UnknownTenantError: there is no such tenant.
+    """
+    if scope is Scope.FEATURE_USER:
+        raise InvalidInputError(
+            "each user in a feature has no cap in dollars",
+            field="daily_usd",
+            hint="Cap the feature in all, or the user in all; requests a minute can be set for each user in a feature.",
+        )
+    if scope is Scope.USER and key == "":
+        raise InvalidInputError(
+            "all users of one tenant have no cap of their own",
+            field="daily_usd",
+            hint="A user's default is the plan's share of the tenant's cap: "
+            "`headrace limits set-plan PLAN --user-share S`. Or cap one user.",
+        )
+    if daily_usd is not None:
+        _check_usd(daily_usd, field="daily_usd")
+    _check_key(connection, scope, key, clears=daily_usd is None)
+    if scope is Scope.TENANT:
+        tenants.set_cap(connection, tenant_id, daily_usd, actor=actor)
+        return
+    facts = {"tenant_id": tenant_id, "scope": scope, "key": key, "target": _target(scope, key), "actor": actor}
+    done = connection.execute(sql("limits", "set_cap"), {**facts, "daily_usd": daily_usd})
+    _refuse_unknown_tenant(done.rowcount, tenant_id)
+
+
+def set_rate(
+    connection: Connection, tenant_id: UUID, scope: Scope, key: str, per_minute: int | None, *, actor: str
+) -> None:
+    """Set a tenant's own rate, requests a minute; None takes it away, so that the next in line holds.
+
+    :raises InvalidInputError: it is no rate, or the key is none of this scope.
+    :raises UnknownFeatureError: jobs cannot name this feature.
+    :raises UnknownTenantError: there is no such tenant.
+    """
+    if per_minute is not None:
+        _check_per_minute(per_minute, field="per_minute")
+    _check_key(connection, scope, key, clears=per_minute is None)
+    facts = {"tenant_id": tenant_id, "scope": scope, "key": key, "target": _target(scope, key), "actor": actor}
+    done = connection.execute(sql("limits", "set_rate"), {**facts, "per_minute": per_minute})
+    _refuse_unknown_tenant(done.rowcount, tenant_id)
+
+
+def set_plan(connection: Connection, plan: str, changes: Mapping[str, Decimal | int | None], *, actor: str) -> Plan:
+    """Change some of a plan's limits for all its tenants; the plan as it is now.
+
+    ``changes`` has the names of :class:`Plan`'s fields. A rate of None is lifted.
+
+    :raises InvalidInputError: there is no such plan or limit, or a value is out of range.
+    """
+    if not changes:
+        raise InvalidInputError("nothing to change", field="changes", hint=f"One of: {', '.join(_PLAN_FIELDS)}.")
+    for field, value in changes.items():
+        _check_of_plan(field, value)
+    given = {field: None if value is None else f"{value:f}" if isinstance(value, Decimal) else str(value)
+             for field, value in changes.items()}  # fmt: skip
+    row = connection.execute(
+        sql("limits", "set_plan"), {"plan": plan, "changes": Jsonb(given), "actor": actor}
+    ).fetchone()
+    if row is None:
+        names = ", ".join(one.name for one in plans(connection))
+        raise InvalidInputError("no such plan", field="plan", value=plan, hint=f"One of: {names}.")
+    return Plan(**row)
+
+
+def plans(connection: Connection) -> list[Plan]:
+    """Every plan with its limits, cheapest first."""
+    return [Plan(**row) for row in connection.execute(sql("limits", "plans")).fetchall()]
+
+
+def caps(connection: Connection, tenant_id: UUID, *, user: str | None = None, feature: str | None = None) -> list[Cap]:
+    """The tenant's cap, and those of every user and feature that has one or has spent: limits that were set come first,
+    then whoever has spent most. With ``user`` or ``feature`` only of these.
+
+    :raises InvalidInputError, UnknownFeatureError: as :func:`set_cap` does.
+    """
+    _check_asked(connection, user, feature)
+    rows = connection.execute(sql("limits", "caps"), {"tenant_id": tenant_id, "user": user, "feature": feature})
+    return [Cap(**_told(row)) for row in rows.fetchall()]
+
+
+def rates(
+    connection: Connection, tenant_id: UUID, *, user: str | None = None, feature: str | None = None
+) -> list[RateLimit]:
+    """The tenant's request rates: of itself, of every user, and whatever was set for one user or one feature.
+
+    With ``user`` or ``feature`` only of these; with both, those that bind a job of this user in this feature.
+
+    :raises InvalidInputError, UnknownFeatureError: as :func:`set_rate` does.
+    """
+    _check_asked(connection, user, feature)
+    rows = connection.execute(sql("limits", "rates"), {"tenant_id": tenant_id, "user": user, "feature": feature})
+    return [RateLimit(**_told(row)) for row in rows.fetchall()]
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "scope": Scope(row["scope"]), "source": Source(row["source"])}
+
+
+def _target(scope: Scope, key: str) -> str:
+    """What the audit calls it. No user and no feature has an empty name."""
+    if scope is Scope.TENANT:
+        return "tenant"
+    return f"{scope}:{key}" if key else "all_users"
+
+
+def _check_asked(connection: Connection, user: str | None, feature: str | None) -> None:
+    if user is not None:
+        _check_user(user)
+    if feature is not None:
+        _check_feature(connection, feature)
+
+
+def _check_key(connection: Connection, scope: Scope, key: str, *, clears: bool) -> None:
+    if scope is Scope.TENANT:
+        if key != "":
+            raise InvalidInputError("a tenant's own limit has no key", field="key", value=key)
+    elif scope is Scope.USER:
+        if key != "":
+            _check_user(key)
+    elif not clears or key == "":  # what was set for a feature that is retired since can still be taken away
+        _check_feature(connection, key)
+
+
+def _check_user(user: str) -> None:
+    if not 1 <= len(user) <= _LONGEST_USER_ID:
+        raise InvalidInputError("needs 1 to 200 characters", field="user", value=user)
+
+
+def _check_feature(connection: Connection, feature: str) -> None:
+    known = policy.features(connection)
+    if feature not in known:
+        raise UnknownFeatureError(field="feature", value=feature, hint=f"One of: {', '.join(known)}.")
+
+
+def _check_of_plan(field: str, value: Decimal | int | None) -> None:
+    if field not in _PLAN_FIELDS:
+        raise InvalidInputError(
+            "is no limit of a plan", field="changes", value=field, hint=f"One of: {', '.join(_PLAN_FIELDS)}."
+        )
+    if field in _PLAN_RATES:
+        if value is not None:
+            _check_per_minute(value, field=field)
+    elif field in _PLAN_USD:
+        _check_usd(value, field=field)
+    elif not isinstance(value, Decimal) or not value.is_finite() or not 0 < value <= 1:
+        raise InvalidInputError(
+            "is no share", field=field, value=value, hint="A share is above 0 and up to 1: 0.2 is a fifth of the cap."
+        )
+
+
+def _check_usd(value: object, *, field: str) -> None:
+    if not isinstance(value, Decimal) or not value.is_finite() or value < 0:
+        raise InvalidInputError("is no amount of USD", field=field, value=value, hint="Give a Decimal of 0 or more.")
+
+
+def _check_per_minute(value: object, *, field: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_PER_MINUTE:
+        raise InvalidInputError(
+            "is no number of requests a minute", field=field, value=value, hint="Give a whole number of 1 or more."
+        )
+
+
+def _refuse_unknown_tenant(written: int, tenant_id: UUID) -> None:
+    if written == 0:
+        raise UnknownTenantError(field="tenant_id", value=str(tenant_id), hint="`headrace tenants list` shows all.")

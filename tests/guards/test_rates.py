@@ -1,0 +1,127 @@
+"""Request rates on a real Valkey: a sliding minute, shared by every process, that opens when the server is away."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid4
+
+import pytest
+from structlog.testing import capture_logs
+
+from guards.rates import PREFIX, RateGuard
+from queues.redis.client import client
+from storage.rates import Rate
+from tests.queues.valkey import PrivateValkey
+
+OF_USER = Rate("user", "ann", 5)
+OF_TENANT = Rate("tenant", "", 8)
+
+
+@pytest.fixture
+def valkey() -> Iterator[PrivateValkey]:
+    with PrivateValkey() as server:
+        yield server
+
+
+@pytest.fixture
+def tenant() -> UUID:
+    return uuid4()
+
+
+def test_so_many_and_no_more_from_any_number_of_processes(valkey: PrivateValkey, tenant: UUID) -> None:
+    guards = [RateGuard(client(valkey.url)) for _ in range(4)]
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda n: guards[n % 4].admit(tenant, [OF_USER]), range(40)))
+    assert answers.count(None) == 5
+    refused = next(one for one in answers if one is not None)
+    assert refused.rate == OF_USER
+    assert 0 < refused.wait_s <= 60
+    assert guards[0].room(tenant, OF_USER)[0] == 0
+
+
+def test_users_and_tenants_are_counted_apart(valkey: PrivateValkey, tenant: UUID) -> None:
+    guard = RateGuard(client(valkey.url))
+    for _ in range(5):
+        assert guard.admit(tenant, [OF_USER]) is None
+    assert guard.admit(tenant, [OF_USER]) is not None
+    assert guard.admit(tenant, [Rate("user", "bob", 5)]) is None
+    assert guard.admit(uuid4(), [OF_USER]) is None
+
+
+def test_a_request_that_one_rate_refuses_counts_under_none(valkey: PrivateValkey, tenant: UUID) -> None:
+    guard = RateGuard(client(valkey.url))
+    for _ in range(20):
+        guard.admit(tenant, [OF_TENANT, OF_USER])
+    assert guard.room(tenant, OF_USER)[0] == 0
+    assert guard.room(tenant, OF_TENANT)[0] == 3
+
+
+def test_the_window_slides(valkey: PrivateValkey, tenant: UUID) -> None:
+    """What was counted leaves the window a minute after it came, one by one: the server's entries are moved back."""
+    guard, server = RateGuard(client(valkey.url)), valkey.client()
+    for _ in range(5):
+        guard.admit(tenant, [OF_USER])
+    (key,) = server.keys(f"*{PREFIX}*")
+    kind = server.type(key)
+    assert kind == "list", "entries, newest first"
+    entries = [float(one) for one in server.lrange(key, 0, -1)]
+    server.delete(key)
+    server.rpush(key, *(entries[:3] + [one - 61 for one in entries[3:]]))
+    assert guard.room(tenant, OF_USER)[0] == 2
+    assert [guard.admit(tenant, [OF_USER]) is None for _ in range(3)] == [True, True, False]
+
+
+def test_a_raised_rate_holds_at_once_and_begins_no_new_minute(valkey: PrivateValkey, tenant: UUID) -> None:
+    guard = RateGuard(client(valkey.url))
+    for _ in range(5):
+        guard.admit(tenant, [OF_USER])
+    raised, lowered = Rate("user", "ann", 7), Rate("user", "ann", 3)
+    assert guard.room(tenant, raised)[0] == 2
+    assert guard.room(tenant, lowered)[0] == 0
+    assert [guard.admit(tenant, [raised]) is None for _ in range(3)] == [True, True, False]
+    assert guard.admit(tenant, [lowered]) is not None
+
+
+def test_who_is_behind_others_waits_too(valkey: PrivateValkey, tenant: UUID) -> None:
+    guard = RateGuard(client(valkey.url))
+    refused = guard.admit(tenant, [Rate("user", "ann", 5, behind=True)])
+    assert refused is not None
+    assert refused.wait_s > 0
+    assert guard.room(tenant, OF_USER)[0] == 5, "and is not counted"
+
+
+def test_no_rates_ask_nothing(tenant: UUID) -> None:
+    assert RateGuard(client("unix:///nowhere/s")).admit(tenant, []) is None
+
+
+def test_without_redis_everything_passes_and_it_is_said_once(valkey: PrivateValkey, tenant: UUID) -> None:
+    guard = RateGuard(client(valkey.url))
+    for _ in range(5):
+        guard.admit(tenant, [OF_USER])
+    valkey.kill()
+    with capture_logs() as logs:
+        assert [guard.admit(tenant, [OF_USER]) for _ in range(10)] == [None] * 10
+        assert guard.room(tenant, OF_USER) == (5, 0.0)
+    assert [one["event"] for one in logs] == ["rates.open"]
+    valkey.start()
+    with capture_logs() as logs:
+        for _ in range(5):
+            assert guard.admit(tenant, [OF_USER]) is None, "the server has forgotten the minute"
+        assert guard.admit(tenant, [OF_USER]) is not None
+    assert [one["event"] for one in logs] == ["rates.held_again"]
+
+
+def test_a_frozen_redis_holds_one_request_up_and_not_all(valkey: PrivateValkey, tenant: UUID) -> None:
+    guard = RateGuard(client(valkey.url, answer_within_s=0.3))
+    guard.admit(tenant, [OF_USER])
+    os.kill(valkey.pid, signal.SIGSTOP)
+    try:
+        with capture_logs() as logs:
+            assert [guard.admit(tenant, [OF_USER]) for _ in range(50)] == [None] * 50
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+    assert len(logs) == 1
+    assert "imeout" in logs[0]["error"], "one waited for the time-out, the others knew"

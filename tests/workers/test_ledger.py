@@ -1,0 +1,218 @@
+"""Begins and settles that come at the same time share a transaction, and each gets its own answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from storage import books
+from storage.books import Begin, Settle
+from storage.connect import Connection
+from storage.database import Database
+from storage.ids import new_id
+from storage.runs import Grant
+from tests.books import check_books
+from tests.conftest import new_tenant
+from tests.fleet import Urls, eventually
+from tests.proxy import PostgresProxy
+from tests.steps import answer, call, end, put_one, take, used
+from workers.ledger import AT_ONCE, Ledger
+
+
+def claimed(app: Database, tenant: UUID, n: int) -> list[tuple[UUID, UUID]]:
+    """So many claimed jobs: (job, claim)."""
+    claims = []
+    with app.connection() as connection:
+        for _ in range(n):
+            put_one(connection, tenant)
+            claim_id = new_id()
+            job = take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+            assert job is not None
+            claims.append((job.job_id, claim_id))
+    return claims
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many steps each shared transaction had."""
+    seen: list[int] = []
+    keep = books.keep
+
+    def watched(connection: Connection, tenant_id: UUID, steps: Any) -> Any:
+        seen.append(len(steps))
+        return keep(connection, tenant_id, steps)
+
+    monkeypatch.setattr("workers.ledger.books.keep", watched)
+    return seen
+
+
+@pytest.fixture
+def held(urls: Urls) -> Iterator[Any]:
+    """Locks a tenant's cap until it is let go, so that a line forms behind it."""
+    with psycopg.connect(urls.ops) as connection:
+
+        def hold(tenant: UUID) -> psycopg.Connection[Any]:
+            connection.execute("select from headrace.caps where tenant_id = %s for update", [tenant])
+            return connection
+
+        yield hold
+
+
+def in_line(ledger: Ledger, tenant: UUID) -> int:
+    line = ledger._lines.get(tenant)
+    return 0 if line is None else 1 + len(line)
+
+
+def together(ledger: Ledger, tenant: UUID, hold: Any, steps: list[Any]) -> list[Any]:
+    """Do steps that all come while the first of them waits for a lock."""
+    lock = hold(tenant)
+    with ThreadPoolExecutor(len(steps)) as threads:
+        pending = []
+        for n, step in enumerate(steps, start=1):
+            pending.append(threads.submit(step))
+            eventually(lambda n=n: in_line(ledger, tenant) == n, why="it is in line")
+        lock.rollback()
+        return [one.exception() or one.result() for one in pending]
+
+
+def test_what_comes_at_the_same_time_shares_a_transaction(
+    app: Database, ops: Database, tenant: UUID, batches: list[int], held: Any
+) -> None:
+    ledger = Ledger(app)
+    claims = claimed(app, tenant, 21)
+    calls = [call() for _ in claims]
+    ledger.begin(tenant, *claims[0], calls[0])
+    assert batches == [], "what comes alone goes alone"
+    grants = together(
+        ledger,
+        tenant,
+        held,
+        [lambda i=i: ledger.begin(tenant, *claims[i], calls[i]) for i in range(1, 21)],
+    )
+    assert [one.verdict for one in grants] == ["granted"] * 20
+    assert batches == [AT_ONCE, 20 - 1 - AT_ONCE]
+    settled = together(
+        ledger,
+        tenant,
+        held,
+        [
+            lambda i=i: ledger.settle(
+                tenant, *claims[i], run=used(calls[i].run_id), verdict="ended", outcome=answer(calls[i].run_id)
+            )
+            for i in range(21)
+        ],
+    )
+    assert settled == ["ended"] * 21
+    assert ledger._lines == {}
+    check_books(ops, None)
+
+
+def test_each_gets_its_own_answer(app: Database, ops: Database, batches: list[int], held: Any) -> None:
+    tenant = new_tenant(ops, "Mixed", daily_cap_usd=Decimal("0.005"))  # a user's part: 0.001
+    ledger = Ledger(app)
+    (first, lost, granted, too_much, later) = claimed(app, tenant, 5)
+    call_of_first = call(input_bound=0, max_output_tokens=1000)  # 0.0005
+    assert ledger.begin(tenant, *first, call_of_first).verdict == "granted"
+    done = together(
+        ledger,
+        tenant,
+        held,
+        [
+            lambda: ledger.begin(tenant, *granted, call(input_bound=0, max_output_tokens=900)),
+            lambda: ledger.begin(tenant, lost[0], new_id(), call()),
+            lambda: ledger.begin(tenant, *too_much, call(input_bound=0, max_output_tokens=5000)),
+            lambda: ledger.begin(tenant, *later, call(input_bound=0, max_output_tokens=1500)),
+            lambda: ledger.settle(
+                tenant, *first, run=used(call_of_first.run_id, 0, 10), verdict="ended",
+                outcome=answer(call_of_first.run_id),
+            ),
+        ],
+    )  # fmt: skip
+    assert batches == [4]
+    assert [one.verdict if isinstance(one, Grant) else one for one in done] == [
+        "granted", "lost", "over_budget", "wait_for_room", "ended",
+    ]  # fmt: skip
+    assert done[2].cap_key == "u-1"
+    assert done[2].others_reserved_usd == Decimal("0.00045"), "the settle came before the begins"
+
+
+def test_one_that_fails_takes_nobody_with_it(
+    app: Database, ops: Database, tenant: UUID, batches: list[int], held: Any
+) -> None:
+    ledger = Ledger(app)
+    claims = claimed(app, tenant, 5)
+    calls = [call() for _ in claims]
+    for one, planned in zip(claims, calls, strict=True):
+        ledger.begin(tenant, *one, planned)
+    bad = used(calls[2].run_id) | {"input_tokens": -1}
+    done = together(
+        ledger,
+        tenant,
+        held,
+        [
+            lambda i=i: ledger.settle(
+                tenant, *claims[i], run=bad if i == 2 else used(calls[i].run_id), verdict="ended",
+                outcome=answer(calls[i].run_id),
+            )
+            for i in range(5)
+        ],
+    )  # fmt: skip
+    assert batches == [4], "all of it was undone, and each was done alone"
+    assert isinstance(done[2], psycopg.errors.CheckViolation)
+    assert [done[i] for i in (0, 1, 3, 4)] == ["ended"] * 4
+    with app.connection() as connection:
+        assert end(connection, tenant, *claims[2], used(calls[2].run_id), "ended", **answer(calls[2].run_id)) == "ended"
+    check_books(ops, None)
+
+
+def test_an_answer_that_is_lost_is_asked_for_again(urls: Urls, ops: Database, tenant: UUID, app: Database) -> None:
+    """All steps of the transaction are done, and nobody hears of it: the repeat finds each of them done."""
+    claims = claimed(app, tenant, 6)
+    calls = [call() for _ in claims]
+    with PostgresProxy(urls.app) as proxy, Database(proxy.url) as behind:
+        loss = proxy.lose(b"keep_books")
+        ends = [call() for _ in claims[3:]]
+        for one, planned in zip(claims[3:], ends, strict=True):
+            Ledger(app).begin(tenant, *one, planned)
+        steps = [
+            *(Begin(*one, planned) for one, planned in zip(claims[:3], calls, strict=False)),
+            *(
+                Settle(*one, used(planned.run_id), "ended", answer(planned.run_id))
+                for one, planned in zip(claims[3:], ends, strict=True)
+            ),
+        ]
+        done = behind.patiently(lambda connection, _repeat: books.keep(connection, tenant, steps))
+        assert loss.done.is_set()
+    assert [one.verdict if isinstance(one, Grant) else one for one in done] == ["granted"] * 3 + ["ended"] * 3
+    check_books(ops, None, all_ended=False)
+
+
+def test_many_threads_of_several_tenants(app: Database, ops: Database) -> None:
+    tenants = [new_tenant(ops, f"T{n}") for n in range(3)]
+    jobs = [(tenant, *one) for tenant in tenants for one in claimed(app, tenant, 40)]
+    ledger, barrier = Ledger(app), threading.Barrier(24)
+
+    def work(n: int) -> list[str]:
+        barrier.wait(20)
+        ended = []
+        for tenant, job_id, claim_id in jobs[n::24]:
+            planned = call()
+            assert ledger.begin(tenant, job_id, claim_id, planned).verdict == "granted"
+            ended.append(
+                ledger.settle(
+                    tenant, job_id, claim_id, run=used(planned.run_id), verdict="ended", outcome=answer(planned.run_id)
+                )
+            )
+        return ended
+
+    with ThreadPoolExecutor(24) as threads:
+        assert [one for many in threads.map(work, range(24)) for one in many] == ["ended"] * 120
+    assert ledger._lines == {}
+    check_books(ops, None)
