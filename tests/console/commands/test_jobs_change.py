@@ -83,7 +83,7 @@ def test_the_audit_is_clean_and_finds_a_breach(
     client.result(job_id, tenant_id=tenant, timeout=20)
     clean = headrace(ready, "doctor", "--audit")
     assert clean.returncode == 0, clean.stdout
-    assert len(json.loads(clean.stdout)["findings"]) == 19
+    assert len(json.loads(clean.stdout)["findings"]) == 20
 
     with ops.connection() as connection:
         connection.execute("update headrace.caps set spent_usd = spent_usd + 1 where scope = 'user'")

@@ -302,9 +302,16 @@ def lines_of_all_kinds(ops: Database, tenant: UUID) -> list[Any]:
     ]
 
 
+def rated(ops: Database) -> None:
+    """Hold the rate that is shipped: 60 requests a minute of each user."""
+    with ops.connection() as connection:
+        connection.execute("update headrace.plans set user_per_minute = 60")
+
+
 def test_a_dry_run_tells_of_each_line_and_lets_none_in(
     headrace: Headrace, ops: Database, tenant: UUID, tmp_path: Path
 ) -> None:
+    rated(ops)
     file = write(tmp_path / "jobs.jsonl", lines_of_all_kinds(ops, tenant))
     taken = headrace(
         "jobs", "enqueue", "--file", "-", "--tenant", "Acme", stdin=json.dumps(line(idempotency_key="k")).encode()
@@ -383,7 +390,8 @@ def test_a_dry_run_that_is_stopped_says_how_far_it_came(headrace: Headrace, tena
     assert (broken.code, broken.json["error"]["code"], broken.json["quotes"]) == (2, "configuration", [])
 
 
-def test_a_dry_run_without_its_redis_takes_every_rate_for_open(headrace: Headrace, tenant: UUID) -> None:
+def test_a_dry_run_without_its_redis_takes_every_rate_for_open(headrace: Headrace, ops: Database, tenant: UUID) -> None:
+    rated(ops)
     done = headrace(
         "jobs", "enqueue", "--file", "-", "--tenant", tenant, "--dry-run", "--json", stdin=json.dumps(line()).encode(),
         env={"HEADRACE_REDIS_URL": "redis://:geheim@127.0.0.1:1"},
