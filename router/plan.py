@@ -6,6 +6,7 @@ A worker plans what it claimed; a dry run plans what was never inserted. Both co
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,6 +55,7 @@ class Plan:
     max_output_tokens: int
     min_output_tokens: int | None
     prompt: PromptVersion | None
+    input_margins: Mapping[str, float]
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -62,6 +64,7 @@ class Plan:
 
     def call(self, target: Target) -> PlannedCall:
         """The call to one target, with a new run id and the bound of what it can use."""
+        bound = input_token_bound(target.provider, target.model, self.messages, self.output_schema)
         return PlannedCall(
             run_id=new_id(),
             kind="answer",
@@ -70,7 +73,7 @@ class Plan:
             tier=self.route.tier,
             route_rule=self.route.rule,
             fallback=target != self.route.primary,
-            input_bound=input_token_bound(target.provider, target.model, self.messages, self.output_schema),
+            input_bound=math.ceil(bound * self.input_margins.get(target.model, 1.0)),
             max_output_tokens=self.max_output_tokens,
             min_output_tokens=self.min_output_tokens,
             prompt_id=None if self.prompt is None else self.prompt.id,
@@ -117,6 +120,7 @@ def plan_job(
         or (prompt.max_output_tokens if prompt else feature.default_max_output_tokens),
         min_output_tokens=prompt.min_output_tokens if prompt else None,
         prompt=prompt,
+        input_margins=policy.input_margins,
     )
 
 

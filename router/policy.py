@@ -61,6 +61,7 @@ class Policy:
     features: Mapping[str, Feature]
     tiers: Mapping[str, Tier]
     long_input_tokens: int
+    input_margins: Mapping[str, float]  # model → factor on the bound of its input tokens
     hard_features: frozenset[str]
     report_features: frozenset[str]
 
@@ -96,6 +97,7 @@ def load_policy(path: Path | None) -> Policy:
             {"cheap": _tier("cheap", checked.tiers.cheap), "strong": _tier("strong", checked.tiers.strong)}
         ),
         long_input_tokens=checked.long_input_tokens,
+        input_margins=MappingProxyType(dict(checked.input_margins)),
         hard_features=frozenset(name for name, feature in features.items() if feature.hard),
         report_features=frozenset(name for name, feature in features.items() if feature.reports),
     )
@@ -145,6 +147,7 @@ class _PolicyFile(_Entry):
     tiers: _TiersEntry
     features: dict[_FeatureName, _FeatureEntry] = Field(default_factory=dict)
     long_input_tokens: int = Field(20_000, ge=1)
+    input_margins: dict[str, Annotated[float, Field(ge=0.1, le=10)]] = Field(default_factory=dict)
 
 
 def _read(path: Path) -> Any:

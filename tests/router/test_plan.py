@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,14 @@ def test_each_call_has_its_own_id_its_bound_and_says_whether_it_is_the_backup(po
         bound = input_token_bound(call.provider, call.model, plan.messages, plan.output_schema)
         assert (call.input_bound, call.max_output_tokens, call.min_output_tokens) == (bound, 300, 40)
     assert plan.call(plan.targets[0]).run_id != first.run_id
+
+
+def test_a_margin_of_the_policy_moves_the_bound_of_its_model(policy: Policy) -> None:
+    plain = plan_job(OF_PROMPT, PROMPT, policy)
+    margined = plan_job(OF_PROMPT, PROMPT, replace(policy, input_margins={"luna": 1.5}))
+    (luna, haiku), (wider, same) = ([plan.call(one) for one in plan.targets] for plan in (plain, margined))
+    assert wider.input_bound == math.ceil(luna.input_bound * 1.5)
+    assert same.input_bound == haiku.input_bound
 
 
 def test_what_only_python_can_check_is_refused_here(policy: Policy) -> None:

@@ -131,6 +131,12 @@ def test_a_backup_at_the_same_provider_is_refused(tmp_path):
     assert "another provider" in error.message
 
 
+def test_margins_of_models_are_read_and_bounded(tmp_path):
+    assert load_policy(None).input_margins == {}
+    error = broken(tmp_path, lambda policy: policy.update(input_margins={"gpt-6-luna": 0.01}))
+    assert error.field == "input_margins.gpt-6-luna"
+
+
 def test_further_breaches_are_named_too(tmp_path):
     def change(policy):
         policy["long_input_tokens"] = 0
