@@ -95,7 +95,6 @@ declare
     v_min integer := (p_call ->> 'min_output_tokens')::integer;
     v_whole numeric := headrace.worst_case(p, v_bound, v_asked);
     v_least numeric := headrace.worst_case(p, v_bound, least(v_min, v_asked));
-    v_empty numeric := headrace.worst_case(p, v_bound, 0);
     v_max integer := v_asked;
     v_worst numeric := v_whole;
     v_verdict text := 'granted';
@@ -119,8 +118,7 @@ begin
                       when c.spent_usd + v_least > c.limit_usd then 'over_budget'
                       else 'once_settled' end;
         if v_whole > 0 and v_least <= v_room and v_worst > v_room then
-            v_max := least(v_max, greatest(v_min, floor((v_room - v_empty)
-                / nullif(headrace.worst_case(p, v_bound, 1000000) - v_empty, 0) * 1000000)::integer));
+            v_max := headrace.shortened_output(p, v_bound, v_max, v_min, v_room);
             v_worst := headrace.worst_case(p, v_bound, v_max);
         end if;
         v_fits := v_fits || jsonb_build_object('fit', v_fit, 'room_at', case when v_fit = 'over_budget' then

@@ -85,10 +85,8 @@ begin
                 if v_least <= v_room then
                     if v_worst + v_later > v_room then
                         -- shrink the answer to what fits, down to the least that the prompt calls useful
-                        max_output_tokens := least(max_output_tokens, greatest(p_min_output, floor(
-                            (v_room - v_later - headrace.worst_case(p, p_input_bound, 0, v_batch))
-                            / nullif(headrace.worst_case(p, p_input_bound, 1000000, v_batch)
-                                     - headrace.worst_case(p, p_input_bound, 0, v_batch), 0) * 1000000)::integer));
+                        max_output_tokens := headrace.shortened_output(p, p_input_bound, max_output_tokens, p_min_output,
+                                                                       v_room - v_later, v_batch);
                         v_worst := headrace.worst_case(p, p_input_bound, max_output_tokens, v_batch);
                         v_need := greatest(v_worst + v_later - v_held, 0);
                     end if;
