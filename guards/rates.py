@@ -6,11 +6,10 @@ kept in Postgres and never do.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import redis
@@ -27,6 +26,7 @@ PREFIX: Final = "headrace:rate"
 #: The least time until another look at a rate without room, s. The window moves while we speak.
 LEAST_WAIT_S: Final = 0.05
 
+T = TypeVar("T")
 log = structlog.get_logger("headrace.rates")
 
 
@@ -58,40 +58,41 @@ class RateGuard:
         for rate in rates:
             if rate.behind:
                 return NoRoom(rate, max(self.room(tenant_id, rate)[1], LEAST_WAIT_S))
-        try:
-            with self._silence.over() as worth_asking:
-                if not worth_asking:
-                    return None
-                if len(rates) > 1:  # look first, so that a refusal by the last counts under none
-                    for rate in rates:
-                        if not self._limiter.test(_Minute(rate.per_minute), *_key(tenant_id, rate)):
-                            return NoRoom(rate, self._wait_s(tenant_id, rate))
-                for rate in rates:
-                    if not self._limiter.hit(_Minute(rate.per_minute), *_key(tenant_id, rate)):
-                        return NoRoom(rate, self._wait_s(tenant_id, rate))
-        except redis.RedisError as error:
-            self._fail_open(error)
-        else:
-            self._closed_again()
-        return None
+        return self._answered(lambda: self._count(tenant_id, rates), without_redis=None)
 
     def room(self, tenant_id: UUID, rate: Rate) -> tuple[int, float]:
         """How many more requests a rate has room for now, and in how many seconds there is more. All, without Redis."""
+        return self._answered(lambda: self._window(tenant_id, rate), without_redis=(rate.per_minute, 0.0))
+
+    def _count(self, tenant_id: UUID, rates: Sequence[Rate]) -> NoRoom | None:
+        if len(rates) > 1:  # look first, so that a refusal by the last counts under none
+            for rate in rates:
+                if not self._limiter.test(_Minute(rate.per_minute), *_key(tenant_id, rate)):
+                    return self._no_room(tenant_id, rate)
+        for rate in rates:
+            if not self._limiter.hit(_Minute(rate.per_minute), *_key(tenant_id, rate)):
+                return self._no_room(tenant_id, rate)
+        return None
+
+    def _no_room(self, tenant_id: UUID, rate: Rate) -> NoRoom:
+        return NoRoom(rate, max(self._window(tenant_id, rate)[1], LEAST_WAIT_S))
+
+    def _window(self, tenant_id: UUID, rate: Rate) -> tuple[int, float]:
+        stats = self._limiter.get_window_stats(_Minute(rate.per_minute), *_key(tenant_id, rate))
+        return stats.remaining, max(stats.reset_time - time.time(), 0.0)
+
+    def _answered(self, step: Callable[[], T], *, without_redis: T) -> T:
+        """What Redis says, or ``without_redis``; each change between the two is said once."""
         try:
             with self._silence.over() as worth_asking:
                 if not worth_asking:
-                    return rate.per_minute, 0.0
-                stats = self._limiter.get_window_stats(_Minute(rate.per_minute), *_key(tenant_id, rate))
+                    return without_redis
+                said = step()
         except redis.RedisError as error:
             self._fail_open(error)
-            return rate.per_minute, 0.0
+            return without_redis
         self._closed_again()
-        return stats.remaining, max(stats.reset_time - time.time(), 0.0)
-
-    def _wait_s(self, tenant_id: UUID, rate: Rate) -> float:
-        stats = self._limiter.get_window_stats(_Minute(rate.per_minute), *_key(tenant_id, rate))
-        wait_s = stats.reset_time - time.time()
-        return max(wait_s, LEAST_WAIT_S) if math.isfinite(wait_s) else LEAST_WAIT_S
+        return said
 
     def _fail_open(self, error: redis.RedisError) -> None:
         if isinstance(error, redis.TimeoutError):

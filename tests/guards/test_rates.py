@@ -114,6 +114,18 @@ def test_without_redis_everything_passes_and_it_is_said_once(valkey: PrivateValk
     assert [one["event"] for one in logs] == ["rates.held_again"]
 
 
+def test_a_refusal_says_as_well_that_redis_is_back(valkey: PrivateValkey, tenant: UUID) -> None:
+    guard, other = RateGuard(client(valkey.url)), RateGuard(client(valkey.url))
+    valkey.kill()
+    assert guard.admit(tenant, [OF_USER]) is None
+    valkey.start()
+    for _ in range(5):
+        other.admit(tenant, [OF_USER])
+    with capture_logs() as logs:
+        assert guard.admit(tenant, [OF_USER]) is not None
+    assert [one["event"] for one in logs] == ["rates.held_again"]
+
+
 def test_a_frozen_redis_holds_one_request_up_and_not_all(valkey: PrivateValkey, tenant: UUID) -> None:
     guard = RateGuard(client(valkey.url, answer_within_s=0.3))
     guard.admit(tenant, [OF_USER])

@@ -287,6 +287,63 @@ def test_a_job_that_another_cap_stops_moves_to_its_list(app: Database, ops: Data
     assert lists(ops) == {("scheduled", "cap:user:u-1"): 3}
 
 
+def far_ahead(app: Database, tenant: UUID) -> None:
+    """Let the lane's virtual time run far past those who wait: another user's job of high rank is running."""
+    with app.connection() as connection:
+        for _ in range(2):
+            put_one(connection, tenant, user_id="ahead", estimated_tokens=1_000_000)
+        for _ in range(2):
+            assert take(connection, tenant, claim_id=new_id(), worker_id=new_id()) is not None
+
+
+def test_who_was_let_in_is_not_behind_those_who_still_wait_for_room(app: Database, ops: Database, clock: Clock) -> None:
+    """It comes back with the rank of now, which is higher than theirs; its turn it is all the same."""
+    tenant = new_tenant(ops, "Ahead", daily_cap_usd=Decimal(10))
+    for user in ("first", "u-1", "ahead"):
+        cap_of_user(ops, tenant, user, "10")
+    with app.connection() as connection:
+        put_one(connection, tenant, user_id="first")
+        for _ in range(3):
+            put_one(connection, tenant)
+    running = begun(app, tenant, 10 * DOLLAR)
+    assert running is not None
+    while now := begun(app, tenant, 6 * DOLLAR):
+        assert now[3].verdict == "wait_for_room"
+        turned_away(app, tenant, now)
+    far_ahead(app, tenant)
+    answered(app, tenant, running, 1)
+    assert release(ops) == 1
+    now = begun(app, tenant, 6 * DOLLAR)
+    assert now is not None
+    assert now[3].verdict == "granted"
+
+
+def test_nor_behind_those_who_still_wait_for_a_rate(app: Database, ops: Database, tenant: UUID) -> None:
+    with ops.connection() as connection:
+        connection.execute(
+            "insert into headrace.rates (tenant_id, scope, key, per_minute) values (%s, 'user', '', 60)", [tenant]
+        )
+    with app.connection() as connection:
+        for _ in range(3):
+            put_one(connection, tenant)
+        for _ in range(3):
+            claim_id = new_id()
+            job = take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+            assert job is not None
+            end(connection, tenant, job.job_id, claim_id, None, "defer",
+                reason="rate_limited", delay_s=1, waits_for="rate:user:u-1")  # fmt: skip
+    far_ahead(app, tenant)
+    with ops.connection() as connection:
+        assert recovery.release_for_rate(connection, tenant, "rate:user:u-1", 1) == {"interactive": {tenant: 1}}
+    with app.connection() as connection:
+        put_one(connection, tenant)
+        let_in = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
+        newcomer = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
+    assert let_in and newcomer
+    assert [one.behind for one in let_in.rates] == [False]
+    assert [one.behind for one in newcomer.rates] == [True], "who has just come stands behind them"
+
+
 def test_nobody_is_let_in_while_paused(app: Database, ops: Database, clock: Clock) -> None:
     tenant = new_tenant(ops, "Paused", daily_cap_usd=Decimal(1))
     spend(app, tenant, "u", DOLLAR // 10)

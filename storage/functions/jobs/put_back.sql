@@ -19,7 +19,8 @@ begin
     update headrace.queue x set
         state = case when p_run_at is null then 'queued' else 'scheduled' end,
         run_at = p_run_at, reason = case when p_run_at is not null then p_reason end,
-        rank = greatest(x.rank, headrace.virtual_time(p_tenant, x.lane)),
+        -- who waits in a list keeps its place in it
+        rank = case when p_waits_for is null then greatest(x.rank, headrace.virtual_time(p_tenant, x.lane)) else x.rank end,
         attempts = x.attempts - case when p_burns_attempt then 0 else 1 end,
         waits_for = p_waits_for, need_usd = p_need,
         deaths = x.deaths + case when p_died then 1 else 0 end,

@@ -49,7 +49,7 @@ begin
         where c.relnamespace = 'headrace'::regnamespace and c.relkind = 'r'
           and pg_relation_size(c.oid) / current_setting('block_size')::integer > 4 * case when c.reltuples < 0 then 0 else c.relpages end
     loop
-        execute format('analyze %s', v_table);
+        execute format('analyze (skip_locked) %s', v_table);  -- who waited here would stop an autovacuum
         v_done := v_done + 1;
     end loop;
     return v_done;

@@ -90,7 +90,9 @@ begin
                         v_worst := headrace.worst_case(p, p_input_bound, max_output_tokens, v_batch);
                         v_need := greatest(v_worst + v_later - v_held, 0);
                     end if;
-                    continue when v_held > 0 or not v_others or not headrace.others_come_first(p_tenant, p_job, q.lane, q.rank, c.scope, c.key);
+                    -- who was let in by this cap's list has had its turn given, though it came back with the rank of now
+                    continue when v_held > 0 or not v_others or q.waits_for = 'room:' || c.scope || ':' || c.key
+                        or not headrace.others_come_first(p_tenant, p_job, q.lane, q.rank, c.scope, c.key);
                 end if;
                 cap_scope := c.scope;
                 cap_key := c.key;
