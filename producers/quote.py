@@ -15,12 +15,10 @@ from typing import Any
 from uuid import UUID
 
 from errors import DeadlinePassedError, HeadraceError
+from guards import budgets
 from producers.requests import JobRequest
-from storage.quotes import CallLook, CapLook, MoneyLook
+from storage.quotes import MoneyLook
 from storage.rates import Rate
-
-_UNPRICED_HINT = "Run `headrace migrate` to sync prices, or name another model in the routing policy."
-_NEVER_FITS_HINT = "Raise the cap, or ask for less."
 
 
 class Verdict(StrEnum):
@@ -163,8 +161,7 @@ def rejection(
         return refused.as_dict()
     call = look.calls[0]
     if call.verdict == "unpriced":
-        message = f"no price is known for {model}, and nothing runs unpriced"
-        return {"code": "unpriced_model", "message": message, "field": "model", "value": model, "hint": _UNPRICED_HINT}
+        return budgets.unpriced(model)
     for cap, fit in zip(look.caps, call.fits, strict=True):
         if fit.fit != CapFit.OVER_BUDGET:
             continue
@@ -172,7 +169,15 @@ def rejection(
             request.on_over_budget == "wait" or (request.run_at is not None and request.run_at >= fit.room_at)
         )
         if not in_time:
-            return _over_budget(cap, call, fit.room_at)
+            return budgets.over_budget(
+                scope=cap.scope,
+                key=cap.key,
+                need_usd=call.need_usd,
+                limit_usd=cap.limit_usd,
+                spent_usd=cap.spent_usd,
+                reserved_usd=cap.reserved_usd,
+                room_at=fit.room_at,
+            )
     return None
 
 
@@ -209,23 +214,3 @@ def missed_deadline(request: JobRequest, waits: Sequence[Wait]) -> Mapping[str, 
 
 def _before(at: datetime, room_at: datetime | None) -> bool:
     return room_at is None or at < room_at
-
-
-def _over_budget(cap: CapLook, call: CallLook, room_at: datetime | None) -> dict[str, Any]:
-    """In the words of the worker that would reject it."""
-    whose = "the tenant" if cap.scope == "tenant" else f"{cap.scope} {cap.key}"
-    return {
-        "code": "over_budget",
-        "message": (
-            f"the worst case of {call.need_usd} USD does not fit under the daily cap of {whose}: "
-            f"{cap.spent_usd} of {cap.limit_usd} USD are spent"
-        ),
-        "field": f"cap.{cap.scope}",
-        "value": cap.key or "tenant",
-        "limit_usd": str(cap.limit_usd),
-        "spent_usd": str(cap.spent_usd),
-        "reserved_usd": str(cap.reserved_usd),
-        "worst_case_usd": str(call.need_usd),
-        "room_at": None if room_at is None else room_at.isoformat(),
-        "hint": _NEVER_FITS_HINT if room_at is None else f"Room returns at {room_at.isoformat()}.",
-    }

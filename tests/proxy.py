@@ -10,6 +10,7 @@ import socket
 import struct
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,7 @@ class Loss:
         self.done = threading.Event()  # the server has done its work
 
 
-class Proxy:
+class Proxy(ABC):
     """Listens on a unix socket and passes everything on to another, until told to lose something."""
 
     def __init__(self, upstream: Path, name: str) -> None:
@@ -75,9 +76,9 @@ class Proxy:
 
     # ------------------------------------------------------------------------------------------- for the protocols
 
+    @abstractmethod
     def pump(self, client: socket.socket, server: socket.socket) -> None:
         """Pass on what one connection's two ends say, until one is gone."""
-        raise NotImplementedError
 
     def loss_of(self, request: bytes) -> Loss | None:
         """The loss that this request falls under, counted down."""

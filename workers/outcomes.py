@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from errors import BreakerOpenError, HeadraceError, ProviderAnswerLostError, ProviderError, RetryableError
+from guards import budgets
 from guards.rates import NoRoom
 from storage.runs import Grant
 from workers.backoff import Backoff
@@ -20,7 +21,6 @@ from workers.backoff import Backoff
 SETTLES_WITHIN_S = 1.0  # what a person is told of others' reservations: about a call's time
 BREAKER_GRACE_S = 0.1  # come back just after the breaker lets a probe through, not just before
 ABOUT_ONE_CALL = ("over_budget", "wait_for_room", "unpriced")  # verdicts that another call may not get
-_NEVER_FITS_HINT = "Raise the cap, or ask for less."
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +145,7 @@ def of_refused_grant(grant: Grant, *, on_over_budget: str, model: str) -> Outcom
             return Defer("over_budget", until=grant.room_at, waits_for=f"cap:{cap}", need_usd=grant.reserved_usd)
         return Ended("rejected", "over_budget", _over_budget(grant))
     if grant.verdict == "unpriced":
-        message = f"no price is known for {model}, and nothing runs unpriced"
-        hint = "Run `headrace migrate` to sync prices, or name another model in the routing policy."
-        return Ended(
-            "rejected",
-            "unpriced_model",
-            {"code": "unpriced_model", "message": message, "field": "model", "value": model, "hint": hint},
-        )
+        return Ended("rejected", "unpriced_model", budgets.unpriced(model))
     reason = {"cancelled": "cancelled", "expired": "deadline_passed"}[grant.verdict]
     return Ended(grant.verdict, reason, {"code": reason, "message": f"the job was {grant.verdict} before its call"})
 
@@ -204,19 +198,12 @@ def _asked_to_wait_s(error: HeadraceError) -> float:
 
 
 def _over_budget(grant: Grant) -> dict[str, Any]:
-    whose = "the tenant" if grant.cap_scope == "tenant" else f"{grant.cap_scope} {grant.cap_key}"
-    return {
-        "code": "over_budget",
-        "message": (
-            f"the worst case of {grant.reserved_usd} USD does not fit under the daily cap of {whose}: "
-            f"{grant.spent_usd} of {grant.limit_usd} USD are spent"
-        ),
-        "field": f"cap.{grant.cap_scope}",
-        "value": grant.cap_key or "tenant",
-        "limit_usd": str(grant.limit_usd),
-        "spent_usd": str(grant.spent_usd),
-        "reserved_usd": str(grant.others_reserved_usd),
-        "worst_case_usd": str(grant.reserved_usd),
-        "room_at": None if grant.room_at is None else grant.room_at.isoformat(),
-        "hint": _NEVER_FITS_HINT if grant.room_at is None else f"Room returns at {grant.room_at.isoformat()}.",
-    }
+    return budgets.over_budget(
+        scope=str(grant.cap_scope),
+        key=str(grant.cap_key),
+        need_usd=grant.reserved_usd,
+        limit_usd=grant.limit_usd,
+        spent_usd=grant.spent_usd,
+        reserved_usd=grant.others_reserved_usd,
+        room_at=grant.room_at,
+    )

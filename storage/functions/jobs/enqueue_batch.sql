@@ -34,8 +34,7 @@ begin
                         + least(r.max_output_tokens, 500)), 1), 100000000),
                r.run_at, r.deadline, coalesce(r.on_over_budget, 'fail'), coalesce(r.on_unknown, 'retry'), r.force_tier,
                coalesce(r.metadata, '{}'), r.idempotency_key,
-               case when r.idempotency_key is not null then sha256(convert_to(
-                   (e.value - array['id', 'idempotency_key', 'run_at', 'deadline', 'estimated_tokens'])::text, 'UTF8')) end,
+               case when r.idempotency_key is not null then headrace.body_hash(e.value) end,
                case when f.error is not null and not exists (
                    select from headrace.jobs j where j.id = r.id and j.tenant_id = p_tenant) then f.error end
            )::headrace.job_request order by r.ordinality)

@@ -19,9 +19,7 @@ begin
             r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown, r.force_tier, r.metadata,
             r.idempotency_key, headrace.now()) end;
     if error is null and r.idempotency_key is not null then
-        -- the body is hashed as enqueue_batch hashes it
-        select i.job_id, i.body_hash = sha256(convert_to(
-                   (p_request - array['id', 'idempotency_key', 'run_at', 'deadline', 'estimated_tokens'])::text, 'UTF8')) as same
+        select i.job_id, i.body_hash = headrace.body_hash(p_request) as same
         into v_key from headrace.idempotency i where i.tenant_id = p_tenant and i.key = r.idempotency_key;
         if v_key.same then
             job_id := v_key.job_id;

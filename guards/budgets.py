@@ -1,0 +1,49 @@
+"""In what words money refuses a job: the same in a dry run as when the job ends."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+_NEVER_FITS_HINT = "Raise the cap, or ask for less."
+_UNPRICED_HINT = "Run `headrace migrate` to sync prices, or name another model in the routing policy."
+
+
+def over_budget(
+    *,
+    scope: str,
+    key: str,
+    need_usd: Decimal | None,
+    limit_usd: Decimal | None,
+    spent_usd: Decimal | None,
+    reserved_usd: Decimal | None,
+    room_at: datetime | None,
+) -> dict[str, Any]:
+    """The error of a job whose own worst case does not fit under a cap, with all that the cap stands at, in USD.
+
+    ``need_usd``: what the job has to reserve at least; ``reserved_usd``: by others; ``room_at``: when the window will
+    have freed enough, None when it never will.
+    """
+    whose = "the tenant" if scope == "tenant" else f"{scope} {key}"
+    return {
+        "code": "over_budget",
+        "message": (
+            f"the worst case of {need_usd} USD does not fit under the daily cap of {whose}: "
+            f"{spent_usd} of {limit_usd} USD are spent"
+        ),
+        "field": f"cap.{scope}",
+        "value": key or "tenant",
+        "limit_usd": str(limit_usd),
+        "spent_usd": str(spent_usd),
+        "reserved_usd": str(reserved_usd),
+        "worst_case_usd": str(need_usd),
+        "room_at": None if room_at is None else room_at.isoformat(),
+        "hint": _NEVER_FITS_HINT if room_at is None else f"Room returns at {room_at.isoformat()}.",
+    }
+
+
+def unpriced(model: str | None) -> dict[str, Any]:
+    """The error of a job whose model has no price."""
+    message = f"no price is known for {model}, and nothing runs unpriced"
+    return {"code": "unpriced_model", "message": message, "field": "model", "value": model, "hint": _UNPRICED_HINT}
