@@ -221,19 +221,24 @@ class Road:
         keys = (("tenant", ""), ("user", job.user), ("feature", job.feature))
         return [self.cap(job.tenant, scope, key, now) for scope, key in keys]
 
-    def verdict(self, claim: Claim, worst: Decimal, later: Decimal, *, platform: bool, now: datetime) -> str:
-        """What begin must answer when the answer may not shrink."""
+    def verdict(
+        self, claim: Claim, worst: Decimal, least: Decimal, later: Decimal, *, platform: bool, now: datetime
+    ) -> str:
+        """What begin must answer to a call that costs ``worst``, or ``least`` with the shortest useful answer."""
         if not claim.live:
             return "lost"
         if claim.job.cancelling:
             return "cancelled"
         if claim.job.deadline is not None and claim.job.deadline <= now:
             return "expired"
-        need = max(worst + later - claim.held, _ZERO)
-        if not platform or need == 0:
+        if not platform or worst + later <= claim.held:
             return "granted"
-        tight = [cap for cap in self.caps_of(claim.job, now) if cap.limit is not None and cap.total + need > cap.limit]
-        if any(cap.spent + need + claim.held > (cap.limit or _ZERO) for cap in tight):
+        tight = [
+            cap
+            for cap in self.caps_of(claim.job, now)
+            if cap.limit is not None and cap.total - claim.held + least + later > cap.limit
+        ]
+        if any(cap.spent + least + later > (cap.limit or _ZERO) for cap in tight):
             return "over_budget"
         return "wait_for_room" if tight else "granted"
 

@@ -213,19 +213,18 @@ class TheRoad(RuleBasedStateMachine):
         planned = call(run_id=self.new_id(), provider=PROVIDERS[model], model=model, **facts)
         then = [call(max_output_tokens=later_output, input_bound=0)]
         price, platform = self.world.prices[model], planned.key_owner == "platform"
-        worst = price.worst(planned.input_bound, planned.max_output_tokens)
+        shortest = min(planned.min_output_tokens or planned.max_output_tokens, planned.max_output_tokens)
+        worst, least = (price.worst(planned.input_bound, n) for n in (planned.max_output_tokens, shortest))
         later = self.world.prices["gpt-6-luna"].worst(0, later_output)
-        expected = self.road.verdict(claim, worst, later, platform=platform, now=self.now)
+        expected = self.road.verdict(claim, worst, least, later, platform=platform, now=self.now)
+        whole = self.road.verdict(claim, worst, worst, later, platform=platform, now=self.now)
         got = ask(self.world.app, claim.job.tenant, claim.job.id, claim.id, planned, then)
-        # where the whole answer does not fit, a shorter one may
-        assert got.verdict == expected or (
-            planned.min_output_tokens and expected in ("over_budget", "wait_for_room") and got.verdict == "granted"
-        )
+        assert got.verdict == expected
         if got.verdict != "granted":
             return None
         assert got.max_output_tokens is not None
-        least = planned.max_output_tokens if expected == "granted" else planned.min_output_tokens or 0
-        assert least <= got.max_output_tokens <= planned.max_output_tokens
+        assert shortest <= got.max_output_tokens <= planned.max_output_tokens
+        assert (whole == "granted") == (got.max_output_tokens == planned.max_output_tokens)
         assert got.reserved_usd == price.worst(planned.input_bound, got.max_output_tokens)
         run = Run(
             id=planned.run_id, claim=claim, model=model, platform=platform, reserved=got.reserved_usd,
