@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Tests wait for real processes most of their time, so one more at once than a small machine has cores.
+AT_ONCE ?= 3
+PYTEST := $(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-pgbouncer lint format bench chaos lock clean
@@ -22,11 +25,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## run the main job on real input, start to end
 	@$(BIN)/headrace demo
 
-test: setup lint ## lint, types, layering, then every test
-	$(BIN)/python -m pytest
+test: setup lint ## lint, types, layering, then every test (AT_ONCE=3)
+	$(PYTEST)
 
 test-pgbouncer: setup ## every promise again, through a PgBouncer in transaction mode
-	HEADRACE_TEST_PGBOUNCER=1 $(BIN)/python -m pytest tests/promises
+	HEADRACE_TEST_PGBOUNCER=1 $(PYTEST) tests/promises
 
 lint: setup ## ruff, mypy, import-linter, drift of prices
 	$(BIN)/ruff check .
