@@ -379,6 +379,12 @@ class RedisUnavailableError(ServiceError):
     code = "redis_unavailable"
 
 
+class RabbitUnavailableError(ServiceError):
+    """RabbitMQ does not answer."""
+
+    code = "rabbitmq_unavailable"
+
+
 class UnsafeRoleError(ConfigurationError):
     """The database role could bypass row-level security."""
 

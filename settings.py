@@ -23,7 +23,9 @@ class Settings(BaseSettings):
     ops_database_url: SecretStr | None = Field(None, description="Postgres as headrace_ops (scheduler, console)")
     owner_database_url: SecretStr | None = Field(None, description="Postgres as a member of headrace_owner (migrate)")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey")
-    broker_url: SecretStr | None = Field(None, description="the wire that carries turns; the Redis URL if unset")
+    broker_url: SecretStr | None = Field(
+        None, description="the wire that carries turns, redis:// or amqp://; the Redis URL if unset"
+    )
     dir: Path = Field(Path(".headrace"), description="home of the embedded services")
 
     # -- providers

@@ -10,7 +10,11 @@ NOT_BENCHMARKS = ("__init__", "__main__", "rig")
 
 
 def main() -> int:
-    names = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in NOT_BENCHMARKS)
+    here = Path(__file__).parent
+    names = sorted(
+        [file.stem for file in here.glob("*.py") if file.stem not in NOT_BENCHMARKS]
+        + [file.parent.name for file in here.glob("*/__main__.py")]
+    )
     failed = []
     for name in names:
         print(f"\n== python -m benchmarks.{name}", flush=True)

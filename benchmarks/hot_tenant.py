@@ -20,6 +20,7 @@ from benchmarks.rig import Rig, rig
 from storage import jobs, recovery, runs
 from storage.database import Database
 from storage.ids import new_id
+from storage.jobs import ClaimedJob
 from storage.runs import PlannedCall
 from workers.ledger import Ledger
 
@@ -44,7 +45,7 @@ def claimed(database: Database, tenant: UUID, n: int) -> Claims:
                 connection, tenant, "interactive", claim_id=claim_id, worker_id=new_id(), timeout_s=3600,
                 turns_per_tenant=64,
             )  # fmt: skip
-            assert job is not None
+            assert isinstance(job, ClaimedJob)
             claims.append((job.job_id, claim_id))
     return claims
 

@@ -17,6 +17,7 @@ from benchmarks.rig import Rig, rig
 from storage import jobs, runs
 from storage.database import Database
 from storage.ids import new_id
+from storage.jobs import ClaimedJob
 from storage.runs import PlannedCall
 
 TENANTS, THREADS, BACKLOG = 20, 8, 10_000
@@ -78,7 +79,7 @@ def _work(database: Database, tenants: list[UUID], batch: int) -> list[float]:
                 turns_per_tenant=64,
             )
             took.append((time.monotonic() - started) * 1000)
-            if job is None:
+            if not isinstance(job, ClaimedJob):
                 continue
             call = PlannedCall(
                 new_id(), "answer", "openai", "gpt-6-luna", "cheap", "default", False, 60, 200, None, None

@@ -32,6 +32,27 @@ def share(text: str, *, field: str) -> Decimal:
     return Decimal(text)
 
 
+def weight(text: str, *, field: str) -> Decimal:
+    """A weight as it is written; what range it may have is its owner's to say.
+
+    :raises InvalidInputError: it is no number.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise InvalidInputError("is no weight", field=field, value=text, hint="Write it like 3 or 0.5.")
+    return Decimal(text)
+
+
+def concurrent(text: str, *, field: str) -> int:
+    """A number of jobs at once, 0 or more.
+
+    :raises InvalidInputError: it is no such number.
+    """
+    if not _WHOLE.fullmatch(text):
+        hint = "Write a whole number like 20; 0 lets nothing run, 'none' lifts the cap."
+        raise InvalidInputError("is no number of jobs at once", field=field, value=text, hint=hint)
+    return int(text)
+
+
 def per_minute(text: str, *, field: str) -> int:
     """A number of requests a minute, 1 or more.
 

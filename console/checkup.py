@@ -16,7 +16,7 @@ from errors import HeadraceError
 from queues.broker_url import open_wire
 from router.policy import Policy, load_policy
 from settings import Settings
-from storage import health, workers
+from storage import health, pauses, workers
 from storage.connect import Connection, redacted
 from storage.health import ServerFacts
 from storage.migrate import LEAST_SERVER, pending
@@ -162,6 +162,12 @@ def _processes(settings: Settings, connection: Connection) -> Iterator[Finding]:
     oldest = "" if backlog.oldest_queued_s is None else f", the oldest for {backlog.oldest_queued_s:.0f} s"
     says = f"{backlog.queued} queued{oldest}; {backlog.scheduled} scheduled; {backlog.running} running"
     yield Finding("jobs", "ok", says)
+    paused = pauses.list_pauses(connection)
+    if paused:
+        names = ", ".join(
+            f"{one.kind} {one.name} since {one.paused_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for one in paused
+        )
+        yield Finding("pauses", "note", f"paused: {names}", "`headrace resume` lets it go on.")
     # nobody at work is only wrong where there is work
     idle: Verdict = "wrong" if backlog.queued or backlog.scheduled or backlog.running else "note"
     alive = [one for one in workers.alive(connection, settings.worker_silent_s) if not one["draining"]]
@@ -187,8 +193,9 @@ def _wire(settings: Settings, services: Endpoints) -> Iterator[Finding]:
     finally:
         wire.close()
     whose = "private" if "redis" in services.embedded and settings.broker_url is None else "own"
-    says = f"{facts.server} ({whose}) at {facts.url}; {facts.eviction}; round trip {_ms(facts.round_trip_s)}"
-    if facts.eviction == "noeviction":
+    eviction = "" if facts.eviction is None else f"{facts.eviction}; "
+    says = f"{facts.server} ({whose}) at {facts.url}; {eviction}round trip {_ms(facts.round_trip_s)}"
+    if facts.eviction in (None, "noeviction"):
         yield Finding("wire", "ok", says)
     elif facts.eviction == "unknown":
         yield Finding("wire", "note", says, "It does not tell its maxmemory-policy; it should be noeviction.")

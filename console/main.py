@@ -44,11 +44,14 @@ COMMANDS: Mapping[str, Command] = {
     "tenants": Command("console.commands.tenants", "app", "Add and list tenants, set their caps."),
     "limits": Command("console.commands.limits", "app", "Show and change what tenants, users and features may use."),
     "jobs": Command("console.commands.jobs", "app", "Enqueue jobs, list them, look at one, cancel it, ask it anew."),
+    "pause": Command("console.commands.pause", "pause", "Hold a tenant, feature or lane back; list what is paused."),
+    "resume": Command("console.commands.resume", "resume", "Let a paused tenant, feature or lane go on."),
     "spend": Command("console.commands.spend", "app", "Say what was spent: calls, tokens and cost of whole UTC days."),
     "prices": Command("console.commands.prices", "app", "Look at prices, keep them current, price history anew."),
     "billing": Command(
         "console.commands.billing", "app", "Say what tenants pay, see what that leaves, send closed days to Stripe."
     ),
+    "metrics": Command("console.commands.metrics", "metrics", "Print or serve the platform's signals for Prometheus."),
     "doctor": Command("console.commands.doctor", "doctor", "Check every service and say what to do."),
     "simulate": Command(
         "console.commands.simulate", "simulate", "Stand in for OpenAI and Anthropic on this machine, until interrupted."

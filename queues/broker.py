@@ -82,6 +82,7 @@ class TurnBroker(Broker):
     def drain(self) -> None:
         """Take no more turns. Those that run go on; those taken and not started are handed back."""
         self.slots.close()
+        self.wire.hold_at_most(0)
         # Spares the consumer's thread the rest of its wait, no more: it would notice within a second.
         with contextlib.suppress(ServiceError):
             self.wire.wake()

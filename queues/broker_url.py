@@ -21,6 +21,8 @@ REDIS_SCHEMES = {
     "valkeys": "rediss",
 }
 
+RABBIT_SCHEMES = ("amqp", "amqps")
+
 
 def redis_client(url: str) -> redis.Redis:
     """A client of the Redis or Valkey that HEADRACE_REDIS_URL names, for those who keep small counts there.
@@ -34,18 +36,23 @@ def redis_client(url: str) -> redis.Redis:
 def open_wire(url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> Wire:
     """The wire that ``url`` names. Nothing is connected yet: a server that is away shows at first use.
 
-    :param url: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``.
+    :param url: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``; ``amqp://`` or ``amqps://``.
     :param lanes: lane → weight (1 or more).
     :param turns_per_tenant: most turns that a tenant has outstanding in a lane.
     :raises ConfigurationError: no wire has this scheme, or the URL cannot be read.
     """
     scheme, colon, rest = url.partition(":")
+    if colon and scheme.lower() in RABBIT_SCHEMES:
+        # here, since whoever uses Redis need not load another protocol
+        from queues.rabbitmq.wire import RabbitWire
+
+        return RabbitWire(f"{scheme.lower()}:{rest}", lanes=lanes, turns_per_tenant=turns_per_tenant)
     known = REDIS_SCHEMES.get(scheme.lower())
     if not colon or known is None:
         raise ConfigurationError(
             "unknown wire scheme",
             field="HEADRACE_BROKER_URL",
             value=without_password(url),
-            hint=f"Use one of {', '.join(f'{name}://' for name in REDIS_SCHEMES)}",
+            hint=f"Use one of {', '.join(f'{name}://' for name in (*REDIS_SCHEMES, *RABBIT_SCHEMES))}",
         )
     return RedisWire(f"{known}:{rest}", lanes=lanes, turns_per_tenant=turns_per_tenant)

@@ -35,9 +35,9 @@ log = structlog.get_logger(__name__)
 class TurnConsumer(Consumer):
     """What the stock worker iterates over. Turns become messages here and never leave the process as such.
 
-    Only its consumer thread iterates; ``ack`` and ``nack`` come from the worker threads and touch nothing but the
-    slots, so a wire that is away holds no worker up. It raises nothing when the wire fails: dramatiq would sleep three
-    seconds and start it anew, whereas it knows better when to try again.
+    Only its consumer thread iterates; ``ack`` and ``nack`` come from the worker threads, free the slot, and leave the
+    wire a word that nobody waits for: so a wire that is away holds no worker up. It raises nothing when the wire fails:
+    dramatiq would sleep three seconds and start it anew, whereas it knows better when to try again.
     """
 
     def __init__(self, wire: Wire, slots: Slots, *, timeout_s: float) -> None:
@@ -46,6 +46,7 @@ class TurnConsumer(Consumer):
         :param timeout_s: longest time that iterating blocks, s.
         """
         self._wire = wire
+        wire.hold_at_most(slots.total)
         self._slots = slots
         self._timeout_s = timeout_s
         self._lanes = LaneChooser(wire.lanes)
@@ -60,14 +61,16 @@ class TurnConsumer(Consumer):
             return None
         if not self._taken:
             self._fetch()
-        return MessageProxy(message_of(self._taken.popleft())) if self._taken else None
+        return TurnMessage(self._taken.popleft()) if self._taken else None
 
     def ack(self, message: MessageProxy) -> None:
         """Free the slot of a message whose actor is done."""
+        self._wire.done(turn_of(message))
         self._slots.release()
 
     def nack(self, message: MessageProxy) -> None:
         """Free the slot of a message that no actor took. The turn is spent; the sweep offers another."""
+        self._wire.done(turn_of(message))
         self._slots.release()
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
@@ -123,21 +126,24 @@ class TurnConsumer(Consumer):
         self._slots.release(len(turns))
         try:
             for turn in turns:
-                self._wire.refund(turn)
-                self._wire.offer(turn.lane, turn.tenant)
+                self._wire.hand_back(turn)
         except ServiceError as error:
             log.warning("wire.hand_back_lost", error=str(error), turns=len(turns))
         else:
             log.info("wire.handed_back", turns=len(turns))
 
 
-def message_of(turn: Turn) -> Message[Any]:
-    """The dramatiq message that calls the actor for a turn."""
-    kwargs = {"v": TURN_VERSION, "tenant": turn.tenant, "lane": turn.lane, "charge": turn.charge}
-    return Message(queue_name=QUEUE, actor_name=ACTOR, args=(), kwargs=kwargs, options={})
+class TurnMessage(MessageProxy):
+    """The dramatiq message that calls the actor for a turn, and the turn."""
+
+    def __init__(self, turn: Turn) -> None:
+        kwargs = {"v": TURN_VERSION, "tenant": turn.tenant, "lane": turn.lane, "charge": turn.charge}
+        message: Message[Any] = Message(queue_name=QUEUE, actor_name=ACTOR, args=(), kwargs=kwargs, options={})
+        super().__init__(message)
+        self.turn = turn
 
 
 def turn_of(message: MessageProxy) -> Turn:
     """The turn that a message was made of."""
-    kwargs = message.kwargs
-    return Turn(kwargs["tenant"], kwargs["lane"], kwargs["charge"])
+    assert isinstance(message, TurnMessage)
+    return message.turn

@@ -3,7 +3,8 @@
 Stride scheduling, held by each consumer for itself and without a clock: a lane's *pass* grows by its stride (inversely
 proportional to its weight) with each turn served, and the lane with the lowest pass is next. A lane that turns out to
 have none is moved up to where the others are, so that it saves nothing up, and is asked again one stride later: an idle
-light lane is not asked at every turn, and an idle heavy one is served as soon as it has something.
+light lane is not asked at every turn, and an idle heavy one is served as soon as it has something. A lane that uses
+what others leave idle owes nothing for it: when they come back, they start where it is now.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class LaneChooser:
         whole = math.lcm(*weights.values())
         self._strides = {lane: whole // weight for lane, weight in weights.items()}
         self._passes = dict.fromkeys(weights, 0)
+        self._now = 0  # the pass at which the last turn was served; no lane stands before it
 
     @property
     def lanes(self) -> Collection[str]:
@@ -51,8 +53,13 @@ class LaneChooser:
         """
         for lane, turns in got.items():
             self._passes[lane] += turns * self._strides[lane]
+            if turns:
+                self._now = max(self._now, self._passes[lane] - self._strides[lane])
         spent = {lane for lane, turns in got.items() if turns < wanted[lane]}
-        level = min((at for lane, at in self._passes.items() if lane not in spent), default=0)
+        others = [at for lane, at in self._passes.items() if lane not in spent]
+        level = min(others) if others else max(self._passes.values())
         for lane in spent:
             later = 0 if got[lane] else self._strides[lane]
             self._passes[lane] = max(self._passes[lane], level) + later
+        for lane, at in self._passes.items():
+            self._passes[lane] = max(at, self._now)

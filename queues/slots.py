@@ -18,6 +18,11 @@ class Slots:
         self._changed = threading.Condition()
 
     @property
+    def total(self) -> int:
+        """How many there are, free or not."""
+        return self._total
+
+    @property
     def closed(self) -> bool:
         """Whether the worker drains."""
         return self._closed

@@ -10,8 +10,8 @@ units, so a changed weight acts at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 #: Version of what a turn says; travels with every turn, so that releases can tell each other's apart.
@@ -22,12 +22,14 @@ TURN_VERSION = 1
 class Turn:
     """One turn that was taken off the wire: it is the taker's alone.
 
-    ``charge`` is what the wire has charged the tenant for it in advance, in work units.
+    ``charge`` is what the wire has charged the tenant for it in advance, in work units. ``receipt`` is the wire's own,
+    for its :meth:`Wire.done` and :meth:`Wire.hand_back`.
     """
 
     tenant: str
     lane: str
     charge: float
+    receipt: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,17 @@ class WireFacts:
 
     url: str
     server: str  # its name and version
-    eviction: str  # what it does when its memory is full
+    eviction: str | None  # what it drops when its memory is full; None: nothing, ever
     round_trip_s: float  # the shortest of some
+
+
+def within_cap(new: int, queued: int, cap: int) -> int:
+    """How many turns to offer for ``new`` queued jobs, on a wire that does not count: as many as keep within the cap.
+
+    :param queued: jobs of the tenant that are queued now, the new ones among them; counted up to ``cap + new``.
+    """
+    before = max(0, queued - new)
+    return max(0, min(new, cap - before))
 
 
 class Wire(Protocol):
@@ -48,37 +59,71 @@ class Wire(Protocol):
     """
 
     @property
+    def counts(self) -> bool:
+        """Whether it knows how many turns each tenant has, and so holds a tenant to its cap by itself.
+
+        To one that does not, turns are offered only while Postgres has few jobs queued.
+        """
+        ...
+
+    @property
+    def turns_per_tenant(self) -> int:
+        """A tenant's cap: most turns that it has outstanding in a lane."""
+        ...
+
+    @property
     def lanes(self) -> Mapping[str, int]:
         """The lanes and their weights."""
         ...
 
     def offer(self, lane: str, tenant: str, n: int = 1) -> int:
-        """Add up to ``n`` turns; a tenant never has more than its cap outstanding. Returns how many were added."""
+        """Add up to ``n`` turns. Returns how many were added.
+
+        A wire that :attr:`counts` never lets a tenant have more than its cap outstanding.
+        """
         ...
 
     def offer_many(self, lane: str, turns: Mapping[str, int]) -> int:
         """Add turns for many tenants (tenant → how many). Returns how many were added in all."""
         ...
 
-    def refill(self, lane: str, turns: Mapping[str, int]) -> int:
+    def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:
         """Raise each tenant's outstanding turns to at least the given number (or the cap). Returns how many were added.
 
-        For the sweep: it may be repeated without piling turns up.
+        For the sweep: it may be repeated without piling turns up. ``turns`` names every tenant with queued work. A wire
+        that does not count them fills where there are none at all, and is told who is ``starving``: who has work queued
+        and none running.
         """
+        ...
+
+    def hold_at_most(self, turns: int) -> None:
+        """Say how many turns this process has slots for; 0 when it drains: what came ahead of a take goes back."""
         ...
 
     def take(self, lane: str, n: int) -> list[Turn]:
         """Take up to ``n`` turns, the most deserving tenant's first. Fewer than ``n``: the lane had no more.
 
-        There is no acknowledgement: what is taken is gone.
+        What is taken is the taker's, who says when it is :meth:`done`.
         """
+        ...
+
+    def done(self, turn: Turn) -> None:
+        """The slot of a turn is free again. Raises nothing when the server is away: the turn may come again, no more.
+
+        Returns at once, whatever the server does.
+        """
+        ...
+
+    def hand_back(self, turn: Turn) -> None:
+        """Put back a turn that was never started, as if it had not been taken."""
         ...
 
     def correct(self, lane: str, tenant: str, delta: float, observed: float | None = None) -> None:
         """Charge a tenant ``delta`` work units more (or less) than it has been charged so far.
 
         At claim: the job's estimate − the turn's charge; at settle: actual − estimate. ``observed`` is the whole cost
-        of one job in work units; it moves the running average that later turns of the tenant are charged.
+        of one job in work units; it moves the running average that later turns of the tenant are charged. Means
+        nothing to a wire that does not serve tenants by what they cost.
         """
         ...
 

@@ -26,6 +26,9 @@ BOOK_CHECKS = (
     "window_equals_buckets",
     "rollup_equals_runs",
     "billing_equals_runs",
+    "taken_slot_has_a_live_claim",
+    "cap_has_its_slots",
+    "running_job_holds_its_slots",
     "no_cap_is_passed",
 )
 """What ``storage/queries/audit/findings.sql`` checks: the database by itself."""

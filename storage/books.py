@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from errors import NotTogetherError
 from storage import jobs, runs
 from storage.connect import Connection
+from storage.jobs import Settled
 from storage.runs import Grant, PlannedCall, later_calls
 from storage.statements import sql
 from storage.storable import storable
@@ -47,7 +48,7 @@ class Settle:
     verdict: str
     outcome: Mapping[str, Any]
 
-    def alone(self, connection: Connection, tenant_id: UUID) -> str:
+    def alone(self, connection: Connection, tenant_id: UUID) -> Settled:
         """Do it in a transaction of its own."""
         return jobs.settle(
             connection,
@@ -69,7 +70,7 @@ class Settle:
 Step: TypeAlias = Begin | Settle
 
 
-def keep(connection: Connection, tenant_id: UUID, steps: Sequence[Step]) -> list[Grant | str]:
+def keep(connection: Connection, tenant_id: UUID, steps: Sequence[Step]) -> list[Grant | Settled]:
     """Do all ``steps`` in one transaction; what each came to, in their order.
 
     Raises :class:`errors.NotTogetherError` when one of them failed, which undoes them all.
@@ -81,11 +82,11 @@ def keep(connection: Connection, tenant_id: UUID, steps: Sequence[Step]) -> list
         raise
     except psycopg.Error as error:
         raise NotTogetherError(str(error).strip(), steps=len(steps)) from error
-    done: list[Grant | str] = []
+    done: list[Grant | Settled] = []
     for row in rows:
         del row["place"]
-        settled = row.pop("settled")
-        done.append(Grant(**row) if settled is None else str(settled))
+        settled, offers = row.pop("settled"), row.pop("offers")
+        done.append(Grant(**row) if settled is None else Settled.of_row(settled, offers))
     return done
 
 

@@ -9,14 +9,15 @@ grant select on headrace.plans, headrace.features, headrace.lanes, headrace.mode
     headrace.prompts, headrace.prompt_pointers, headrace.prompt_history, headrace.jobs, headrace.queue, headrace.results,
     headrace.idempotency, headrace.job_events, headrace.job_status, headrace.runs, headrace.caps, headrace.spend_buckets,
     headrace.reservations, headrace.spend_daily, headrace.outbox, headrace.audit, headrace.chunks,
-    headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily to headrace_app;
+    headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily, headrace.concurrency to headrace_app;
 grant insert on headrace.jobs, headrace.queue, headrace.results, headrace.idempotency, headrace.job_events, headrace.wakes,
     headrace.runs, headrace.caps, headrace.spend_buckets, headrace.reservations, headrace.spend_daily,
     headrace.billing_daily, headrace.outbox, headrace.chunks to headrace_app;
 grant update on headrace.jobs, headrace.queue, headrace.runs, headrace.caps, headrace.spend_buckets,
     headrace.reservations, headrace.spend_daily, headrace.billing_daily to headrace_app;
 grant delete on headrace.queue, headrace.reservations, headrace.chunks to headrace_app;
-grant select, update on headrace.slots to headrace_app;
+grant select, insert, update on headrace.slot_shares to headrace_app;
+grant select, update, delete on headrace.slots to headrace_app;  -- a retired one goes when it is let go
 grant select on headrace.workers to headrace_app;
 
 -- operators: every tenant, by policy; still no bypass of row security and no history rewritten
@@ -24,16 +25,18 @@ grant select on all tables in schema headrace to headrace_ops;
 grant insert, update on headrace.tenants, headrace.plans, headrace.features, headrace.lanes, headrace.prompt_pointers,
     headrace.jobs, headrace.queue, headrace.runs, headrace.caps, headrace.spend_buckets,
     headrace.reservations, headrace.spend_daily, headrace.workers, headrace.slots, headrace.outbox,
-    headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily to headrace_ops;
+    headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily, headrace.concurrency,
+    headrace.slot_shares to headrace_ops;
 grant update on headrace.wakes to headrace_ops;  -- FOR UPDATE SKIP LOCKED asks for it
 grant insert on headrace.prompts, headrace.prompt_history, headrace.job_events, headrace.wakes, headrace.audit,
     headrace.results, headrace.idempotency, headrace.model_prices to headrace_ops;
 revoke update on headrace.model_prices from headrace_ops;  -- a price row never changes: what follows it corrects it
 grant delete on headrace.queue, headrace.reservations, headrace.wakes, headrace.slots, headrace.idempotency,
-    headrace.workers, headrace.outbox, headrace.rates to headrace_ops;
+    headrace.workers, headrace.outbox, headrace.rates, headrace.concurrency,
+    headrace.slot_shares to headrace_ops;
 
 grant execute on all functions in schema headrace to headrace_app, headrace_ops;
 grant execute on function headrace.enqueue to headrace_producer;
 revoke execute on function headrace.ensure_partitions, headrace.take_back, headrace.release_due, headrace.expire,
     headrace.drain_wakes, headrace.analyze_grown, headrace.release_for_money, headrace.release_for_rate,
-    headrace.reprice, headrace.close_day from headrace_app;
+    headrace.reprice, headrace.close_day, headrace.release_for_slots, headrace.set_concurrency from headrace_app;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -85,12 +85,41 @@ class ClaimedJob:
     more: bool  # W or more are still queued
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A claim that found work and no free slot for it; ``by``: the concurrency cap, as ``slots.cap_key`` has it."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a job, and the turns to offer now: (tenant, lane) of each that a freed slot lets in."""
+
+    state: str
+    offers: tuple[tuple[UUID, str], ...] = ()
+
+    @classmethod
+    def of_row(cls, state: str, offers: Sequence[Mapping[str, str]] | None) -> Settled:
+        """As ``settle`` returns it."""
+        return cls(state, tuple((UUID(one["tenant_id"]), one["lane"]) for one in offers or ()))
+
+
 def enqueue_batch(
     connection: Connection, tenant_id: UUID, requests: Sequence[Mapping[str, Any]], *, wake: bool
 ) -> list[Enqueued]:
     """Insert many jobs of one tenant; refused ones come back with their reason. ``wake``: leave a scheduler's note."""
     rows = connection.execute(sql("jobs", "enqueue_batch"), [tenant_id, Jsonb(list(requests)), wake]).fetchall()
     return sorted((Enqueued(**row) for row in rows), key=lambda one: one.index)
+
+
+def queued_up_to(
+    connection: Connection, pairs: Collection[tuple[UUID, str]], *, most: int
+) -> dict[tuple[UUID, str], int]:
+    """How many jobs each (tenant, lane) has queued, counted no further than ``most``."""
+    tenants, lanes = [tenant for tenant, _ in pairs], [lane for _, lane in pairs]
+    rows = connection.execute(sql("jobs", "queued_up_to"), [tenants, lanes, most]).fetchall()
+    return {(row["tenant_id"], row["lane"]): row["queued"] for row in rows}
 
 
 def enqueue_in(connection: Any, tenant_id: UUID, request: Mapping[str, Any]) -> Enqueued:
@@ -119,13 +148,16 @@ def claim(
     timeout_s: float,
     turns_per_tenant: int,
     repeat: bool = False,
-) -> ClaimedJob | None:
-    """Claim the tenant's next job of a lane, or None when there is none to run."""
+) -> ClaimedJob | Stopped | None:
+    """Claim the tenant's next job of a lane; None when there is none to run."""
     row = connection.execute(
         sql("jobs", "claim"), [tenant_id, lane, claim_id, worker_id, timeout_s, turns_per_tenant, repeat]
     ).fetchone()
     if row is None:
         return None
+    stopped_by = row.pop("stopped_by")
+    if stopped_by is not None:
+        return Stopped(stopped_by)
     row["weight"] = float(row["weight"])
     row["rates"] = tuple(Rate(**one) for one in row["rates"] or ())
     return ClaimedJob(**row)
@@ -140,13 +172,14 @@ def settle(
     run: Mapping[str, Any] | None,
     verdict: str,
     outcome: Mapping[str, Any],
-) -> str:
+) -> Settled:
     """Carry out a verdict; see ``storage/functions/jobs/settle.sql`` for verdicts, outcomes and what is returned."""
     row = connection.execute(
         sql("jobs", "settle"),
         [tenant_id, job_id, claim_id, None if run is None else storable(dict(run)), verdict, storable(dict(outcome))],
     ).fetchone()
-    return str(row["settled"]) if row else "lost"
+    assert row is not None, "a function with OUT parameters returns a row"
+    return Settled.of_row(**row)
 
 
 @dataclass(frozen=True, slots=True)

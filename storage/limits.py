@@ -1,4 +1,4 @@
-"""Limits that operators change while jobs run: dollars a rolling day, and requests a minute.
+"""Limits that operators change while jobs run: dollars a rolling day, requests a minute, jobs at once.
 
 Each change is in effect at the next ``begin`` or claim, which read the limits fresh, and leaves an audit row.
 Everything here works as headrace_ops.
@@ -16,11 +16,12 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from errors import InvalidInputError, UnknownFeatureError, UnknownTenantError
-from storage import policy, tenants
+from storage import policy, prices, tenants
 from storage.connect import Connection
 from storage.statements import sql
 
 _MOST_PER_MINUTE: Final = 2**31 - 1  # what the column holds
+_MOST_SLOTS: Final = 100_000  # each is a row
 _LONGEST_USER_ID: Final = 200
 _PLAN_USD: Final = ("daily_cost_cap_usd",)
 _PLAN_RATES: Final = ("user_per_minute", "tenant_per_minute")
@@ -34,6 +35,14 @@ class Scope(StrEnum):
     USER = "user"  # the key is the user's id; as a rate also '': every user that has none of its own
     FEATURE = "feature"  # the key is the feature: all its users together
     FEATURE_USER = "feature_user"  # the key is the feature: each of its users by himself
+
+
+class SlotScope(StrEnum):
+    """What a concurrency cap bounds."""
+
+    LANE = "lane"  # a tenant's jobs in a lane; the key is the lane
+    FEATURE = "feature"  # a tenant's jobs of a feature, in all lanes together
+    MODEL = "model"  # every tenant's calls of a model; the key is ``<provider>:<model>``
 
 
 class Source(StrEnum):
@@ -72,6 +81,22 @@ class RateLimit:
     key: str
     per_minute: int | None
     source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """A concurrency cap as it stands: its slots, how many are taken, how many jobs wait for one."""
+
+    scope: SlotScope
+    key: str
+    slots: int
+    taken: int  # above ``slots`` while what ran when the cap was lowered ends
+    waiting: int
+
+    @property
+    def free(self) -> int:
+        """How many more may run now."""
+        return max(self.slots - self.taken, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +183,35 @@ def set_plan(connection: Connection, plan: str, changes: Mapping[str, Decimal | 
     return Plan(**row)
 
 
+def set_concurrency(
+    connection: Connection, tenant_id: UUID | None, scope: SlotScope, key: str, slots: int | None, *, actor: str
+) -> None:
+    """Let at most ``slots`` jobs run at once; 0: none, None: no such cap. No tenant: the cap of a model.
+
+    In effect at once. What runs already goes on and counts, so a cap below it lets nothing in until enough have ended.
+
+    :raises InvalidInputError: it is no number of jobs, no such lane, or no model.
+    :raises UnknownFeatureError: jobs cannot name this feature.
+    :raises UnknownTenantError: there is no such tenant.
+    """
+    if slots is not None and (not isinstance(slots, int) or isinstance(slots, bool) or not 0 <= slots <= _MOST_SLOTS):
+        hint = f"Give a whole number from 0 to {_MOST_SLOTS}; 0 lets nothing run."
+        raise InvalidInputError("is no number of jobs at once", field="concurrent", value=slots, hint=hint)
+    if (scope is SlotScope.MODEL) != (tenant_id is None):
+        raise InvalidInputError("a model's cap holds for all tenants, any other for one", field="tenant_id")
+    if slots is not None:
+        _check_slot_key(connection, scope, key)
+    row = connection.execute(sql("limits", "set_concurrency"), [tenant_id, scope, key, slots, actor]).fetchone()
+    if tenant_id is not None:
+        _refuse_unknown_tenant(int(bool(row and row["known"])), tenant_id)
+
+
+def concurrency(connection: Connection, tenant_id: UUID | None, *, feature: str | None = None) -> list[Concurrency]:
+    """A tenant's concurrency caps as they stand, or those of models (no tenant); with ``feature`` only that one's."""
+    rows = connection.execute(sql("limits", "concurrency"), {"tenant_id": tenant_id, "feature": feature}).fetchall()
+    return [Concurrency(**{**row, "scope": SlotScope(row["scope"])}) for row in rows]
+
+
 def plans(connection: Connection) -> list[Plan]:
     """Every plan with its limits, cheapest first."""
     return [Plan(**row) for row in connection.execute(sql("limits", "plans")).fetchall()]
@@ -226,6 +280,20 @@ def _check_feature(connection: Connection, feature: str) -> None:
     known = policy.features(connection)
     if feature not in known:
         raise UnknownFeatureError(field="feature", value=feature, hint=f"One of: {', '.join(known)}.")
+
+
+def _check_slot_key(connection: Connection, scope: SlotScope, key: str) -> None:
+    if scope is SlotScope.FEATURE:
+        _check_feature(connection, key)
+    elif scope is SlotScope.LANE:
+        known = policy.lanes(connection)
+        if key not in known:
+            raise InvalidInputError("no such lane", field="lane", value=key, hint=f"One of: {', '.join(known)}.")
+    else:
+        provider, _, model = key.partition(":")
+        if not any(price.provider == provider for price in prices.list_prices(connection, model)):
+            hint = "Name a priced one, like openai:gpt-6-luna; `headrace prices list` shows them."
+            raise InvalidInputError("no such model", field="model", value=key, hint=hint)
 
 
 def _check_of_plan(field: str, value: Decimal | int | None) -> None:

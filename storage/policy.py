@@ -31,6 +31,11 @@ def features(connection: Connection) -> list[str]:
     return [row["name"] for row in connection.execute(sql("policy", "features")).fetchall()]
 
 
+def lanes(connection: Connection) -> list[str]:
+    """The names of the lanes that jobs may name."""
+    return [row["name"] for row in connection.execute(sql("policy", "lanes")).fetchall()]
+
+
 def sync_lanes(connection: Connection, lanes: Mapping[str, int]) -> None:
     """Make ``lanes`` (name → weight) the ones that jobs may name."""
     connection.execute(sql("policy", "sync_lanes"), [Jsonb(dict(lanes))] * 2)

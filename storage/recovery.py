@@ -27,26 +27,31 @@ class TakenBack:
 
 def release_due(connection: Connection, *, limit: int = 500) -> Turns:
     """Queue the scheduled jobs whose time has come; the turns to offer."""
-    return _turns(connection.execute(sql("recovery", "release_due"), [limit]).fetchall())
+    return by_lane(connection.execute(sql("recovery", "release_due"), [limit]).fetchall())
 
 
 def release_for_money(connection: Connection, *, limit: int = 100) -> Turns:
     """Queue the jobs that waited for room under a cap and fit now, at most ``limit`` of a list; the turns to offer."""
-    return _turns(connection.execute(sql("recovery", "release_for_money"), [limit]).fetchall())
+    return by_lane(connection.execute(sql("recovery", "release_for_money"), [limit]).fetchall())
 
 
 def release_for_rate(connection: Connection, tenant_id: UUID, waits_for: str, n: int) -> Turns:
     """Queue the first ``n`` of a list that waits for a rate, less those on their way; the turns to offer."""
-    return _turns(
+    return by_lane(
         connection.execute(
             sql("recovery", "release_for_rate"), {"tenant_id": tenant_id, "waits_for": waits_for, "n": n}
         ).fetchall()
     )
 
 
+def release_for_slots(connection: Connection, *, limit: int = 500) -> Turns:
+    """Queue the jobs that waited for a slot and find one free, at most ``limit`` of a list; the turns to offer."""
+    return by_lane(connection.execute(sql("recovery", "release_for_slots"), [limit]).fetchall())
+
+
 def drain_wakes(connection: Connection, *, limit: int = 5000) -> Turns:
     """Take the notes that foreign transactions left; the turns to offer."""
-    return _turns(connection.execute(sql("recovery", "drain_wakes"), [limit]).fetchall())
+    return by_lane(connection.execute(sql("recovery", "drain_wakes"), [limit]).fetchall())
 
 
 def take_back(connection: Connection, *, silent_s: float, max_deaths: int) -> TakenBack | None:
@@ -62,11 +67,12 @@ def expire(connection: Connection, *, limit: int = 500) -> int:
 
 
 def turns_wanted(connection: Connection, *, turns_per_tenant: int) -> Turns:
-    """How many turns each tenant should have on each lane by what is queued now: min(queued, W).
+    """How many turns each tenant should have on each lane by what is queued now: min(queued, W, free slots
+    of its lane's cap).
 
     Nothing while another sweeper asks: one at a time is enough.
     """
-    return _turns(connection.execute(sql("recovery", "turns_wanted"), [turns_per_tenant]).fetchall())
+    return by_lane(connection.execute(sql("recovery", "turns_wanted"), [turns_per_tenant]).fetchall())
 
 
 def without_claim(connection: Connection) -> set[tuple[str, UUID]]:
@@ -92,7 +98,8 @@ def forget_keys(connection: Connection, *, days: int) -> int:
     return connection.execute(sql("recovery", "forget_keys"), [days]).rowcount
 
 
-def _turns(rows: Iterable[dict[str, Any]]) -> Turns:
+def by_lane(rows: Iterable[dict[str, Any]]) -> Turns:
+    """Rows of ``tenant_id``, ``lane`` and ``turns`` as turns to offer."""
     found: dict[str, dict[UUID, int]] = defaultdict(dict)
     for row in rows:
         found[row["lane"]][row["tenant_id"]] = row["turns"]

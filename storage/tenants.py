@@ -14,6 +14,9 @@ from storage.connect import Connection
 from storage.ids import new_id
 from storage.statements import sql
 
+LEAST_WEIGHT, MOST_WEIGHT = Decimal("0.01"), Decimal(10_000)
+"""A weight beyond these would leave others, or its own tenant, next to nothing for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
@@ -95,6 +98,23 @@ def set_cap(connection: Connection, tenant_id: UUID, daily_cap_usd: Decimal | No
         sql("tenants", "set_cap"), {"tenant_id": tenant_id, "daily_cap_usd": daily_cap_usd, "actor": actor}
     )
     if done.rowcount == 0:
+        raise UnknownTenantError(field="tenant_id", value=str(tenant_id), hint="`headrace tenants list` shows all.")
+
+
+def set_weight(connection: Connection, tenant_id: UUID, weight: Decimal | None, *, actor: str) -> None:
+    """Change a tenant's share of the fleet against others (None: the plan's); with an audit row.
+
+    In effect at its next claim, for the backlog that is there too.
+
+    :raises InvalidInputError: it is no weight.
+    :raises UnknownTenantError: there is no such tenant.
+    """
+    if weight is not None and (not weight.is_finite() or not LEAST_WEIGHT <= weight <= MOST_WEIGHT):
+        raise InvalidInputError(
+            "is no weight", field="weight", value=f"{weight:f}", hint=f"Give {LEAST_WEIGHT} to {MOST_WEIGHT}."
+        )
+    facts = {"tenant_id": tenant_id, "weight": weight, "actor": actor}
+    if connection.execute(sql("tenants", "set_weight"), facts).rowcount == 0:
         raise UnknownTenantError(field="tenant_id", value=str(tenant_id), hint="`headrace tenants list` shows all.")
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from storage import jobs, runs
 from storage.connect import Connection
 from storage.ids import new_id
-from storage.jobs import ClaimedJob, Enqueued
+from storage.jobs import ClaimedJob, Enqueued, Stopped
 from storage.runs import Grant, PlannedCall
 
 CHEAP = ("openai", "gpt-6-luna")
@@ -51,10 +51,11 @@ def take(
     repeat: bool = False,
 ) -> ClaimedJob | None:
     """claim"""
-    return jobs.claim(
+    got = jobs.claim(
         connection, tenant, lane, claim_id=claim_id, worker_id=worker_id, timeout_s=timeout_s, turns_per_tenant=64,
         repeat=repeat,
     )  # fmt: skip
+    return None if isinstance(got, Stopped) else got
 
 
 def call(**fields: Any) -> PlannedCall:
@@ -89,7 +90,7 @@ def end(
     **outcome: Any,
 ) -> str:
     """settle"""
-    return jobs.settle(connection, tenant, job_id, claim_id, run=run, verdict=verdict, outcome=outcome)
+    return jobs.settle(connection, tenant, job_id, claim_id, run=run, verdict=verdict, outcome=outcome).state
 
 
 def used(run_id: UUID, input_tokens: int = 10, output_tokens: int = 20) -> dict[str, Any]:

@@ -27,6 +27,7 @@ import yaml
 from pydantic import AliasChoices
 
 from console.commands import worker
+from console.metrics.catalogue import METRICS
 from console.services import Endpoints, account, binaries
 from producers import Client
 from queues.broker_url import open_wire
@@ -120,6 +121,33 @@ def test_a_worker_is_given_the_time_that_its_drain_may_take() -> None:
     grace = re.fullmatch(r"(\d+)s", OURS["worker"]["stop_grace_period"])
     assert grace is not None
     assert int(grace[1]) > Settings.model_fields["drain_s"].default + worker._BEYOND_DRAIN_S
+
+
+# ---------------------------------------------------------------------------------------------------------- scaling
+
+
+def test_the_scaler_asks_for_figures_that_there_are_and_never_for_the_backlog_alone() -> None:
+    scaled = yaml.safe_load((ROOT / "deploy" / "keda.yaml").read_text("utf-8"))
+    assert (scaled["apiVersion"], scaled["kind"]) == ("keda.sh/v1alpha1", "ScaledObject")
+    spec = scaled["spec"]
+    (trigger,) = spec["triggers"]
+    assert trigger["type"] == "prometheus"
+    asked = set(re.findall(r"headrace_\w+", trigger["metadata"]["query"]))
+    assert asked == {"headrace_load"}
+    assert asked <= {metric.name for metric in METRICS}
+    # replicas x load / threshold: the figure is a ratio to what is there, so it is no average over replicas
+    assert trigger["metricType"] == "Value"
+    assert 0.5 <= float(trigger["metadata"]["threshold"]) < 1
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+    assert spec["minReplicaCount"] >= 1, "load is measured against threads that live"
+    behaviour = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behaviour["scaleDown"]["stabilizationWindowSeconds"] > behaviour["scaleUp"]["stabilizationWindowSeconds"]
+
+
+def test_alarms_in_the_how_to_are_of_figures_that_there_are() -> None:
+    page = (ROOT / "docs" / "how-to" / "scale-and-watch.md").read_text("utf-8")
+    named = set(re.findall(r"\bheadrace_[a-z_]+", page)) - {"headrace_ops"}
+    assert {"headrace_load", "headrace_waiting_jobs"} <= named <= {metric.name for metric in METRICS}
 
 
 # ------------------------------------------------------------------------------------------ image, wheel and workflow

@@ -27,6 +27,7 @@ from settings import Settings
 from storage import jobs, runs
 from storage.database import Database
 from storage.ids import new_id
+from storage.jobs import ClaimedJob
 from storage.runs import Grant, PlannedCall
 from tests.conftest import new_tenant
 from tests.fleet import Urls
@@ -297,7 +298,7 @@ def _claimed(app: Database, tenant: UUID) -> tuple[UUID, UUID]:
         claimed = jobs.claim(
             connection, tenant, "interactive", claim_id=claim_id, worker_id=uuid4(), timeout_s=60, turns_per_tenant=64
         )
-    assert claimed is not None
+    assert isinstance(claimed, ClaimedJob)
     return claimed.job_id, claim_id
 
 

@@ -21,6 +21,7 @@ from storage import books
 from storage.books import Begin, Settle, Step
 from storage.connect import Connection
 from storage.database import Database
+from storage.jobs import Settled
 from storage.runs import Grant, PlannedCall
 
 #: Most steps of one transaction; it holds the tenant's caps for their time.
@@ -50,11 +51,11 @@ class Ledger:
         run: Mapping[str, Any] | None,
         verdict: str,
         outcome: Mapping[str, Any],
-    ) -> str:
+    ) -> Settled:
         """Price the run and carry out the verdict; see :func:`storage.jobs.settle`."""
-        return cast("str", self._do(tenant_id, Settle(job_id, claim_id, run, verdict, outcome)))
+        return cast("Settled", self._do(tenant_id, Settle(job_id, claim_id, run, verdict, outcome)))
 
-    def _do(self, tenant_id: UUID, step: Step) -> Grant | str:
+    def _do(self, tenant_id: UUID, step: Step) -> Grant | Settled:
         while True:
             mine = _Waiting(step)
             with self._lock:
@@ -114,7 +115,7 @@ class Ledger:
                 one.error = error
 
 
-def _alone(connection: Connection, _repeat: bool, *, tenant_id: UUID, step: Step) -> Grant | str:
+def _alone(connection: Connection, _repeat: bool, *, tenant_id: UUID, step: Step) -> Grant | Settled:
     return step.alone(connection, tenant_id)
 
 
@@ -127,5 +128,5 @@ class _Waiting:
         self.step = step
         self.leads = False
         self.woken = threading.Event()
-        self.done: Grant | str | None = None
+        self.done: Grant | Settled | None = None
         self.error: Exception | None = None

@@ -20,7 +20,7 @@ from workers.backoff import Backoff
 
 SETTLES_WITHIN_S = 1.0  # what a person is told of others' reservations: about a call's time
 BREAKER_GRACE_S = 0.1  # come back just after the breaker lets a probe through, not just before
-ABOUT_ONE_CALL = ("over_budget", "wait_for_room", "unpriced")  # verdicts that another call may not get
+ABOUT_ONE_CALL = ("over_budget", "wait_for_room", "no_slot", "unpriced")  # verdicts that another call may not get
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,8 @@ def of_refused_grant(grant: Grant, *, on_over_budget: str, model: str) -> Outcom
     cap = f"{grant.cap_scope}:{grant.cap_key}"
     if grant.verdict == "wait_for_room":
         return Defer("waiting_for_room", delay_s=SETTLES_WITHIN_S, waits_for=f"room:{cap}", need_usd=grant.reserved_usd)
+    if grant.verdict == "no_slot":
+        return Defer("waiting_for_slot", delay_s=SETTLES_WITHIN_S, waits_for=f"slot:{cap}")
     if grant.verdict == "over_budget":
         if on_over_budget == "wait" and grant.room_at is not None:
             return Defer("over_budget", until=grant.room_at, waits_for=f"cap:{cap}", need_usd=grant.reserved_usd)

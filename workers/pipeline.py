@@ -35,7 +35,7 @@ from storage import jobs
 from storage.connect import Connection
 from storage.database import Database
 from storage.ids import new_id
-from storage.jobs import ClaimedJob
+from storage.jobs import ClaimedJob, Stopped
 from storage.runs import Grant, PlannedCall
 from workers import outcomes
 from workers.answers import read_answer
@@ -114,7 +114,7 @@ class Pipeline:
     def _claim(self, turn: Turn) -> Claim | None:
         claim_id, tenant_id = new_id(), UUID(turn.tenant)
 
-        def step(connection: Connection, repeat: bool) -> ClaimedJob | None:
+        def step(connection: Connection, repeat: bool) -> ClaimedJob | Stopped | None:
             return jobs.claim(
                 connection,
                 tenant_id,
@@ -127,6 +127,9 @@ class Pipeline:
             )
 
         job = self._database.patiently(step, give_up=self._draining)
+        if isinstance(job, Stopped):  # whoever frees a slot of that cap offers the next turn
+            log.debug("claim.stopped", tenant_id=turn.tenant, lane=turn.lane, by=job.by)
+            return None
         return None if job is None else Claim(claim_id, tenant_id, job)
 
     def _work(self, claim: Claim, work: Work) -> Outcome:
@@ -230,7 +233,11 @@ class Pipeline:
     def _settle(self, claim: Claim, run: Mapping[str, Any] | None, outcome: Outcome | None) -> str:
         """The only way out of *running*: run and verdict in one transaction. No outcome: another call follows."""
         verdict, facts = ("next_call", {}) if outcome is None else (outcome.verdict, outcome.as_settled())
-        return self._ledger.settle(claim.tenant_id, claim.job.job_id, claim.id, run=run, verdict=verdict, outcome=facts)
+        settled = self._ledger.settle(
+            claim.tenant_id, claim.job.job_id, claim.id, run=run, verdict=verdict, outcome=facts
+        )
+        self._turns.let_in(settled.offers)
+        return settled.state
 
 
 @dataclass(slots=True)

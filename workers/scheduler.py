@@ -1,7 +1,7 @@
 """The scheduler: what time and accidents ask for. Any number of them may run; each step is safe beside itself.
 
-Every 200 ms: due jobs, jobs that wait for room, the notes of foreign transactions. Every second: lost workers' jobs,
-expiry, the sweep. Every ten minutes: partitions ahead, old idempotency keys; every hour: unusual spend.
+Every 200 ms: due jobs, jobs that wait for room or a slot, the notes of foreign transactions. Every second: lost
+workers' jobs, expiry, the sweep. Every ten minutes: partitions ahead, old idempotency keys; every hour: unusual spend.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import structlog
 
 from errors import ServiceError
 from guards.rates import RateGuard
-from queues.turns import Wire
-from storage import rates, recovery, spend
+from queues.turns import Wire, within_cap
+from storage import jobs, rates, recovery, spend
 from storage.connect import Connection
 from storage.database import Database
 from storage.rates import WaitingForRate
@@ -71,6 +71,7 @@ class Scheduler:
             Chore("due", 0.2, self.release_due),
             Chore("money", 0.2, self.release_for_money),
             Chore("rates", 0.2, self.release_for_rates),
+            Chore("slots", 0.2, self.release_for_slots),
             Chore("take_back", 1.0, self.take_back),
             Chore("expire", 1.0, self.expire),
             Chore("sweep", 1.0, self.sweep),
@@ -105,6 +106,10 @@ class Scheduler:
     def release_for_money(self) -> None:
         """Queue the jobs that waited for room under a cap and fit now, in fair order, and offer their turns."""
         self._offer(self._do(recovery.release_for_money))
+
+    def release_for_slots(self) -> None:
+        """Queue the jobs that find a slot free which nobody told of, and offer their turns."""
+        self._offer(self._do(recovery.release_for_slots))
 
     def release_for_rates(self) -> None:
         """Queue as many of the jobs that wait for a request rate as it has room for, and offer their turns."""
@@ -158,9 +163,13 @@ class Scheduler:
         No transaction is open while the wire is told: one that is stopped just then holds nobody up.
         """
         wanted = self._do(lambda connection: recovery.turns_wanted(connection, turns_per_tenant=self._turns_per_tenant))
+        starving: dict[str, set[str]] = defaultdict(set)
+        if not self._wire.counts:
+            for lane, tenant in self._do(recovery.without_claim) if wanted else ():
+                starving[lane].add(str(tenant))
         for lane, turns in wanted.items():
             if lane in self._wire.lanes:
-                self._wire.refill(lane, {str(tenant): n for tenant, n in turns.items()})
+                self._wire.refill(lane, {str(tenant): n for tenant, n in turns.items()}, starving[lane])
 
     def statistics(self) -> None:
         """Let Postgres plan anew for tables that have grown."""
@@ -186,9 +195,23 @@ class Scheduler:
             )
 
     def _offer(self, turns: Turns) -> None:
+        if turns and not self._wire.counts:
+            turns = self._within_cap(turns)
         for lane, of_lane in turns.items():
             if lane in self._wire.lanes:
                 self._wire.offer_many(lane, {str(tenant): n for tenant, n in of_lane.items()})
+
+    def _within_cap(self, turns: Turns) -> Turns:
+        new = {(tenant, lane): n for lane, of_lane in turns.items() for tenant, n in of_lane.items()}
+        cap = self._wire.turns_per_tenant
+        most = cap + max(new.values(), default=0)
+        queued = self._do(lambda connection: jobs.queued_up_to(connection, new.keys(), most=most))
+        kept: dict[str, dict[UUID, int]] = defaultdict(dict)
+        for (tenant, lane), n in new.items():
+            offered = within_cap(n, queued[tenant, lane], cap)
+            if offered:
+                kept[lane][tenant] = offered
+        return kept
 
     def _do(self, step: Callable[[Connection], T]) -> T:
         began = time.monotonic()

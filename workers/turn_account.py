@@ -5,7 +5,8 @@ All of it is hints: when the wire does not answer, it is logged and the sweep re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from uuid import UUID
 
 import structlog
 
@@ -33,6 +34,12 @@ class TurnAccount:
         _hint(lambda: self._wire.correct(turn.lane, turn.tenant, _units(job, job.estimated_tokens) - turn.charge))
         if job.more:
             _hint(lambda: self._wire.offer(turn.lane, turn.tenant))
+
+    def let_in(self, offers: Sequence[tuple[UUID, str]]) -> None:
+        """A slot was freed for each of these (tenant, lane): their turn, at once."""
+        for tenant, lane in offers:
+            if lane in self._wire.lanes:
+                _hint(lambda lane=lane, tenant=tenant: self._wire.offer(lane, str(tenant)))  # type: ignore[misc]
 
     def settled(self, turn: Turn, job: ClaimedJob, tokens: int, *, queued: bool) -> None:
         """The estimate is replaced by what was used; a job that is queued again gets its turn offered.

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from console import waiting
 from console.actor import actor
 from console.failure import report as tell_failure
 from console.intake import quotes, report
@@ -23,10 +24,11 @@ from console.services.whereabouts import Endpoints
 from errors import InvalidInputError, NotFoundError, ServiceError
 from queues.broker_url import open_wire
 from settings import Settings
-from storage import jobs, tenants
+from storage import jobs, tenants, why
 from storage.ids import new_id
 from storage.jobs import JobView, State
 from storage.session import session
+from storage.why import Explanation
 
 app = typer.Typer(help="Enqueue jobs, list them, look at one, cancel it, ask it anew.", no_args_is_help=True)
 
@@ -113,6 +115,28 @@ def show_command(
     )
 
 
+@app.command("why")
+def why_command(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
+) -> None:
+    """Say the one reason why a job waits, and when it starts if all goes on as it does now."""
+    settings = Settings()
+    with reach(settings, DATABASE) as services:
+        told = explain(settings, services.require_ops(), job_id)
+    if as_json:
+        print_json(asdict(told))
+        return
+    print_facts(
+        {
+            "state": told.state,
+            "why": waiting.sentence(told),
+            "starts": waiting.start(told),
+            "deadline": told.deadline,
+            "workers": f"{told.running} of {told.threads} threads of {told.workers} processes run a job",
+        }
+    )
+
+
 @app.command("cancel")
 def cancel_command(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
@@ -142,6 +166,20 @@ def retry_command(
         print_json({"id": str(again), "repeats": job_id})
     else:
         typer.echo(str(again))
+
+
+def explain(settings: Settings, ops_url: str, job_id: str) -> Explanation:
+    """Why a job waits.
+
+    :raises InvalidInputError: this is no id.
+    :raises NotFoundError: there is no such job.
+    """
+    wanted = _id(job_id)
+    with session(ops_url) as connection:
+        told = why.explain(connection, wanted, silent_s=settings.worker_silent_s)
+    if told is None:
+        raise NotFoundError("no such job", field="id", value=job_id)
+    return told
 
 
 def cancel(ops_url: str, job_id: str) -> str:
@@ -181,15 +219,19 @@ def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:
     :raises InvalidInputError: this is no id.
     :raises NotFoundError: there is no such job.
     """
-    try:
-        wanted = UUID(job_id)
-    except ValueError:
-        raise InvalidInputError("is no job's id", field="id", value=job_id) from None
+    wanted = _id(job_id)
     with session(ops_url) as connection:
         found = jobs.show(connection, wanted)
         if found is None:
             raise NotFoundError("no such job", field="id", value=job_id)
         return found, jobs.history(connection, wanted)
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInputError("is no job's id", field="id", value=text) from None
 
 
 def _instant(at: Any) -> str:

@@ -1,4 +1,4 @@
-"""``headrace limits``: dollars a rolling day and requests a minute, of tenants, their users and features, and plans."""
+"""``headrace limits``: dollars a rolling day, requests a minute and jobs at once, of tenants and their parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from errors import InvalidInputError
 from settings import Settings
 from storage import limits, tenants
 from storage.connect import Connection
-from storage.limits import Cap, Plan, RateLimit, Scope, Source
+from storage.limits import Cap, Concurrency, Plan, RateLimit, Scope, SlotScope, Source
 from storage.session import session
 from storage.tenants import Tenant
 
@@ -45,6 +45,7 @@ class Held:
     tenant: Tenant
     caps: Sequence[Cap]
     rates: Sequence[RateLimit]
+    concurrency: Sequence[Concurrency]
 
 
 @app.command("show")
@@ -68,9 +69,13 @@ def set_command(
     user: Annotated[str | None, typer.Option(help="Of this user instead of the tenant.")] = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Of every user that has no rate of its own.")] = False,
     feature: Annotated[str | None, typer.Option(help="Of this feature, all its users together.")] = None,
+    lane: Annotated[str | None, typer.Option(help="Of this lane; with --concurrent.")] = None,
     each_user: Annotated[bool, typer.Option("--each-user", help="With --feature: of each user in it.")] = False,
     daily_usd: Annotated[str | None, typer.Option(metavar="USD|default", help="The cap a rolling day.")] = None,
     per_minute: Annotated[str | None, typer.Option(metavar="N|default", help="Requests a minute.")] = None,
+    concurrent: Annotated[
+        str | None, typer.Option(metavar="N|none", help="Jobs at once; with --lane or --feature.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Set a cap or a rate of a tenant; in effect at the next call and claim.
@@ -78,8 +83,15 @@ def set_command(
     It is written to the audit.
     """
     scope, key = bound(user=user, all_users=all_users, feature=feature, each_user=each_user)
-    if daily_usd is None and per_minute is None:
-        raise InvalidInputError("nothing to set", field="daily_usd", hint="Give --daily-usd, --per-minute or both.")
+    if daily_usd is None and per_minute is None and concurrent is None:
+        hint = "Give --daily-usd, --per-minute, --concurrent or some of them."
+        raise InvalidInputError("nothing to set", field="daily_usd", hint=hint)
+    at_once = None if concurrent is None else bound_at_once(scope, key, lane=lane)
+    if lane is not None and (concurrent is None or daily_usd is not None or per_minute is not None):
+        raise InvalidInputError(
+            "has no limit but jobs at once", field="lane", value=lane, hint="Give --concurrent alone."
+        )
+    slots = None if concurrent in (None, NO_LIMIT) else amounts.concurrent(concurrent, field="concurrent")
     cap = None if daily_usd in (None, DEFAULT) else amounts.usd(daily_usd, field="daily_usd")
     rate = None if per_minute in (None, DEFAULT) else _rate(per_minute)
     with (
@@ -92,8 +104,39 @@ def set_command(
             limits.set_cap(connection, found.id, scope, key, cap, actor=actor())
         if per_minute is not None:
             limits.set_rate(connection, found.id, scope, key, rate, actor=actor())
+        if at_once is not None:
+            limits.set_concurrency(connection, found.id, *at_once, slots, actor=actor())
         held = _held(connection, found, user=user, feature=feature)
-    _print(_only(held, scope, key), as_json=as_json)
+    _print(_only(held, scope, key, lane), as_json=as_json)
+
+
+@app.command("set-model")
+def set_model_command(
+    model: Annotated[str, typer.Argument(metavar="PROVIDER:MODEL", help="As openai:gpt-6-luna.")],
+    concurrent: Annotated[str, typer.Option(metavar="N|none", help="Calls at once, of all tenants together.")],
+    as_json: Json = False,
+) -> None:
+    """Set how many calls of a model run at once, of all tenants together; in effect at the next call.
+
+    It is written to the audit.
+    """
+    slots = None if concurrent == NO_LIMIT else amounts.concurrent(concurrent, field="concurrent")
+    with (
+        reach(Settings(), DATABASE) as services,
+        session(services.require_ops()) as connection,
+        connection.transaction(),
+    ):
+        limits.set_concurrency(connection, None, SlotScope.MODEL, model, slots, actor=actor())
+        found = [one for one in limits.concurrency(connection, None) if one.key == model]
+    _print_concurrency(found, as_json=as_json)
+
+
+@app.command("models")
+def models_command(as_json: Json = False) -> None:
+    """List the models that have a concurrency cap, with what is taken and who waits."""
+    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+        found = limits.concurrency(connection, None)
+    _print_concurrency(found, as_json=as_json)
 
 
 @app.command("plans")
@@ -181,6 +224,20 @@ def bound(*, user: str | None, all_users: bool, feature: str | None, each_user: 
     return (Scope.USER if all_users else Scope.TENANT), ""
 
 
+def bound_at_once(scope: Scope, key: str, *, lane: str | None) -> tuple[SlotScope, str]:
+    """What a concurrency cap is of.
+
+    :raises InvalidInputError: neither one lane nor one feature.
+    """
+    if scope is Scope.FEATURE and lane is None:
+        return SlotScope.FEATURE, key
+    if scope is Scope.TENANT and lane is not None:
+        return SlotScope.LANE, lane
+    raise InvalidInputError(
+        "is of one lane or of one feature of a tenant", field="concurrent", hint="Give --lane L or --feature F."
+    )
+
+
 def _rate(text: str) -> int:
     if text == NO_LIMIT:
         raise InvalidInputError(
@@ -201,14 +258,22 @@ def _held(connection: Connection, tenant: Tenant, *, user: str | None, feature: 
         tenant,
         limits.caps(connection, tenant.id, user=user, feature=feature),
         limits.rates(connection, tenant.id, user=user, feature=feature),
+        [] if user is not None and feature is None else limits.concurrency(connection, tenant.id, feature=feature),
     )
 
 
-def _only(held: Held, scope: Scope, key: str) -> Held:
+def _only(held: Held, scope: Scope, key: str, lane: str | None) -> Held:
+    if lane is not None:
+        return Held(held.tenant, [], [], [one for one in held.concurrency if one.key == lane])
     return Held(
         held.tenant,
         [cap for cap in held.caps if (cap.scope, cap.key) == (scope, key)],
         [rate for rate in held.rates if (rate.scope, rate.key) == (scope, key)],
+        [
+            one
+            for one in held.concurrency
+            if scope is Scope.FEATURE and (one.scope, one.key) == (SlotScope.FEATURE, key)
+        ],
     )
 
 
@@ -221,6 +286,7 @@ def _print(held: Held, *, as_json: bool) -> None:
                 "plan": held.tenant.plan,
                 "caps": [{**_as_document(cap), "room_usd": cap.room_usd} for cap in held.caps],
                 "rates": [_as_document(rate) for rate in held.rates],
+                "concurrency": [{**asdict(one), "free": one.free} for one in held.concurrency],
             }
         )
         return
@@ -255,8 +321,24 @@ def _print(held: Held, *, as_json: bool) -> None:
             [(_named(rate.scope, rate.key), _or_none(rate.per_minute), _FROM[rate.source]) for rate in held.rates],
             numbers=["requests a minute"],
         )
+    if held.concurrency:
+        if caps or held.rates:
+            typer.echo()
+        _print_concurrency(held.concurrency, as_json=False)
     if users_seen > SHOWN:
         note(f"{users_seen - SHOWN} more users have caps: --json has them all, --user shows one.")
+
+
+def _print_concurrency(found: Sequence[Concurrency], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"concurrency": [{**asdict(one), "free": one.free} for one in found]})
+        return
+    numbers = ["at once", "taken", "free", "waiting"]
+    print_table(
+        ["of", *numbers],
+        [(f"{one.scope} {one.key}", one.slots, one.taken, one.free, one.waiting) for one in found],
+        numbers=numbers,
+    )
 
 
 def _print_plans(plans: Sequence[Plan]) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from console import amounts
 from console.actor import actor
 from console.amounts import usd
 from console.output import Json, print_json, print_table
@@ -87,9 +88,33 @@ def set_cap_command(
         typer.echo(f"{after.name}: {after.daily_cost_cap_usd:f} USD a day")
 
 
+@app.command("set-weight", context_settings=_MAY_BE_NEGATIVE)
+def set_weight_command(
+    tenant: Annotated[str, typer.Argument(help="Its id, external id or name.")],
+    weight: Annotated[str, typer.Argument(metavar="N|plan", help="Its share, or 'plan' for the plan's.")],
+    as_json: Json = False,
+) -> None:
+    """Set a tenant's weight; in effect at its next claim, for what waits already too. It is written to the audit."""
+    given = None if weight == _PLANS_OWN else amounts.weight(weight, field="weight")
+    with reach(Settings(), DATABASE) as services:
+        after = set_weight(services.require_ops(), tenant, given)
+    if as_json:
+        print_json({"id": after.id, "weight": after.weight})
+    else:
+        typer.echo(f"{after.name}: weight {after.weight:g}")
+
+
 def set_cap(ops_url: str, tenant: str, amount: Decimal | None) -> Tenant:
     """Set the cap (None: the plan's) in the name of the user who runs this; the tenant as it is now."""
     with session(ops_url) as connection:
         tenant_id: UUID = tenants.resolve(connection, tenant).id
         tenants.set_cap(connection, tenant_id, amount, actor=actor())
+        return tenants.resolve(connection, str(tenant_id))
+
+
+def set_weight(ops_url: str, tenant: str, weight: Decimal | None) -> Tenant:
+    """Set the weight (None: the plan's) in the name of the user who runs this; the tenant as it is now."""
+    with session(ops_url) as connection:
+        tenant_id: UUID = tenants.resolve(connection, tenant).id
+        tenants.set_weight(connection, tenant_id, weight, actor=actor())
         return tenants.resolve(connection, str(tenant_id))

@@ -1,13 +1,15 @@
 -- correct(
 --   keys=[active, idle, clock, costs],
---   args=[tenant, delta, observed, least_charge, smoothing, keep]
+--   args=[tenant, delta, observed, least_charge, smoothing, keep, most_owed]
 -- ) -> nothing
 --
 -- Charges a tenant delta work units more (or fewer) than it has been charged so far, and learns what its jobs cost.
 --
--- The start tag of a tenant with turns never falls below the virtual time: a refund is no head start. The finish tag of
--- a tenant without turns may: it counts only once it passes the virtual time (offer.lua takes the later of the two), and
--- until then it holds what late corrections are reckoned from. A finish tag that was forgotten had been passed by `keep`
+-- A refund may take the start tag of a tenant with turns below the virtual time: while it was charged too much, others
+-- went ahead, and that is made good. By at most most_owed of its jobs, so that nobody saves up a head start by asking
+-- for jobs that are estimated far too high. The finish tag of a tenant without turns may fall further: it counts only
+-- once it passes the virtual time (offer.lua takes the later of the two), and until then it holds what late corrections
+-- are reckoned from. A finish tag that was forgotten had been passed by `keep`
 -- at least, so reckoning from there charges nobody for being idle.
 --
 -- KEYS
@@ -23,11 +25,13 @@
 --   least_charge  least cost that is learned, in work units
 --   smoothing     weight of one observation in the running average, 0 to 1
 --   keep          how far the virtual time runs past a finish tag before it is forgotten, in work units
+--   most_owed     how many of its average jobs a tenant may be owed after a refund
 
 -- luacheck: globals ARGV KEYS redis unpack
 local active, idle, clock, costs = unpack(KEYS)
 local tenant, delta, observed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local least_charge, smoothing, keep = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local most_owed = tonumber(ARGV[7])
 
 if observed then
   local cost = math.max(observed, least_charge)
@@ -39,7 +43,11 @@ if delta ~= 0 then
   local virtual_time = tonumber(redis.call("GET", clock) or 0)
   local start = redis.call("ZSCORE", active, tenant)
   if start then
-    local corrected = math.max(tonumber(start) + delta, virtual_time)
+    local corrected = tonumber(start) + delta
+    if delta < 0 and corrected < virtual_time then
+      local owed = most_owed * tonumber(redis.call("HGET", costs, tenant) or 0)
+      corrected = math.max(corrected, math.min(tonumber(start), virtual_time - owed))
+    end
     redis.call("ZADD", active, string.format("%.17g", corrected), tenant)
   else
     local forgotten = virtual_time - keep

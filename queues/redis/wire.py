@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,9 @@ SMOOTHING: Final = 1 / 8
 #: How far the virtual time runs past an idle tenant's tag before it is forgotten, work units. Only a correction larger
 #: than this can cost a tenant anything that comes when its tag is long passed.
 KEEP: Final = float(2**20)
+#: How many of its average jobs a tenant may be owed when a refund comes after others went ahead. Enough for estimates
+#: ten times too high on 160 slots; without a bound, a job of an absurd estimate would save up a head start.
+MOST_OWED: Final = 16.0
 #: The largest correction or cost believed, work units; beyond lies a slip that would shut a tenant out for good.
 MOST_COST: Final = float(2**32)
 #: Most turns of one script call, whose work grows with the square.
@@ -56,6 +59,9 @@ _ROUND_TRIPS: Final = 5
 
 class RedisWire:
     """Turns on a Redis or Valkey server. Thread-safe; connects at first use."""
+
+    #: See :class:`queues.turns.Wire`.
+    counts: Final = True
 
     def __init__(self, url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> None:
         """Describe the wire.
@@ -79,6 +85,11 @@ class RedisWire:
         self._correct = self._script("correct")
 
     @property
+    def turns_per_tenant(self) -> int:
+        """A tenant's cap."""
+        return self._turns_per_tenant
+
+    @property
     def lanes(self) -> Mapping[str, int]:
         """The lanes and their weights."""
         return self._lanes
@@ -91,9 +102,12 @@ class RedisWire:
         """Add turns of many tenants; see :class:`queues.turns.Wire`."""
         return self._fill(self._offer, lane, turns)
 
-    def refill(self, lane: str, turns: Mapping[str, int]) -> int:
+    def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:
         """Raise outstanding turns to at least the given numbers; see :class:`queues.turns.Wire`."""
         return self._fill(self._refill, lane, turns)
+
+    def hold_at_most(self, turns: int) -> None:
+        """Nothing: turns leave the server only when they are taken."""
 
     def take(self, lane: str, n: int) -> list[Turn]:
         """Take up to ``n`` turns; see :class:`queues.turns.Wire`."""
@@ -111,6 +125,14 @@ class RedisWire:
                 break
         return turns
 
+    def done(self, turn: Turn) -> None:
+        """Nothing: taking a turn has removed it."""
+
+    def hand_back(self, turn: Turn) -> None:
+        """Offer the turn again, refunded; see :class:`queues.turns.Wire`."""
+        self.refund(turn)
+        self.offer(turn.lane, turn.tenant)
+
     def correct(self, lane: str, tenant: str, delta: float, observed: float | None = None) -> None:
         """Correct what a tenant is charged, and learn; see :class:`queues.turns.Wire`.
 
@@ -118,7 +140,7 @@ class RedisWire:
         """
         keys = self._keys(lane, "active", "idle", "clock", "costs")
         cost = "" if observed is None else _believed("observed", observed)
-        args = [tenant, _believed("delta", delta), cost, LEAST_CHARGE, SMOOTHING, KEEP]
+        args = [tenant, _believed("delta", delta), cost, LEAST_CHARGE, SMOOTHING, KEEP, MOST_OWED]
         with self._translated():
             self._correct(keys, args)
 

@@ -23,6 +23,7 @@ from console.services import Endpoints
 from storage import jobs, recovery, runs, workers
 from storage.database import Database
 from storage.ids import new_id
+from storage.jobs import ClaimedJob
 from storage.runs import Grant, PlannedCall
 from tests.books import check_books
 from tests.conftest import TEMPLATE, new_tenant
@@ -59,7 +60,7 @@ class Claim:
                 connection, tenant, "interactive", claim_id=claim_id, worker_id=worker or new_id(), timeout_s=3600,
                 turns_per_tenant=64,
             )  # fmt: skip
-        return None if job is None else cls(app, tenant, job.job_id, claim_id)
+        return cls(app, tenant, job.job_id, claim_id) if isinstance(job, ClaimedJob) else None
 
     def begin(self, call: PlannedCall, later: tuple[PlannedCall, ...] = ()) -> Grant:
         with self.app.connection() as connection:
@@ -68,7 +69,9 @@ class Claim:
     def settle(self, run: dict[str, Any] | None, verdict: str = "ended", **outcome: Any) -> str:
         outcome = outcome or {"outcome": "failed", "reason": "a test"}
         with self.app.connection() as connection:
-            return jobs.settle(connection, self.tenant, self.job, self.id, run=run, verdict=verdict, outcome=outcome)
+            return jobs.settle(
+                connection, self.tenant, self.job, self.id, run=run, verdict=verdict, outcome=outcome
+            ).state
 
 
 def call(input_bound: int, max_output_tokens: int, **fields: Any) -> PlannedCall:

@@ -30,7 +30,11 @@ class Model:
         return sum(self._add(tenant, n - self.turns.get(tenant, 0), now) for tenant, n in turns.items())
 
     def _now(self) -> float:
-        return self.virtual_time if self.ticked else min(self.active.values(), default=0.0)
+        """Where a newcomer starts: at the virtual time, but never behind one that is owed something."""
+        lowest = min(self.active.values(), default=None)
+        if lowest is None:
+            return self.virtual_time
+        return min(self.virtual_time, lowest) if self.ticked else lowest
 
     def take(self, n: int) -> list[tuple[str, float]]:
         taken = []
@@ -55,8 +59,12 @@ class Model:
             average = self.costs.get(tenant, cost)
             self.costs[tenant] = average + (cost - average) * wire.SMOOTHING
         if tenant in self.active:
-            if delta:
-                self.active[tenant] = max(self.active[tenant] + delta, self.virtual_time)
+            start = self.active[tenant]
+            corrected = start + delta
+            if delta < 0 and corrected < self.virtual_time:
+                owed = wire.MOST_OWED * self.costs.get(tenant, 0.0)
+                corrected = max(corrected, min(start, self.virtual_time - owed))
+            self.active[tenant] = corrected
         elif delta:
             finish = self.idle.pop(tenant, self.virtual_time - wire.KEEP) + delta
             if finish > self.virtual_time - wire.KEEP:

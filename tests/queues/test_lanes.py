@@ -97,3 +97,38 @@ def test_no_slot_stays_empty_while_any_lane_has_turns(weights, rounds):
     for slots, busy in rounds:
         lanes = {f"lane-{i}" for i in busy if i < len(weights)}
         assert serve(chooser, slots, lanes).total() == (slots if lanes else 0)
+
+
+#: Two lanes of any weights, the first at least as heavy; and what happened before: free slots, and who had turns.
+histories = st.lists(st.tuples(st.integers(1, 16), st.sets(st.sampled_from(["interactive", "batch"]))), max_size=40)
+
+
+@given(heavy=st.integers(1, 20), light=st.integers(1, 20), history=histories, slots=st.integers(1, 40))
+def test_interactive_gets_the_first_slot_that_batch_frees(heavy, light, history, slots):
+    """Batch took every slot while there was nothing else. Whatever happened before, the next free slot is interactive's
+    (``interactive`` weighs as much as ``batch`` at least)."""
+    chooser = LaneChooser({"interactive": max(heavy, light), "batch": min(heavy, light)})
+    for free, busy in history:
+        serve(chooser, free, busy)
+    for free in [*[16] * (slots // 16), slots % 16]:
+        serve(chooser, free, {"batch"})
+
+    assert serve(chooser, 1, {"interactive", "batch"})["interactive"] == 1
+
+
+@given(weights=st.lists(st.integers(1, 20), min_size=2, max_size=4), history=st.data())
+def test_a_lane_gets_its_minimum_after_any_history(weights, history):
+    """Whatever happened before, and whoever used idle capacity: over four rounds a lane gets what its weight says, but
+    for a late start."""
+    weight = {f"lane-{i}": n for i, n in enumerate(weights)}
+    chooser = LaneChooser(weight)
+    for free, busy in history.draw(st.lists(st.tuples(st.integers(1, 16), st.sets(st.sampled_from(sorted(weight)))))):
+        serve(chooser, free, busy)
+
+    slots = 4 * sum(weights)
+    served = sum((serve(chooser, 1, set(weight)) for _ in range(slots)), Counter())
+
+    for lane, n in weight.items():
+        # it may start two strides of its own and one of the lightest lane behind; a stride is 1 / weight of a round
+        late = 2 + n / min(weights)
+        assert served[lane] >= 4 * n - late, (lane, served)

@@ -216,7 +216,17 @@ def test_schemes_that_name_the_redis_wire(scheme):
 
 @pytest.mark.parametrize(
     "url",
-    ["amqp://u:hunter2@h", "u:hunter2@h", "localhost:6379", "", "redis", "redis://h:port/0", "redis://:hunter2/x@h"],
+    [
+        "http://u:hunter2@h",
+        "amqp://u:hunter2@h:port",
+        "amqps://u:hunter2/x@h",
+        "u:hunter2@h",
+        "localhost:6379",
+        "",
+        "redis",
+        "redis://h:port/0",
+        "redis://:hunter2/x@h",
+    ],
 )
 def test_other_urls_are_refused(url):
     with pytest.raises(ConfigurationError, match="HEADRACE_BROKER_URL") as caught:

@@ -14,11 +14,12 @@ import pytest
 
 from console.services import Endpoints
 from producers import Client
-from storage import audit, jobs, tenants, workers
+from storage import audit, jobs, limits, tenants, workers
 from storage.audit import CHECKS, Finding
 from storage.connect import Connection, connect
 from storage.database import Database
 from storage.ids import new_id
+from storage.limits import SlotScope
 from tests.books import check_books
 from tests.conftest import TEMPLATE, _in_database, new_tenant
 from tests.fleet import Fleet
@@ -89,6 +90,12 @@ def _work(app: Connection, ops: Connection, tenant: UUID) -> Journal:
     job, claim, run = begin()
     end(app, tenant, job, claim, unheard(run), "ended", **failed)
     note(run, 200, 10, 20)
+    for scope, key, n in (
+        (SlotScope.LANE, "interactive", 9),
+        (SlotScope.FEATURE, "chat", 4),
+        (SlotScope.LANE, "batch", 2),
+    ):
+        limits.set_concurrency(ops, tenant, scope, key, n, actor="a person")
     begin()  # and never heard of again so far
     put_one(app, tenant, user_id="waits")
     put_one(app, tenant, user_id="later", run_at="2099-01-01T00:00:00Z")
@@ -144,6 +151,17 @@ BREAKS: dict[str, list[str | Callable[[Journal], object]]] = {
         "update headrace.billing_daily set output_tokens = output_tokens - 1",
         "update headrace.billing_daily set platform_usd = platform_usd + 0.000000000001",
         "delete from headrace.billing_daily",
+    ],
+    "taken_slot_has_a_live_claim": [
+        "update headrace.slots set claim_id = gen_random_uuid() where claim_id is null and cap_key like '%lane:batch'"
+    ],
+    "cap_has_its_slots": [
+        "delete from headrace.slots where cap_key like '%lane:batch' and n = 0",
+        "update headrace.concurrency set slots = slots + 1 where key = 'batch'",
+        "update headrace.slots set retired = true where claim_id is not null",
+    ],
+    "running_job_holds_its_slots": [
+        "update headrace.slots set claim_id = null where cap_key like '%feature:chat' and claim_id is not null"
     ],
     "no_cap_is_passed": [
         "update headrace.tenants set daily_cost_cap_usd = 0",

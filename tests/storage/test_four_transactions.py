@@ -36,10 +36,11 @@ def put(app: Database, tenant: UUID, *requests: dict[str, object]) -> list[Enque
 
 def take(app: Database, tenant: UUID, claim_id: UUID | None = None, *, repeat: bool = False) -> ClaimedJob | None:
     with app.connection() as connection:
-        return jobs.claim(
+        got = jobs.claim(
             connection, tenant, "interactive", claim_id=claim_id or new_id(), worker_id=WORKER, timeout_s=60,
             turns_per_tenant=64, repeat=repeat,
         )  # fmt: skip
+    return got if isinstance(got, ClaimedJob) else None
 
 
 def call(**fields: object) -> PlannedCall:
@@ -60,7 +61,7 @@ def end(
     app: Database, tenant: UUID, job: UUID, claim: UUID, run: dict[str, object] | None, verdict: str, **facts: object
 ) -> str:
     with app.connection() as connection:
-        return jobs.settle(connection, tenant, job, claim, run=run, verdict=verdict, outcome=facts)
+        return jobs.settle(connection, tenant, job, claim, run=run, verdict=verdict, outcome=facts).state
 
 
 def used(run_id: UUID, input_tokens: int = 10, output_tokens: int = 20) -> dict[str, object]:

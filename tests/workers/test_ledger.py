@@ -17,6 +17,7 @@ from storage.books import Begin, Settle
 from storage.connect import Connection
 from storage.database import Database
 from storage.ids import new_id
+from storage.jobs import Settled
 from storage.runs import Grant
 from tests.books import check_books
 from tests.conftest import new_tenant
@@ -109,7 +110,7 @@ def test_what_comes_at_the_same_time_shares_a_transaction(
             for i in range(21)
         ],
     )
-    assert settled == ["ended"] * 21
+    assert settled == [Settled("ended")] * 21
     assert ledger._lines == {}
     check_books(ops, None)
 
@@ -137,7 +138,7 @@ def test_each_gets_its_own_answer(app: Database, ops: Database, batches: list[in
     )  # fmt: skip
     assert batches == [4]
     assert [one.verdict if isinstance(one, Grant) else one for one in done] == [
-        "granted", "lost", "over_budget", "wait_for_room", "ended",
+        "granted", "lost", "over_budget", "wait_for_room", Settled("ended"),
     ]  # fmt: skip
     assert done[2].cap_key == "u-1"
     assert done[2].others_reserved_usd == Decimal("0.00045"), "the settle came before the begins"
@@ -166,7 +167,7 @@ def test_one_that_fails_takes_nobody_with_it(
     )  # fmt: skip
     assert batches == [4], "all of it was undone, and each was done alone"
     assert isinstance(done[2], psycopg.errors.CheckViolation)
-    assert [done[i] for i in (0, 1, 3, 4)] == ["ended"] * 4
+    assert [done[i] for i in (0, 1, 3, 4)] == [Settled("ended")] * 4
     with app.connection() as connection:
         assert end(connection, tenant, *claims[2], used(calls[2].run_id), "ended", **answer(calls[2].run_id)) == "ended"
     check_books(ops, None)
@@ -190,7 +191,7 @@ def test_an_answer_that_is_lost_is_asked_for_again(urls: Urls, ops: Database, te
         ]
         done = behind.patiently(lambda connection, _repeat: books.keep(connection, tenant, steps))
         assert loss.done.is_set()
-    assert [one.verdict if isinstance(one, Grant) else one for one in done] == ["granted"] * 3 + ["ended"] * 3
+    assert [one.verdict if isinstance(one, Grant) else one for one in done] == ["granted"] * 3 + [Settled("ended")] * 3
     check_books(ops, None, all_ended=False)
 
 
@@ -208,7 +209,7 @@ def test_many_threads_of_several_tenants(app: Database, ops: Database) -> None:
             ended.append(
                 ledger.settle(
                     tenant, job_id, claim_id, run=used(planned.run_id), verdict="ended", outcome=answer(planned.run_id)
-                )
+                ).state
             )
         return ended
 

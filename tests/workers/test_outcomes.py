@@ -104,6 +104,11 @@ def test_others_reservations_are_waited_for(on_over_budget: str) -> None:
     )
 
 
+def test_a_busy_model_is_waited_for() -> None:
+    outcome = refused("no_slot", cap_scope="model", cap_key="openai:gpt-x")
+    assert outcome == Defer("waiting_for_slot", delay_s=outcomes.SETTLES_WITHIN_S, waits_for="slot:model:openai:gpt-x")
+
+
 def test_an_unpriced_model_rejects_and_names_it() -> None:
     outcome = refused("unpriced")
     assert isinstance(outcome, Ended)

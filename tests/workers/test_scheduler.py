@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 import psycopg
@@ -36,10 +36,10 @@ class OtherSweeper(RedisWire):
         self.found: list[recovery.Turns] = []
         self._other = other
 
-    def refill(self, lane: str, turns: Mapping[str, int]) -> int:
+    def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:
         with self._other.connection() as connection:
             self.found.append(recovery.turns_wanted(connection, turns_per_tenant=64))
-        return super().refill(lane, turns)
+        return super().refill(lane, turns, starving)
 
 
 def test_whoever_tells_the_wire_keeps_nobody_from_sweeping(

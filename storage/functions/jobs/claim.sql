@@ -2,22 +2,32 @@
 -- first. SKIP LOCKED, so claims never wait for each other (index queue_next). Resolves the prompt (the tenant's own
 -- pointer first, then the default), so that a rollback is in effect at the next claim.
 --
+-- Takes a slot of each concurrency cap that binds the job, in the same transaction (operations/slots.sql). Jobs of a feature
+-- that has none free go to wait for one; when the lane has none, or only such jobs are left, the row says which cap stopped
+-- the claim and has no job.
+--
 -- No row: nothing to claim (or the tenant, the lane or every queued feature is paused). p_repeat: the answer to this
 -- same claim was lost; what it had claimed is read back. The first try may still be under way on the connection that
 -- broke, and SKIP LOCKED would not see it: the claim's own lock lets the repeat wait for it, so no claim holds two jobs.
--- rates: the request rates that bind it (rates_of.sql). more: W or more are still queued, so the caller offers one turn.
+-- rates: the request rates that bind it (rates_of.sql). more: W or more are still queued and the lane has another free slot,
+-- so the caller offers one turn.
 create or replace function headrace.claim(
     p_tenant uuid, p_lane text, p_claim uuid, p_worker uuid, p_timeout_s double precision, p_w integer,
     p_repeat boolean default false)
 returns table (job_id uuid, user_id text, feature text, attempt integer, rank bigint, estimated_tokens bigint,
                plan text, weight numeric, prompt_id uuid, variables jsonb, messages jsonb, context jsonb,
                output_schema jsonb, max_output_tokens integer, on_over_budget text, on_unknown text, force_tier text,
-               metadata jsonb, rates jsonb, remaining_s double precision, queued_s double precision, more boolean)
+               metadata jsonb, rates jsonb, remaining_s double precision, queued_s double precision, more boolean, stopped_by text)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := headrace.now();
     q headrace.queue;
+    v_capped boolean;
+    v_lane_key text;      -- of the caps that bind the job, and the slots that were found
+    v_lane_slot integer;
+    v_feature_key text;
+    v_feature_slot integer;
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
     perform pg_advisory_xact_lock(hashtextextended(p_claim::text, 0));
@@ -31,16 +41,43 @@ begin
            or exists (select from headrace.lanes l where l.name = p_lane and l.paused_at is not null) then
             return;
         end if;
+        perform pg_advisory_xact_lock_shared(headrace.caps_lock(p_tenant));
+        v_capped := exists (select from headrace.concurrency c where c.tenant_id = p_tenant);
+        if v_capped then
+            v_lane_key := headrace.cap_key_of(p_tenant, 'lane', p_lane);
+            v_lane_slot := headrace.free_slot(v_lane_key);
+            if v_lane_key is not null and v_lane_slot is null then
+                stopped_by := v_lane_key;
+                return next;
+                return;
+            end if;
+        end if;
         loop
             select * into q from headrace.queue x
             where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued'
               and not exists (select from headrace.features f where f.name = x.feature and f.paused_at is not null)
             order by x.rank, x.id limit 1 for update skip locked;
-            if not found then return; end if;
-            exit when q.deadline is null or q.deadline > v_now;
-            perform headrace.end_job(p_tenant, q, 'expired', 'deadline_passed', null, v_now);
+            if not found then
+                if stopped_by is not null then return next; end if;
+                return;
+            end if;
+            if q.deadline <= v_now then
+                perform headrace.end_job(p_tenant, q, 'expired', 'deadline_passed', null, v_now);
+                continue;
+            end if;
+            exit when not v_capped;
+            v_feature_key := headrace.cap_key_of(p_tenant, 'feature', q.feature);
+            v_feature_slot := headrace.free_slot(v_feature_key);
+            exit when v_feature_key is null or v_feature_slot is not null;
+            stopped_by := v_feature_key;
+            perform headrace.wait_for_slot(p_tenant, p_lane, q.feature, q.id, 500, v_now);
         end loop;
+        if v_capped then
+            update headrace.slots s set claim_id = p_claim
+            where s.cap_key = v_lane_key and s.n = v_lane_slot or s.cap_key = v_feature_key and s.n = v_feature_slot;
+        end if;
         update headrace.queue x set
+            waits_for = case when x.waits_for not like 'slot:feature:%' then x.waits_for end,
             state = 'running', claim_id = p_claim, worker_id = p_worker, claimed_at = v_now, attempts = x.attempts + 1,
             claim_deadline = v_now + make_interval(secs => p_timeout_s)
         where x.id = q.id and x.tenant_id = p_tenant returning * into q;
@@ -56,6 +93,9 @@ begin
            extract(epoch from v_now - greatest(j.created_at, j.run_at))::double precision,
            exists (select from headrace.queue x
                    where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued' offset p_w - 1)
+               and (v_lane_key is null
+                    or exists (select from headrace.slots s where s.cap_key = v_lane_key and s.claim_id is null)),
+           null::text
     from headrace.jobs j
     join headrace.tenants t on t.id = j.tenant_id
     join headrace.plans p on p.name = t.plan

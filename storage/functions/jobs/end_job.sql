@@ -1,5 +1,5 @@
--- The one place that ends a job: outcome written, queue row deleted, reservation released, slots freed. The caller
--- holds the queue row's lock, so it happens once.
+-- The one place that ends a job: outcome written, queue row deleted, reservation released. The caller holds the queue
+-- row's lock, so it happens once, and frees the claim's slots, if it had one, when all else is done.
 create or replace function headrace.end_job(p_tenant uuid, q headrace.queue, p_outcome text, p_reason text,
                                             p_error jsonb, v_now timestamptz)
 returns void language plpgsql as $$
@@ -13,8 +13,10 @@ begin
             using errcode = 'HR500';
     end if;
     delete from headrace.queue where id = q.id and tenant_id = p_tenant;
+    if q.waits_for like 'slot:model:%' then
+        perform headrace.break_promise(q.id, q.waits_for);
+    end if;
     if q.claim_id is not null then
         perform headrace.release(p_tenant, q.id, q.claim_id, v_now);
-        update headrace.slots set claim_id = null where claim_id = q.claim_id;
     end if;
 end $$;

@@ -1,5 +1,5 @@
 -- Take a running job out of *running* and let it run again: at once (p_run_at null: queued) or later (scheduled, with
--- the reason). Its reservation is released and its slots are freed. An attempt that was not the job's own doing (hand
+-- the reason). Its reservation is released; the caller frees its slots when all else is done. An attempt that was not the job's own doing (hand
 -- back, defer) is not counted. p_waits_for: what has to have room first (queue.waits_for). A cancelled or expired job ends instead. Returns the job's new state.
 create or replace function headrace.put_back(p_tenant uuid, q headrace.queue, p_run_at timestamptz, p_reason text,
                                              p_burns_attempt boolean, p_died boolean, v_now timestamptz,
@@ -15,7 +15,12 @@ begin
         return 'expired';
     end if;
     perform headrace.release(p_tenant, q.id, q.claim_id, v_now);
-    update headrace.slots set claim_id = null where claim_id = q.claim_id;
+    if q.waits_for like 'slot:model:%' then
+        perform headrace.break_promise(q.id, q.waits_for);
+    end if;
+    if p_waits_for like 'slot:model:%' then
+        perform headrace.waits_for_model(p_tenant, substr(p_waits_for, length('slot:') + 1));
+    end if;
     update headrace.queue x set
         state = case when p_run_at is null then 'queued' else 'scheduled' end,
         run_at = p_run_at, reason = case when p_run_at is not null then p_reason end,

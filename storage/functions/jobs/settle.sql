@@ -7,10 +7,13 @@
 --            retry and defer: {"delay_s" | "until", "reason"}; defer also {"waits_for", "need_usd"}: see queue.waits_for.
 -- Returns ended, scheduled, queued, kept, cancelled, expired; lost: the job is no longer this claim's (the run was
 -- settled all the same). A repeat after a lost answer returns what the first try did, or lost, which is harmless.
--- Locks: queue row → run → caps.
+-- offers: turns to offer after the commit, [{"tenant_id", "lane"}, …], where a slot that was freed lets somebody in, else null. A repeat
+-- does not know of them any more; the scheduler's look finds what they were for.
+-- Locks: queue row → run → caps → slots → queue rows of those that wait (never waited for).
 create or replace function headrace.settle(p_tenant uuid, p_job uuid, p_claim uuid, p_run jsonb, p_verdict text,
-                                           p_outcome jsonb default '{}')
-returns text language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+                                           p_outcome jsonb default '{}',
+                                           out settled text, out offers jsonb)
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     v_now timestamptz := headrace.now();
     q headrace.queue;
@@ -21,32 +24,40 @@ begin
         perform headrace.settle_run(p_tenant, p_run, v_now);
     end if;
     if q.claim_id is distinct from p_claim then
-        return case when exists (select from headrace.jobs j
-                                 where j.id = p_job and j.tenant_id = p_tenant and j.ended_claim = p_claim)
-                    then 'ended' else 'lost' end;
+        settled := case when exists (select from headrace.jobs j
+                                     where j.id = p_job and j.tenant_id = p_tenant and j.ended_claim = p_claim)
+                   then 'ended' else 'lost' end;
+        return;
     end if;
 
     case p_verdict
     when 'next_call' then
-        return 'kept';
+        settled := 'kept';
     when 'ended' then
         if q.cancel_requested_at is not null then
             perform headrace.end_job(p_tenant, q, 'cancelled', 'cancelled', null, v_now);
-            return 'cancelled';
+            settled := 'cancelled';
+        else
+            if p_outcome ->> 'outcome' = 'succeeded' then
+                insert into headrace.results (job_id, tenant_id, run_id, output, output_json, finish, max_output_tokens, created_at)
+                values (p_job, p_tenant, (p_outcome ->> 'run_id')::uuid, p_outcome ->> 'output', p_outcome -> 'output_json',
+                        p_outcome ->> 'finish', (p_outcome ->> 'max_output_tokens')::integer, v_now);
+            end if;
+            perform headrace.end_job(p_tenant, q, p_outcome ->> 'outcome', p_outcome ->> 'reason', p_outcome -> 'error', v_now);
+            settled := 'ended';
         end if;
-        if p_outcome ->> 'outcome' = 'succeeded' then
-            insert into headrace.results (job_id, tenant_id, run_id, output, output_json, finish, max_output_tokens, created_at)
-            values (p_job, p_tenant, (p_outcome ->> 'run_id')::uuid, p_outcome ->> 'output', p_outcome -> 'output_json',
-                    p_outcome ->> 'finish', (p_outcome ->> 'max_output_tokens')::integer, v_now);
-        end if;
-        perform headrace.end_job(p_tenant, q, p_outcome ->> 'outcome', p_outcome ->> 'reason', p_outcome -> 'error', v_now);
-        return 'ended';
     when 'retry', 'defer' then
-        return headrace.put_back(p_tenant, q,
+        settled := headrace.put_back(p_tenant, q,
             coalesce((p_outcome ->> 'until')::timestamptz, v_now + make_interval(secs => (p_outcome ->> 'delay_s')::double precision)),
             p_outcome ->> 'reason', p_verdict = 'retry', false, v_now, p_outcome ->> 'waits_for',
             (p_outcome ->> 'need_usd')::numeric);
     when 'hand_back' then
-        return headrace.put_back(p_tenant, q, null, 'handed_back', false, false, v_now);
+        settled := headrace.put_back(p_tenant, q, null, 'handed_back', false, false, v_now);
     end case;
+    if exists (select from headrace.slots s where s.claim_id = p_claim) then
+        offers := headrace.free_slots(p_tenant, p_claim, p_verdict = 'next_call');
+    end if;
+    if settled = 'scheduled' and p_outcome ->> 'waits_for' like 'slot:model:%' then  -- one may have become free meanwhile
+        offers := coalesce(offers, '[]') || headrace.release_for_model(substr(p_outcome ->> 'waits_for', length('slot:') + 1));
+    end if;
 end $$;

@@ -42,6 +42,7 @@ begin
     if state <> 'queued' then  -- it did not end by that claim, so whoever still holds it is told that it is lost
         update headrace.jobs j set ended_claim = null where j.id = q.id and j.tenant_id = q.tenant_id;
     end if;
+    perform headrace.free_slots_with_notes(q.tenant_id, q.claim_id);
     return next;
 end $$;
 
@@ -102,8 +103,8 @@ returns table (tenant_id uuid, lane text, jobs integer) language sql as $$
     select t.tenant_id, t.lane, count(*)::integer from taken t group by t.tenant_id, t.lane;
 $$;
 
--- The sweep's question: how many turns should each tenant have on each lane: min(queued, W), nothing for what is
--- paused. A loose index scan: one seek for each (tenant, lane) with queued work, not a scan of the backlog.
+-- The sweep's question: how many turns should each tenant have on each lane: min(queued, W, free slots of its lane's cap),
+-- nothing for what is paused. A loose index scan: one seek for each (tenant, lane) with queued work, not a scan of the backlog.
 create or replace function headrace.turns_wanted(p_w integer)
 returns table (tenant_id uuid, lane text, turns integer) language sql stable as $$
     with recursive pairs as (
@@ -123,6 +124,9 @@ returns table (tenant_id uuid, lane text, turns integer) language sql stable as 
             select from headrace.queue q
             where q.tenant_id = p.tenant_id and q.lane = p.lane and q.state = 'queued'
               and not exists (select from headrace.features f where f.name = q.feature and f.paused_at is not null)
-            limit p_w) w) c
+            limit least(p_w, (select case when c.slots is not null then (
+                select count(*) from headrace.slots s
+                where s.cap_key = headrace.slot_key(p.tenant_id, 'lane', p.lane) and s.claim_id is null) end
+                from headrace.concurrency c where c.tenant_id = p.tenant_id and c.scope = 'lane' and c.key = p.lane))) w) c
     where c.turns > 0;
 $$;

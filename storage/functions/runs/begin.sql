@@ -5,12 +5,12 @@
 --
 -- Verdicts: granted (call now, with max_output_tokens as returned), over_budget (spent + own worst case pass a cap: no
 -- waiting for others helps; room_at says when the window frees enough), wait_for_room (only others' reservations stand
--- in the way, or somebody's turn under that cap comes first), unpriced, cancelled, expired, lost (the claim is no longer
+-- in the way, or somebody's turn under that cap comes first), no_slot (as many calls of this model run as may), unpriced, cancelled, expired, lost (the claim is no longer
 -- ours). reserved_usd of over_budget and wait_for_room: what the job has to reserve at the least.
 --
 -- p_later: worst cases of the plan's later calls, [{"provider", "model", "input_bound", "max_output_tokens"}, …].
 -- p_processing: standard, or batch (the provider's own batches, at their discount).
--- Locks: queue row → caps (tenant → user → feature).
+-- Locks: queue row → caps (tenant → user → feature) → a slot (never waited for).
 create or replace function headrace.begin(
     p_tenant uuid, p_job uuid, p_claim uuid, p_run uuid, p_kind text, p_provider text, p_model text, p_tier text,
     p_route_rule text, p_fallback boolean, p_input_bound bigint, p_max_output integer, p_min_output integer default null,
@@ -34,9 +34,11 @@ declare
     v_wait boolean := false;
     l record;
     c headrace.locked_cap;
+    v_slot boolean := false;  -- a slot of the model's concurrency cap was taken
     v_others boolean;  -- somebody waits for others' reservations to settle: it may be his turn
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
+    perform pg_advisory_xact_lock_shared(headrace.caps_lock(null));
 
     select x.user_id, x.feature, x.lane, x.rank, x.attempts, x.deadline, x.cancel_requested_at, x.waits_for into q
     from headrace.queue x where x.id = p_job and x.tenant_id = p_tenant and x.claim_id = p_claim for no key update;
@@ -111,6 +113,13 @@ begin
                 verdict := 'wait_for_room';
                 return;
             end if;
+            if not headrace.take_model_slot(p_tenant, p_claim, p_job, p_provider || ':' || p_model) then
+                verdict := 'no_slot';
+                cap_scope := 'model';
+                cap_key := p_provider || ':' || p_model;
+                return;
+            end if;
+            v_slot := true;
             update headrace.caps k set reserved_usd = k.reserved_usd + v_need
             where k.tenant_id = p_tenant
               and (k.scope, k.key) in (('tenant', ''), ('user', q.user_id), ('feature', q.feature));
@@ -120,12 +129,21 @@ begin
         end if;
     end if;
 
+    if not v_slot and not headrace.take_model_slot(p_tenant, p_claim, p_job, p_provider || ':' || p_model) then
+        verdict := 'no_slot';
+        cap_scope := 'model';
+        cap_key := p_provider || ':' || p_model;
+        return;
+    end if;
     insert into headrace.runs (id, tenant_id, job_id, claim_id, attempt, user_id, feature, prompt_id, kind, tier,
                                route_rule, fallback, provider, model, price_id, key_owner, processing, max_output_tokens,
                                reserved_usd, created_at)
     values (p_run, p_tenant, p_job, p_claim, q.attempts, q.user_id, q.feature, p_prompt, p_kind, p_tier, p_route_rule,
             p_fallback, p_provider, p_model, p.id, p_key_owner, p_processing, max_output_tokens, v_worst, v_now);
     if q.waits_for is not null then
+        if q.waits_for like 'slot:model:%' then
+            perform headrace.break_promise(p_job, q.waits_for);  -- it may have asked another model
+        end if;
         update headrace.queue x set waits_for = null, need_usd = null where x.id = p_job and x.tenant_id = p_tenant;
     end if;
     verdict := 'granted';

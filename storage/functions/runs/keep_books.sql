@@ -3,10 +3,11 @@
 -- settles come first, since they make room.
 --
 -- p_steps: [{"do": "begin", "job_id", "claim_id", "run_id", …begin's arguments}, {"do": "settle", "job_id", "claim_id", "run",
--- "verdict", "outcome"}, …]. Returns a row a step, by its place (from 0): `settled` of a settle, the rest of a begin.
+-- "verdict", "outcome"}, …]. Returns a row a step, by its place (from 0): `settled` and `offers` of a
+-- settle, the rest of a begin.
 -- Locks: every queue row and every run that a step will touch first, each kind by id; then caps, as everybody does.
 create or replace function headrace.keep_books(p_tenant uuid, p_steps jsonb)
-returns table (place integer, settled text, verdict text, reserved_usd numeric, max_output_tokens integer, cap_scope text,
+returns table (place integer, settled text, offers jsonb, verdict text, reserved_usd numeric, max_output_tokens integer, cap_scope text,
                cap_key text, limit_usd numeric, spent_usd numeric, others_reserved_usd numeric, room_at timestamptz,
                remaining_s double precision)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -17,6 +18,7 @@ declare
     s record;
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
+    perform pg_advisory_xact_lock_shared(headrace.caps_lock(null));  -- as begin does, before any row
     select array_agg(distinct (x.step ->> 'job_id')::uuid) into v_jobs from jsonb_array_elements(p_steps) x(step);
     perform from headrace.queue q where q.tenant_id = p_tenant and q.id = any (v_jobs) order by q.id for update;
     v_runs := array(
@@ -29,12 +31,13 @@ begin
     for s in select (x.nth - 1)::integer as place, x.step from jsonb_array_elements(p_steps) with ordinality x(step, nth)
              order by x.step ->> 'do' = 'begin', x.nth loop
         if s.step ->> 'do' = 'settle' then
-            return query select s.place, headrace.settle(p_tenant, (s.step ->> 'job_id')::uuid, (s.step ->> 'claim_id')::uuid,
-                    nullif(s.step -> 'run', 'null'), s.step ->> 'verdict', s.step -> 'outcome'),
+            return query select s.place, d.settled, d.offers,
                 null::text, null::numeric, null::integer, null::text, null::text, null::numeric, null::numeric, null::numeric,
-                null::timestamptz, null::double precision;
+                null::timestamptz, null::double precision
+            from headrace.settle(p_tenant, (s.step ->> 'job_id')::uuid, (s.step ->> 'claim_id')::uuid,
+                nullif(s.step -> 'run', 'null'), s.step ->> 'verdict', s.step -> 'outcome') d;
         else
-            return query select s.place, null::text, b.verdict, b.reserved_usd, b.max_output_tokens, b.cap_scope, b.cap_key,
+            return query select s.place, null::text, null::jsonb, b.verdict, b.reserved_usd, b.max_output_tokens, b.cap_scope, b.cap_key,
                    b.limit_usd, b.spent_usd, b.others_reserved_usd, b.room_at, b.remaining_s
             from headrace.begin(p_tenant, (s.step ->> 'job_id')::uuid, (s.step ->> 'claim_id')::uuid,
                 (s.step ->> 'run_id')::uuid, s.step ->> 'kind', s.step ->> 'provider', s.step ->> 'model', s.step ->> 'tier',

@@ -105,6 +105,28 @@ billed as (
                from headrace.billing_daily group by tenant_id) b on b.tenant_id = r.tenant_id
     where (r.calls, r.tokens, r.usd) is distinct from (b.calls, b.tokens, b.usd)
 ),
+taken_slots as (
+    select 'taken_slot_has_a_live_claim', t.tenant_id, s.claim_id, jsonb_build_object('cap_key', s.cap_key, 'n', s.n)
+    from headrace.slots s
+    left join headrace.concurrency t on headrace.slot_key(t.tenant_id, t.scope, t.key) = s.cap_key
+    where s.claim_id is not null and not exists (select from headrace.queue q where q.claim_id = s.claim_id)
+),
+slots_of_caps as (
+    -- what was taken when a cap was lowered under it is retired, and does not count
+    select 'cap_has_its_slots', c.tenant_id, null::uuid,
+           jsonb_build_object('scope', c.scope, 'key', c.key, 'cap', c.slots, 'slots', count(s.n), 'taken', count(s.claim_id))
+    from headrace.concurrency c
+    left join headrace.slots s on s.cap_key = headrace.slot_key(c.tenant_id, c.scope, c.key) and not s.retired
+    group by c.tenant_id, c.scope, c.key, c.slots having count(s.n) <> c.slots
+),
+without_slot as (
+    select 'running_job_holds_its_slots', q.tenant_id, q.id, jsonb_build_object('scope', c.scope, 'key', c.key, 'claim_id', q.claim_id)
+    from headrace.concurrency c
+    join headrace.queue q on q.tenant_id = c.tenant_id and q.state = 'running'
+         and c.key = case c.scope when 'lane' then q.lane when 'feature' then q.feature end
+    where not exists (select from headrace.slots s where s.claim_id = q.claim_id
+                      and s.cap_key = headrace.slot_key(c.tenant_id, c.scope, c.key))
+),
 over_caps as (
     select 'no_cap_is_passed', c.tenant_id, null::uuid,
            jsonb_build_object('scope', c.scope, 'key', c.key, 'spent_usd', c.spent_usd::text, 'reserved_usd', c.reserved_usd::text, 'over_reserved_usd', o.over_usd::text)
@@ -130,4 +152,5 @@ over_caps as (
 select * from two_states union all select * from orphan_rows union all select * from results union all select * from answers
 union all select * from last_claims union all select * from unknowns
 union all select * from reservations union all select * from open_runs union all select * from reserved
-union all select * from ledger union all select * from windows union all select * from rollups union all select * from billed union all select * from over_caps;
+union all select * from ledger union all select * from windows union all select * from rollups union all select * from billed
+union all select * from taken_slots union all select * from slots_of_caps union all select * from without_slot union all select * from over_caps;

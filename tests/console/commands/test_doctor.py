@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -152,3 +153,13 @@ def test_a_wire_that_forgets_is_wrong(headrace: Headrace, scheduler: Scheduler, 
 
     assert done.code == 1
     assert "allkeys-lru" in findings(done.json, "wrong")["wire"]
+
+
+def test_what_is_paused_is_worth_knowing(headrace: Headrace, scheduler: Scheduler, tenant: UUID) -> None:
+    headrace("pause", "--lane", "batch")
+    headrace("pause", "--tenant", "Acme")
+
+    found = {one["part"]: one for one in headrace("doctor", "--json").json["findings"]}
+
+    assert found["pauses"]["verdict"] == "note"
+    assert re.search(r"lane batch since .*, tenant Acme since", found["pauses"]["says"])

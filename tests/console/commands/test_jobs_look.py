@@ -41,7 +41,8 @@ def answered(client: Client, app: Database, tenant: UUID) -> UUID:
             "outcome": "succeeded", "run_id": str(call.run_id), "output": ANSWER, "finish": "complete",
             "max_output_tokens": 1000,
         }  # fmt: skip
-        assert jobs.settle(connection, tenant, job_id, claim_id, run=run, verdict="ended", outcome=outcome) == "ended"
+        done = jobs.settle(connection, tenant, job_id, claim_id, run=run, verdict="ended", outcome=outcome)
+        assert done.state == "ended"
     return job_id
 
 

@@ -169,6 +169,17 @@ def test_when_the_second_of_two_fails_nothing_is_changed(headrace: Headrace, ops
         (["set", "Acme", "--daily-usd", "-5"], "daily_usd", "0.25"),
         (["set", "Acme", "--per-minute", "none"], "per_minute", "default"),
         (["set", "Acme", "--user", "ann", "--feature", "chat", "--daily-usd", "1"], "user", "--each-user"),
+        (["set", "Acme", "--concurrent", "5"], "concurrent", "--lane"),
+        (["set", "Acme", "--concurrent", "5", "--lane", "batch", "--feature", "chat"], "concurrent", "--lane"),
+        (["set", "Acme", "--concurrent", "5", "--feature", "chat", "--each-user"], "concurrent", "--feature"),
+        (["set", "Acme", "--concurrent", "5", "--user", "ann"], "concurrent", "--lane"),
+        (["set", "Acme", "--concurrent", "-1", "--lane", "batch"], "concurrent", "none"),
+        (["set", "Acme", "--concurrent", "100001", "--lane", "batch"], "concurrent", "100000"),
+        (["set", "Acme", "--concurrent", "5", "--lane", "nope"], "lane", "interactive"),
+        (["set", "Acme", "--concurrent", "5", "--feature", "nope"], "feature", "chat"),
+        (["set", "Acme", "--lane", "batch", "--per-minute", "5"], "lane", "--concurrent"),
+        (["set-model", "gpt-6-luna", "--concurrent", "5"], "model", "openai:gpt-6-luna"),
+        (["set-model", "anthropic:gpt-6-luna", "--concurrent", "5"], "model", "prices list"),
         (["set-plan", "pro"], "daily_usd", "--user-share"),
         (["set-plan", "pro", "--daily-usd", "default"], "daily_usd", "0.25"),
         (["set-plan", "gold", "--daily-usd", "5"], "plan", "free, pro, enterprise"),
@@ -188,7 +199,7 @@ def test_nonsense_is_refused_with_its_field_and_a_way_out(
 
 def test_the_commands_that_the_how_to_shows_work(headrace: Headrace, ops: Database, tenant: UUID) -> None:
     lines = [line for text in fences(HOW_TO, "sh") for line in text.splitlines()]
-    assert len(lines) == 11
+    assert len(lines) == 16
 
     for line in lines:
         done = headrace(*line.split()[1:])
@@ -196,8 +207,39 @@ def test_the_commands_that_the_how_to_shows_work(headrace: Headrace, ops: Databa
 
     assert [target for _, _, target, *_ in audited(ops)] == [
         "daily_cost_cap_usd", "tenant", "user:ann", "all_users", "feature:report", "feature:report",
-        "feature_user:report", "user:ann", "plan:pro", "plan:pro", "plan:pro",
+        "feature_user:report", "user:ann", "plan:pro", "plan:pro", "plan:pro", "lane:interactive", "feature:report",
+        "model:openai:gpt-6-luna", "model:openai:gpt-6-luna",
     ]  # fmt: skip
+
+
+def test_jobs_at_once_are_set_shown_and_lifted(headrace: Headrace, ops: Database, tenant: UUID) -> None:
+    lane = headrace("limits", "set", "Acme", "--lane", "batch", "--concurrent", "3", "--json").json
+    headrace("limits", "set", "Acme", "--feature", "chat", "--concurrent", "2", "--per-minute", "9")
+    shown = headrace("limits", "show", "Acme")
+    chat = headrace("limits", "show", "Acme", "--feature", "chat", "--json").json
+    lifted = headrace("limits", "set", "Acme", "--lane", "batch", "--concurrent", "none", "--json").json
+    model = headrace("limits", "set-model", "openai:gpt-6-luna", "--concurrent", "0", "--json").json
+    models = headrace("limits", "models")
+
+    facts = {"taken": 0, "waiting": 0}
+    of_chat = {"scope": "feature", "key": "chat", "slots": 2, "free": 2, **facts}
+    assert lane["concurrency"] == [{"scope": "lane", "key": "batch", "slots": 3, "free": 3, **facts}]
+    assert (lane["caps"], lane["rates"]) == ([], [])
+    assert [line.split() for line in shown.out.splitlines()[-2:]] == [
+        ["lane", "batch", "3", "0", "3", "0"],
+        ["feature", "chat", "2", "0", "2", "0"],
+    ]
+    assert chat["concurrency"] == [of_chat]
+    assert lifted["concurrency"] == []
+    assert model["concurrency"] == [{"scope": "model", "key": "openai:gpt-6-luna", "slots": 0, "free": 0, **facts}]
+    assert models.out.splitlines()[-1].split() == ["model", "openai:gpt-6-luna", "0", "0", "0", "0"]
+    assert [one[1:] for one in audited(ops)] == [
+        ("limits.set_concurrency", "lane:batch", None, 3),
+        ("limits.set_rate", "feature:chat", None, 9),
+        ("limits.set_concurrency", "feature:chat", None, 2),
+        ("limits.set_concurrency", "lane:batch", 3, None),
+        ("limits.set_concurrency", "model:openai:gpt-6-luna", None, 0),
+    ]
 
 
 # ----------------------------------------------------------------------------------------------------------- showing

@@ -96,3 +96,20 @@ def test_a_database_that_was_never_migrated_is_told_of(headrace: Headrace, ops: 
 
     assert (done.code, done.json["error"]["code"]) == (2, "migration")
     assert done.json["error"]["hint"] == "Run `headrace migrate`."
+
+
+def test_set_weight_says_what_holds_and_who_did_it(headrace: Headrace, ops: Database, tenant: UUID) -> None:
+    raised = headrace("tenants", "set-weight", "Acme", "7.5")
+    back = headrace("tenants", "set-weight", str(tenant), "plan", "--json")
+    refused = [headrace("tenants", "set-weight", "Acme", weight, "--json") for weight in ("0", "-1", "1e3", "10001")]
+
+    assert (raised.code, raised.out) == (0, "Acme: weight 7.5\n")
+    assert back.json == {"id": str(tenant), "weight": 2.0}
+    for one in refused:
+        assert (one.code, one.json["error"]["code"], one.json["error"]["field"]) == (2, "invalid_input", "weight")
+    assert headrace("tenants", "set-weight", "Nobody", "2", "--json").json["error"]["code"] == "unknown_tenant"
+    with ops.connection() as connection:
+        audit = connection.execute("select action, before, after from headrace.audit order by id").fetchall()
+    assert [tuple(one.values()) for one in audit] == [
+        ("tenant.set_weight", None, "7.5"), ("tenant.set_weight", "7.5", None),
+    ]  # fmt: skip

@@ -1,0 +1,63 @@
+"""``headrace metrics``: the platform's signals in Prometheus' text format, once or over HTTP."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from console.metrics.exposition import exposition
+from console.metrics.server import PATH, build_server
+from console.output import Json, dumped, note, print_json
+from console.reach import DATABASE, reach
+from settings import Settings
+from storage.metrics import Snapshot, snapshot
+from storage.session import session
+
+
+def metrics(
+    serve: Annotated[
+        int | None, typer.Option(min=0, max=65535, metavar="PORT", help="Serve /metrics on this port; 0: a free one.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="With --serve: the address to listen on.")] = "127.0.0.1",
+    as_json: Json = False,
+) -> None:
+    """Print or serve the platform's signals for Prometheus.
+
+    Once, in its text format; with --serve at /metrics until told to stop.
+    """
+    settings = Settings()
+    with reach(settings, DATABASE) as services:
+        ops_url = services.require_ops()
+        if serve is not None:
+            _serve(settings, ops_url, host, serve, as_json=as_json)
+        elif as_json:
+            now = _read(settings, ops_url)
+            print_json({**asdict(now), "load": now.load})
+        else:
+            typer.echo(exposition(_read(settings, ops_url)), nl=False)
+
+
+def _read(settings: Settings, ops_url: str) -> Snapshot:
+    with session(ops_url) as connection:
+        return snapshot(connection, silent_s=settings.worker_silent_s)
+
+
+def _serve(settings: Settings, ops_url: str, host: str, port: int, *, as_json: bool) -> None:
+    server = build_server(host, port, lambda: exposition(_read(settings, ops_url)))
+    url = f"http://{host}:{server.server_port}{PATH}"
+
+    def stop(*_: object) -> None:  # not from the thread that serves, which would wait for itself
+        threading.Thread(target=server.shutdown, daemon=True).start()
+
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, stop)
+    if as_json:
+        typer.echo(dumped({"url": url}))
+    else:
+        note(f"serving {url}")
+    with server:
+        server.serve_forever()

@@ -1,0 +1,46 @@
+"""``headrace pause``: hold a tenant, a feature or a lane back; without one, list what is paused."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from console import pausing
+from console.output import Json, note, print_json, print_table
+from console.pausing import Feature, Lane, Tenant
+from console.reach import DATABASE, reach
+from settings import Settings
+from storage import pauses
+from storage.session import session
+
+
+def pause(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as_json: Json = False) -> None:
+    """Hold a tenant, feature or lane back; list what is paused.
+
+    Nothing of it is claimed any more; what runs goes on, and jobs still come in. It is written to the audit.
+    """
+    meant = pausing.meant(tenant=tenant, feature=feature, lane=lane)
+    with reach(Settings(), DATABASE) as services:
+        if meant is None:
+            _list(services.require_ops(), as_json=as_json)
+            return
+        done = pausing.pause(services, *meant)
+    if as_json:
+        print_json({**asdict(done.what), "changed": done.changed})
+    else:
+        typer.echo(f"{done.what.kind} {done.what.name} {'is paused' if done.changed else 'was paused already'}")
+
+
+def _list(ops_url: str, *, as_json: bool) -> None:
+    with session(ops_url) as connection:
+        found = pauses.list_pauses(connection)
+    if as_json:
+        print_json({"paused": [asdict(one) for one in found]})
+    elif found:
+        print_table(
+            ["what", "name", "id", "since (UTC)"],
+            [(one.kind, one.name, one.key if one.key != one.name else None, one.paused_at) for one in found],
+        )
+    else:
+        note("nothing is paused")

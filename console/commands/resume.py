@@ -1,0 +1,32 @@
+"""``headrace resume``: let a paused tenant, feature or lane go on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from console import pausing
+from console.output import Json, print_json
+from console.pausing import Feature, Lane, Tenant
+from console.reach import DATABASE_AND_WIRE, reach
+from errors import InvalidInputError
+from settings import Settings
+
+
+def resume(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as_json: Json = False) -> None:
+    """Let a paused tenant, feature or lane go on.
+
+    Its turns are offered at once. It is written to the audit.
+    """
+    meant = pausing.meant(tenant=tenant, feature=feature, lane=lane)
+    if meant is None:
+        hint = "Give --tenant, --feature or --lane; `headrace pause` lists what is paused."
+        raise InvalidInputError("nothing to resume", field="tenant", hint=hint)
+    settings = Settings()
+    with reach(settings, DATABASE_AND_WIRE) as services:
+        done = pausing.resume(settings, services, *meant)
+    if as_json:
+        print_json({**asdict(done.what), "changed": done.changed})
+    else:
+        typer.echo(f"{done.what.kind} {done.what.name} {'goes on' if done.changed else 'was not paused'}")

@@ -1,0 +1,84 @@
+"""Pause and resume, as both commands do it: who is meant, the change, and the turns that follow a resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from console.actor import actor
+from console.output import note
+from console.services.whereabouts import Endpoints
+from errors import InvalidInputError, ServiceError
+from queues.broker_url import open_wire
+from settings import Settings
+from storage import pauses
+from storage.pauses import Kind, Pausable
+from storage.recovery import Turns
+from storage.session import session
+
+Tenant = Annotated[str | None, typer.Option(help="This tenant: its id, external id or name.")]
+Feature = Annotated[str | None, typer.Option(help="This feature, of all tenants.")]
+Lane = Annotated[str | None, typer.Option(help="This lane, of all tenants.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What was meant, and whether that changed anything (False: it was so already)."""
+
+    what: Pausable
+    changed: bool
+
+
+def meant(*, tenant: str | None, feature: str | None, lane: str | None) -> tuple[Kind, str] | None:
+    """Which one thing the options mean; None when there is none.
+
+    :raises InvalidInputError: there are several.
+    """
+    given = [
+        (kind, value)
+        for kind, value in ((Kind.TENANT, tenant), (Kind.FEATURE, feature), (Kind.LANE, lane))
+        if value is not None
+    ]
+    if len(given) > 1:
+        names = " and ".join(f"--{kind}" for kind, _ in given)
+        raise InvalidInputError(f"{names} are two things", field=given[1][0], hint="Give one, one after the other.")
+    return given[0] if given else None
+
+
+def pause(services: Endpoints, kind: Kind, given: str) -> Changed:
+    """Pause it in the name of the user who runs this.
+
+    :raises InvalidInputError: there is no such thing (or it is a subclass that says so).
+    """
+    with session(services.require_ops()) as connection:
+        what = pauses.resolve(connection, kind, given)
+        return Changed(what, pauses.pause(connection, what, actor=actor()))
+
+
+def resume(settings: Settings, services: Endpoints, kind: Kind, given: str) -> Changed:
+    """Let it go on in the name of the user who runs this, and offer its turns at once.
+
+    Turns are offered when it was not paused, too: said twice it adds none, and it mends a first try that lost them.
+
+    :raises InvalidInputError: there is no such thing (or it is a subclass that says so).
+    """
+    with session(services.require_ops()) as connection:  # it commits each statement
+        what = pauses.resolve(connection, kind, given)
+        changed = pauses.resume(connection, what, actor=actor())
+        turns = pauses.turns(connection, what, turns_per_tenant=settings.turns_per_tenant)
+    _offer(settings, services, turns)
+    return Changed(what, changed)
+
+
+def _offer(settings: Settings, services: Endpoints, turns: Turns) -> None:
+    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    try:
+        for lane, of_lane in turns.items():
+            if lane in wire.lanes:
+                wire.refill(lane, {str(tenant): n for tenant, n in of_lane.items()})
+    except ServiceError as error:  # a hint: the sweep finds the backlog within a second of the wire's return
+        note(f"resumed, but the wire does not answer; the scheduler offers the turns when it is back: {error}")
+    finally:
+        wire.close()

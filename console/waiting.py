@@ -1,0 +1,85 @@
+"""Why a job waits, in a sentence for people. Pure: an explanation in, words out."""
+
+from __future__ import annotations
+
+from console.output import cell
+from storage.why import MOST_AHEAD, Explanation, Why
+
+
+def sentence(told: Explanation) -> str:
+    """The one reason, with its figures."""
+    until = f" until {cell(told.until)} UTC" if told.until is not None else ""
+    since = f" since {cell(told.since)} UTC" if told.since is not None else ""
+    match told.why:
+        case Why.ENDED:
+            because = f" ({told.detail})" if told.detail else ""
+            return f"it has ended{since}: {told.state}{because}"
+        case Why.RUNNING:
+            return f"it does not wait: it runs{since}"
+        case Why.TENANT_PAUSED:
+            return f"its tenant is paused{since}: `headrace resume --tenant {told.tenant_id}` lets it go on"
+        case Why.FEATURE_PAUSED:
+            return f"its feature is paused{since}: `headrace resume --feature {told.feature}` lets it go on"
+        case Why.LANE_PAUSED:
+            return f"its lane is paused{since}: `headrace resume --lane {told.lane}` lets it go on"
+        case Why.ASKED_FOR:
+            return f"it was asked for later: it waits{until}"
+        case Why.BACKOFF:
+            return f"an attempt failed ({told.detail}): it waits{until}, then tries again"
+        case Why.OVER_BUDGET:
+            return f"it does not fit under {_named(told)}: room is expected{until or ' at no time'}"
+        case Why.WAITING_FOR_ROOM:
+            return f"calls under way hold the room under {_named(told)}: it runs when enough of them have settled"
+        case Why.RATE_LIMITED:
+            return f"it waits for {_named(told)}: room is expected{until}"
+        case Why.PROVIDER_HELD:
+            return f"its providers are held back by their breakers: it waits{until}"
+        case Why.WAITS:
+            return f"it waits for {_named(told)} ({told.detail})"
+        case Why.NO_WORKERS:
+            return "no worker lives that takes work: start one with `headrace worker`"
+        case Why.BEHIND_OWN_USER:
+            return f"{_many(told.ahead_of_user, 'job')} of its own user come first ({_many(told.ahead)} of its tenant)"
+        case Why.BEHIND_OWN_TENANT:
+            return f"{_many(told.ahead, 'job')} of its tenant come first, by the fair order of users"
+        case Why.BEHIND_OTHERS:
+            rivals = _many(told.rivals, "other tenant")
+            return f"every thread is busy, and work waits of {rivals}: its own tenant's turn comes within one round"
+        case Why.BUSY:
+            return f"all {told.threads} threads are busy: it takes the next one that is free"
+        case Why.NEXT:
+            return "nothing: it is the next of its tenant, and threads are free"
+
+
+def start(told: Explanation) -> str | None:
+    """When it starts, as far as anybody can tell; None for what waits no more."""
+    if told.why in (Why.ENDED, Why.RUNNING):
+        return None
+    if told.too_late:
+        return "its deadline comes first: it will expire"
+    if told.starts_in_s is None:
+        return "nobody can tell"
+    more = " or later" if told.ahead >= MOST_AHEAD else ""
+    return f"in {_duration(told.starts_in_s)}{more}"
+
+
+def _named(told: Explanation) -> str:
+    """What has to have room, in words: ``room:user:ada`` is the cap of the user ada."""
+    kind, _, rest = (told.waits_for or "").partition(":")
+    scope, _, key = rest.partition(":")
+    of = f"{scope.replace('_', ' ')} {key}".strip()
+    words = {"cap": "the cap", "room": "the cap", "rate": "the request rate"}.get(kind)
+    return f"{words} of its {of}" if words else (told.waits_for or "something")
+
+
+def _many(n: int, what: str = "") -> str:
+    least = "at least " if n >= MOST_AHEAD else ""
+    return f"{least}{n:,} {what}{'s' if what and n != 1 else ''}".rstrip()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 120:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"

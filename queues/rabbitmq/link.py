@@ -1,0 +1,284 @@
+"""The one connection of a process to RabbitMQ, and the one thread that owns it.
+
+pika's connections belong to one thread. Here that is a thread of the link's own, which sleeps in its I/O loop; whoever
+wants something of the server hands it a step, and waits for the answer at most so long. The thread keeps the
+connection up by itself: it reconnects with a growing pause, for as long as it lives. While there is no connection,
+callers are refused at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NoAnswer
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import structlog
+from pika import SelectConnection, URLParameters
+from pika.adapters.select_connection import IOLoop
+from pika.exceptions import AMQPError, StreamLostError
+
+from errors import RabbitUnavailableError
+from queues.rabbitmq.answers import refuse
+from queues.rabbitmq.intake import Intake
+from queues.rabbitmq.publisher import Publisher
+
+T = TypeVar("T")
+
+#: First and longest pause before another attempt to connect, s.
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 3.0
+
+#: How often a channel that takes turns is asked for a sign of life, s, and how long it may take to give one. Heartbeats
+#: are the connection's: a channel can hang on a connection that is well.
+PULSE_S: Final = 1.0
+PULSE_WITHIN_S: Final = 3.0
+
+_CLOSE_WITHIN_S: Final = 1.0
+_JOIN_S: Final = 2.0
+
+log = structlog.get_logger(__name__)
+# Every failure is translated and reported here, once; pika itself would print each with its whole history.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
+class Session:
+    """What lives as long as one channel."""
+
+    def __init__(self, channel: Any, loop: Any, lanes: Iterable[str], heard: Callable[[], None]) -> None:
+        self.connection = channel.connection
+        self.channel = channel
+        self.publisher = Publisher(channel)
+        self._intake = Intake(channel, loop, lanes, heard)
+        self._takes_turns = False
+        self._asked_at: float | None = None  # the sign of life that is due; on Python's clock
+
+    @property
+    def intake(self) -> Intake:
+        """Where turns come from. A process that only offers never asks, and declares nothing."""
+        if not self._takes_turns:
+            self._takes_turns = True
+            self._intake.begin()
+        return self._intake
+
+    def lives(self) -> bool:
+        """Ask for a sign of life, unless one is due. Returns whether there is hope of it."""
+        if not self._takes_turns:
+            return True  # whoever offers waits for an answer anyway
+        if self._asked_at is not None:
+            return time.monotonic() - self._asked_at < PULSE_WITHIN_S
+        self._asked_at = time.monotonic()
+        self.ask_something(self._answered)
+        return True
+
+    def ask_something(self, answered: Callable[[], None]) -> None:
+        """The smallest question that every server answers and that changes nothing. It waits behind all others."""
+        self.channel.exchange_declare("amq.direct", passive=True, callback=lambda _frame: answered())
+
+    def _answered(self) -> None:
+        self._asked_at = None
+
+
+Step = Callable[[Session, Future[T]], None]
+"""Something to do in the connection's thread; it answers the future, now or when the server has answered."""
+
+
+class Link:
+    """Connects at first use. Thread-safe."""
+
+    def __init__(self, parameters: URLParameters, *, lanes: Iterable[str], heard: Callable[[], None]) -> None:
+        """Describe the connection.
+
+        :param heard: called in the connection's thread when a turn was pushed, or the connection was lost.
+        """
+        self._parameters = parameters
+        self._lanes = tuple(lanes)
+        self._heard = heard
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._loop: Any = None
+        # of the thread alone:
+        self._connection: Any = None
+        self._session: Session | None = None
+        self._connecting = True
+        self._waiting: list[tuple[Step[Any], Future[Any]]] = []
+        self._unanswered: set[Future[Any]] = set()
+        self._failures = 0
+        self._why = "never connected"
+        self._first_fault: str | None = None  # what made us close the connection
+
+    def ask(self, step: Step[T], within_s: float) -> T:
+        """Do a step and wait for its answer.
+
+        :raises RabbitUnavailableError: there is no connection, or it broke.
+        :raises concurrent.futures.TimeoutError: there was no answer in time.
+        """
+        future: Future[T] = Future()
+        self._post(lambda: self._begin(step, future))
+        try:
+            return future.result(within_s)
+        except NoAnswer:
+            if future.cancel():
+                # Another connection may do better, and whoever asks next need not find out anew.
+                self.tell(lambda _session: self._break_off("it left a question unanswered"))
+                raise
+            return future.result()  # it came just now
+
+    def tell(self, step: Callable[[Session], None]) -> None:
+        """Do a step without waiting for it; nothing is done while there is no connection."""
+
+        def with_session() -> None:
+            session = self._session
+            if session is not None:
+                self._attempt(lambda: step(session))
+
+        with self._starting:
+            if self._thread is not None and not self._closing:
+                self._loop.add_callback_threadsafe(with_session)
+
+    def close(self) -> None:
+        """Let go of the connection; what was taken and not acknowledged goes back to the server."""
+        with self._starting:
+            thread, self._closing = self._thread, True
+            if thread is not None:
+                self._loop.add_callback_threadsafe(self._shut)
+        if thread is not None:
+            thread.join(_JOIN_S)
+
+    def _post(self, step: Callable[[], None]) -> None:
+        with self._starting:
+            if self._closing:
+                raise RabbitUnavailableError("it was closed")
+            if self._thread is None:
+                self._loop = IOLoop()
+                self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
+                self._thread.start()
+            self._loop.add_callback_threadsafe(step)
+
+    # ------------------------------------------------------------------------------ in the connection's own thread
+
+    def _run(self) -> None:
+        while True:
+            loop = self._loop
+            try:
+                self._connect()
+                loop.start()
+            except Exception:  # the thread's outermost loop: a fault must not end the wire
+                log.exception("wire.fault")
+            with self._starting:
+                closing = self._closing
+                if not closing:
+                    self._loop = IOLoop()
+            self._lost("it was closed" if closing else "a fault of ours")
+            loop.close()
+            if closing:
+                return
+
+    def _connect(self) -> None:
+        self._connecting = True
+        self._connection = SelectConnection(
+            self._parameters,
+            on_open_callback=self._opened,
+            on_open_error_callback=lambda _connection, error: self._closed(error),
+            on_close_callback=lambda _connection, error: self._closed(error),
+            custom_ioloop=self._loop,
+        )
+
+    def _opened(self, connection: Any) -> None:
+        connection.channel(on_open_callback=self._channel_opened)
+
+    def _channel_opened(self, channel: Any) -> None:
+        channel.add_on_close_callback(self._channel_closed)
+        session = Session(channel, self._loop, self._lanes, self._heard)
+        session.publisher.begin(lambda: self._ready(session))
+
+    def _ready(self, session: Session) -> None:
+        self._session, self._connecting = session, False
+        if self._failures:
+            log.info("wire.connected_again", failures=self._failures)
+            self._failures = 0
+        waiting, self._waiting = self._waiting, []
+        for step, future in waiting:
+            self._begin(step, future)
+        self._loop.call_later(PULSE_S, partial(self._feel_pulse, session))
+
+    def _feel_pulse(self, session: Session) -> None:
+        if session is not self._session or not session.channel.is_open:
+            return
+        if session.lives():
+            self._loop.call_later(PULSE_S, partial(self._feel_pulse, session))
+        else:
+            self._break_off("its channel answers nothing")
+
+    def _break_off(self, why: str) -> None:
+        # Closing it in good order would take answers too. pika has no public way to do without.
+        self._first_fault = why
+        self._connection._terminate_stream(StreamLostError(why))
+
+    def _begin(self, step: Step[Any], future: Future[Any]) -> None:
+        if self._session is not None:
+            self._unanswered.add(future)
+            future.add_done_callback(self._unanswered.discard)
+            session = self._session
+            if not self._attempt(lambda: step(session, future)):
+                refuse(future, RabbitUnavailableError(self._why))
+        elif self._connecting:
+            self._waiting.append((step, future))
+        else:
+            refuse(future, RabbitUnavailableError(self._why))
+
+    def _attempt(self, step: Callable[[], None]) -> bool:
+        try:
+            step()
+        except AMQPError as error:  # the channel is about to be closed, of which we shall hear
+            self._why = _said(error)
+            return False
+        return True
+
+    def _channel_closed(self, channel: Any, error: Exception) -> None:
+        # All of it starts anew: what is on the server may not be what we believe.
+        self._first_fault = _said(error)
+        if channel.connection.is_open:
+            channel.connection.close()
+
+    def _closed(self, error: Exception) -> None:
+        self._lost(self._first_fault or _said(error))
+        self._first_fault = None
+        if self._closing:
+            self._loop.stop()
+            return
+        longest = min(FIRST_PAUSE_S * 2**self._failures, LONGEST_PAUSE_S)
+        pause_s = random.uniform(longest / 2, longest)  # noqa: S311 (spreads reconnects; no secret)
+        self._failures += 1
+        log.warning("wire.disconnected", error=self._why, failures=self._failures, next_try_s=round(pause_s, 3))
+        self._loop.call_later(pause_s, self._connect)
+
+    def _lost(self, why: str) -> None:
+        self._session, self._connecting, self._why = None, False, why
+        waiting, self._waiting = self._waiting, []
+        for future in [*self._unanswered, *(future for _, future in waiting)]:
+            refuse(future, RabbitUnavailableError(why))
+        self._heard()
+
+    def _shut(self) -> None:
+        if self._connection is not None and self._connection.is_open:
+            self._connection.close()
+            self._loop.call_later(_CLOSE_WITHIN_S, self._loop.stop)
+        else:
+            self._loop.stop()
+
+
+def _said(error: BaseException) -> str:
+    """What an error of pika's says, without the layers that it is wrapped in."""
+    inner = [*getattr(error, "exceptions", ()), getattr(error, "exception", None), *error.args]
+    for one in inner:
+        if isinstance(one, BaseException):
+            return _said(one)
+    text = str(error) or repr(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

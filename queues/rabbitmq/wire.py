@@ -1,0 +1,278 @@
+"""The wire on RabbitMQ: quorum queues, each shared by the tenants whose names hash to it.
+
+A turn is a message. Taken, it stays unacknowledged until its slot is free again; so the turns of a process that dies
+come back at once, and since a turn that comes twice only claims nothing, that is all that its acknowledgement is for.
+
+What the server cannot do, this wire does without:
+
+- it cannot say how many messages of one tenant it holds, so it does not hold a tenant to its cap (:attr:`counts`):
+  whoever offers looks into Postgres first;
+- it serves a queue in its order, so tenants are served partition by partition, one turn each, not by what their jobs
+  cost: corrections and refunds have no meaning.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NoAnswer
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import pika
+
+from errors import ConfigurationError, RabbitUnavailableError, UnknownLaneError
+from queues.rabbitmq.answers import answer
+from queues.rabbitmq.intake import Receipt
+from queues.rabbitmq.link import Link, Session, Step
+from queues.rabbitmq.partitions import DECLARED, encode, partition_of, queue_name
+from queues.rabbitmq.publisher import Parcel
+from queues.rabbitmq.starving import Starving
+from queues.redacted import without_password
+from queues.silence import Silence
+from queues.turns import Turn, WireFacts
+
+T = TypeVar("T")
+
+#: Longest time that an ordinary step waits for its answer, s.
+ANSWER_WITHIN_S: Final = 2.0
+#: Messages a second that any server takes; how much longer a step with many of them may take.
+MESSAGES_A_SECOND: Final = 500
+#: Most turns that the sweep puts into an empty partition at once; it comes again when they are gone.
+TURNS_A_REFILL: Final = 500
+#: A server that says nothing for twice this time is gone, s.
+HEARTBEAT_S: Final = 5
+#: Longest time that one `wait_for_news` blocks, s.
+LONGEST_WAIT_S: Final = 1.0
+
+_HOLD_UNTIL_TOLD: Final = 16
+_ROUND_TRIPS: Final = 5
+
+
+class RabbitWire:
+    """Turns on a RabbitMQ server or cluster. Thread-safe; connects at first use, once."""
+
+    #: See :class:`queues.turns.Wire`.
+    counts: Final = False
+
+    def __init__(self, url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> None:
+        """Describe the wire.
+
+        :param url: ``amqp://`` or ``amqps://``.
+        :param lanes: lane → weight.
+        :param turns_per_tenant: most turns that one call gives a tenant.
+        :raises ConfigurationError: the URL cannot be read.
+        """
+        self._lanes = dict(lanes)
+        self._turns_per_tenant = turns_per_tenant
+        self._shown = without_password(url)
+        self._most = _HOLD_UNTIL_TOLD
+        self._news = threading.Event()
+        self._link = Link(_parameters(url), lanes=self._lanes, heard=self._news.set)
+        self._silence = Silence()
+        self._starving = Starving()
+
+    @property
+    def turns_per_tenant(self) -> int:
+        """A tenant's cap."""
+        return self._turns_per_tenant
+
+    @property
+    def lanes(self) -> Mapping[str, int]:
+        """The lanes and their weights."""
+        return self._lanes
+
+    def offer(self, lane: str, tenant: str, n: int = 1) -> int:
+        """Add up to ``n`` turns of one tenant; see :class:`queues.turns.Wire`."""
+        return self.offer_many(lane, {tenant: n})
+
+    def offer_many(self, lane: str, turns: Mapping[str, int]) -> int:
+        """Add turns of many tenants; see :class:`queues.turns.Wire`. No call adds more than a tenant's cap."""
+        self._check(lane)
+        most = {tenant: min(n, self._turns_per_tenant) for tenant, n in turns.items()}
+        return self._publish(list(_in_rounds(lane, most)))
+
+    def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:
+        """Fill partitions that ran empty, and give a turn to who starves; see :class:`queues.turns.Wire`."""
+        self._check(lane)
+        partitions: dict[int, dict[str, int]] = defaultdict(dict)
+        for tenant, n in turns.items():
+            partitions[partition_of(tenant)][tenant] = min(n, self._turns_per_tenant)
+        depths = self._ask(partial(_depths, lane, sorted(partitions))) if partitions else {}
+        parcels: list[Parcel] = []
+        fed: set[str] = set()
+        for partition, wanted in partitions.items():
+            if depths[partition] == 0:
+                fed.update(wanted)
+                share = max(1, TURNS_A_REFILL // len(wanted))
+                parcels += _in_rounds(lane, {tenant: min(n, share) for tenant, n in wanted.items()})
+        hungry = [tenant for tenant in starving if tenant in turns and tenant not in fed]
+        marked = self._starving.to_feed(lane, hungry, time.monotonic())
+        parcels += [_parcel(lane, tenant, marked=True) for tenant in marked]
+        added = self._publish(parcels)
+        self._starving.was_fed(lane, marked, time.monotonic())
+        return added
+
+    def hold_at_most(self, turns: int) -> None:
+        """Let the server push at most so many turns a partition; see :class:`queues.turns.Wire`."""
+        self._most = turns  # which each step says
+        if turns == 0:
+            self._link.tell(lambda session: session.intake.hold_at_most(0))
+
+    def take(self, lane: str, n: int) -> list[Turn]:
+        """Take up to ``n`` turns, one of each partition in its turn; see :class:`queues.turns.Wire`."""
+        self._check(lane)
+
+        def step(session: Session, future: Future[list[Turn]]) -> None:
+            session.intake.hold_at_most(self._most)
+            session.intake.take(lane, n, future)
+
+        return self._ask(step)
+
+    def done(self, turn: Turn) -> None:
+        """Acknowledge the turn; see :class:`queues.turns.Wire`. Nobody waits for it: a lost one only comes again."""
+        if isinstance(turn.receipt, Receipt):
+            receipt = turn.receipt
+            self._link.tell(lambda _session: receipt.intake.done(receipt.tag))
+
+    def hand_back(self, turn: Turn) -> None:
+        """Put the turn back where it was; see :class:`queues.turns.Wire`. A lost connection does the same."""
+        if isinstance(turn.receipt, Receipt):
+            receipt = turn.receipt
+            self._link.tell(lambda _session: receipt.intake.give_back(receipt.tag))
+
+    def correct(self, lane: str, tenant: str, delta: float, observed: float | None = None) -> None:
+        """Nothing: partitions are served turn by turn, whatever a turn costs."""
+        self._check(lane)
+
+    def refund(self, turn: Turn) -> None:
+        """Nothing: no turn is charged."""
+
+    def outstanding(self, lane: str) -> Mapping[str, int]:
+        """Nothing is known of single tenants, so nobody is named; see :attr:`counts`."""
+        self._check(lane)
+        return {}
+
+    def wait_for_news(self, lanes: Iterable[str], timeout_s: float) -> bool:
+        """Listen, and block until a turn is pushed, at most :data:`LONGEST_WAIT_S`; see :class:`queues.turns.Wire`."""
+        wanted = list(lanes)
+        for lane in wanted:
+            self._check(lane)
+
+        def step(session: Session, future: Future[bool]) -> None:
+            session.intake.hold_at_most(self._most)
+            session.intake.listen(wanted)
+            answer(future, session.intake.has_pushed)
+
+        if self._ask(step):
+            return True
+        heard = self._news.wait(min(max(timeout_s, 0.001), LONGEST_WAIT_S))
+        self._news.clear()
+        return heard
+
+    def wake(self) -> None:
+        """Let this wire's own :meth:`wait_for_news` return at once; see :class:`queues.turns.Wire`."""
+        self._news.set()
+
+    def facts(self) -> WireFacts:
+        """Ask the server what it is; see :class:`queues.turns.Wire`."""
+        trips = []
+        about: Mapping[str, object] = {}
+        for _ in range(_ROUND_TRIPS):
+            started = time.monotonic()
+            about = self._ask(_round_trip)
+            trips.append(time.monotonic() - started)
+        server = f"{about.get('product', 'RabbitMQ')} {about.get('version', 'of unknown version')}"
+        return WireFacts(self._shown, server, None, min(trips))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._link.close()
+
+    def _publish(self, parcels: list[Parcel]) -> int:
+        if not parcels:
+            return 0
+        within_s = ANSWER_WITHIN_S + len(parcels) / MESSAGES_A_SECOND
+        return self._ask(lambda session, future: session.publisher.publish(parcels, future), within_s)
+
+    def _ask(self, step: Step[T], within_s: float = ANSWER_WITHIN_S) -> T:
+        with self._silence.over() as worth_asking:
+            if not worth_asking:
+                raise self._unavailable("it was silent a moment ago")
+            try:
+                return self._link.ask(step, within_s)
+            except NoAnswer as error:
+                self._silence.met()
+                raise self._unavailable(f"no answer within {within_s:g} s") from error
+            except RabbitUnavailableError as error:
+                raise self._unavailable(error.message) from error
+
+    def _check(self, lane: str) -> None:
+        if lane not in self._lanes:
+            raise UnknownLaneError(field="lane", value=lane, hint=f"Lanes: {', '.join(self._lanes)}.")
+
+    def _unavailable(self, why: str) -> RabbitUnavailableError:
+        return RabbitUnavailableError(
+            f"RabbitMQ at {self._shown} does not answer: {why}",
+            hint="Start it or mend HEADRACE_BROKER_URL; no job is lost meanwhile.",
+            url=self._shown,
+        )
+
+
+def _parameters(url: str) -> pika.URLParameters:
+    try:
+        parameters = pika.URLParameters(url)
+        asked = parameters.heartbeat
+    except (ValueError, TypeError, IndexError):
+        # Without the cause: it may quote the URL's parts, and where they are mistaken for each other, the password.
+        raise ConfigurationError(
+            "the URL cannot be read",
+            field="HEADRACE_BROKER_URL",
+            value=without_password(url),
+            hint="Special characters in a password have to be percent-encoded.",
+        ) from None
+    parameters.heartbeat = HEARTBEAT_S if asked is None else asked
+    parameters.socket_timeout = ANSWER_WITHIN_S
+    parameters.stack_timeout = 2 * ANSWER_WITHIN_S
+    parameters.blocked_connection_timeout = 2 * HEARTBEAT_S
+    parameters.connection_attempts = 1  # the link tries again in its own way
+    parameters.client_properties = {"connection_name": "headrace"}
+    return parameters
+
+
+def _parcel(lane: str, tenant: str, *, marked: bool = False) -> Parcel:
+    return Parcel(queue_name(lane, partition_of(tenant)), encode(lane, tenant, marked=marked))
+
+
+def _in_rounds(lane: str, turns: Mapping[str, int]) -> Iterator[Parcel]:
+    """One turn of each tenant, then the next of each: a queue is served in its order."""
+    for done in range(max(turns.values(), default=0)):
+        yield from (_parcel(lane, tenant) for tenant, n in turns.items() if n > done)
+
+
+def _depths(lane: str, partitions: list[int], session: Session, future: Future[dict[int, int]]) -> None:
+    """How many turns lie in each partition, not counting those that a process holds."""
+    depths: dict[int, int] = {}
+
+    def counted(partition: int, frame: Any) -> None:
+        depths[partition] = frame.method.message_count
+        if len(depths) == len(partitions):
+            answer(future, depths)
+
+    for partition in partitions:
+        # Not passively: a queue that was deleted is made anew, and an empty one is what it is.
+        session.channel.queue_declare(
+            queue_name(lane, partition), durable=True, arguments=DECLARED, callback=partial(counted, partition)
+        )
+
+
+def _round_trip(session: Session, future: Future[Mapping[str, object]]) -> None:
+    about = session.connection.server_properties or {}
+    session.ask_something(lambda: _reply(future, about))
+
+
+def _reply(future: Future[T], value: T) -> None:
+    answer(future, value)

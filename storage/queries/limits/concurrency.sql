@@ -1,0 +1,15 @@
+-- The concurrency caps of a tenant (null: of models), or only that of one feature: how many slots each has, how many are
+-- taken (more than there are, while what runs under a cap that was lowered ends), and how many jobs wait for one. A queued
+-- job of a lane waits for its slot where it is. Indexes: the primary key of slots, queue_next, queue_waiting.
+select c.scope, c.key, c.slots, s.taken, w.waiting
+from headrace.concurrency c
+cross join lateral (
+    select count(*) as taken from headrace.slots x
+    where x.cap_key = headrace.slot_key(c.tenant_id, c.scope, c.key) and x.claim_id is not null) s
+cross join lateral (
+    select count(*) as waiting from headrace.queue q
+    where c.scope = 'lane' and q.tenant_id = c.tenant_id and q.lane = c.key and q.state = 'queued'
+       or c.scope <> 'lane' and (q.tenant_id = c.tenant_id or c.tenant_id is null)
+          and q.waits_for = 'slot:' || c.scope || ':' || c.key and q.state = 'scheduled') w
+where c.tenant_id is not distinct from %(tenant_id)s and (%(feature)s::text is null or c.scope = 'feature' and c.key = %(feature)s)
+order by array_position(array['lane', 'feature', 'model'], c.scope), c.key;

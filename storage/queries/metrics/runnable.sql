@@ -1,0 +1,31 @@
+-- Runnable jobs by lane: queued, and neither tenant, lane nor feature is paused. No more than `most` are looked at, shared out
+-- evenly over tenants and lanes (`of_each` of one at least). And how long the job that is next of its tenant has waited, the
+-- longest of all. A loose index scan of queue_next: one seek for each tenant and lane, not a scan of the backlog.
+with recursive pairs as (
+    (select q.tenant_id, q.lane from headrace.queue q where q.state = 'queued' order by q.tenant_id, q.lane limit 1)
+    union all
+    select n.tenant_id, n.lane from pairs p cross join lateral (
+        select q.tenant_id, q.lane from headrace.queue q
+        where q.state = 'queued' and (q.tenant_id, q.lane) > (p.tenant_id, p.lane)
+        order by q.tenant_id, q.lane limit 1) n
+),
+of_each as (
+    select p.lane, c.jobs, c.next_id, p.tenant_id
+    from pairs p
+    join headrace.tenants t on t.id = p.tenant_id and t.paused_at is null
+    join headrace.lanes l on l.name = p.lane and l.paused_at is null
+    cross join lateral (
+        select count(*) as jobs, (array_agg(w.id order by w.rank, w.id))[1] as next_id from (
+            select q.id, q.rank, q.feature from headrace.queue q
+            where q.tenant_id = p.tenant_id and q.lane = p.lane and q.state = 'queued'
+            order by q.rank, q.id limit greatest(%(of_each)s, %(most)s / (select count(*) from pairs))) w
+        where not exists (select from headrace.features f where f.name = w.feature and f.paused_at is not null)) c
+    where c.jobs > 0
+)
+select l.name as lane, coalesce(sum(e.jobs), 0)::bigint as runnable,
+       coalesce(extract(epoch from headrace.now() - min(greatest(j.created_at, j.run_at))), 0)::float8 as longest_s
+from headrace.lanes l
+left join of_each e on e.lane = l.name
+left join headrace.jobs j on j.id = e.next_id and j.tenant_id = e.tenant_id
+where l.retired_at is null or e.lane is not null
+group by l.name order by l.name;

@@ -1,0 +1,26 @@
+-- The other tenants with runnable work on a lane, at most `tenants` of them: weight, jobs that are queued, and whether there
+-- are more than were looked at: `most` in all, shared out evenly (`of_each` of one at least). A loose index scan of
+-- queue_next: one seek for each tenant and lane.
+with recursive pairs as (
+    (select q.tenant_id, q.lane from headrace.queue q where q.state = 'queued' order by q.tenant_id, q.lane limit 1)
+    union all
+    select n.tenant_id, n.lane from pairs p cross join lateral (
+        select q.tenant_id, q.lane from headrace.queue q
+        where q.state = 'queued' and (q.tenant_id, q.lane) > (p.tenant_id, p.lane)
+        order by q.tenant_id, q.lane limit 1) n
+),
+rivals as (
+    select p.tenant_id, coalesce(t.weight, l.weight)::float8 as weight
+    from pairs p
+    join headrace.tenants t on t.id = p.tenant_id and t.paused_at is null
+    join headrace.plans l on l.name = t.plan
+    where p.lane = %(lane)s and p.tenant_id <> %(tenant_id)s limit %(tenants)s
+)
+select r.tenant_id, r.weight, c.jobs, c.looked_at >= c.allowed as more from rivals r cross join lateral (
+    select count(*) filter (where not exists (
+               select from headrace.features f where f.name = w.feature and f.paused_at is not null))::integer as jobs,
+           count(*) as looked_at, greatest(%(of_each)s, %(most)s / (select count(*) from rivals)) as allowed from (
+        select q.feature from headrace.queue q
+        where q.tenant_id = r.tenant_id and q.lane = %(lane)s and q.state = 'queued'
+        order by q.rank, q.id limit greatest(%(of_each)s, %(most)s / (select count(*) from rivals))) w) c
+where c.jobs > 0;

@@ -1,0 +1,152 @@
+"""With RabbitMQ as the wire: one variable switches, and every promise stands when the node is killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from producers import Client
+from queues.broker_url import open_wire
+from queues.rabbitmq.partitions import PARTITIONS, queue_name
+from settings import Settings
+from storage.database import Database
+from tests.books import check_books
+from tests.conftest import new_tenant
+from tests.fleet import Fleet, Urls, eventually
+from tests.queues.rabbit import PrivateRabbit
+
+pytestmark = pytest.mark.rabbitmq
+JOBS = 300
+LANES = Settings().lane_weights
+
+
+@pytest.fixture(scope="module")
+def rabbit() -> Iterator[PrivateRabbit]:
+    with PrivateRabbit() as server:
+        yield server
+
+
+@pytest.fixture
+def rabbit_fleet(rabbit: PrivateRabbit, urls: Urls, tmp_path: Path) -> Iterator[Fleet]:
+    """Processes that are told of RabbitMQ by the one variable."""
+    rabbit.wipe(list(LANES))
+    rabbit.settle(list(LANES))
+    fleet = Fleet(urls, tmp_path)
+    fleet.env["HEADRACE_BROKER_URL"] = rabbit.url
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture
+def rabbit_client(rabbit: PrivateRabbit, app: Database) -> Iterator[Client]:
+    client = Client(app, open_wire(rabbit.url, lanes=LANES))
+    yield client
+    client.close()
+
+
+def request(tenant: UUID, i: int, **more: object) -> dict[str, object]:
+    return {
+        "tenant_id": tenant,
+        "user_id": f"u-{i % 3}",
+        "feature": "chat",
+        "prompt": "chat",
+        "variables": {"message": f"What is {i} times {i + 1}?"},
+        "max_output_tokens": 100,
+        "lane": "batch" if i % 5 == 0 else "interactive",
+        **more,
+    }
+
+
+def turns_on(rabbit: PrivateRabbit, lane: str) -> int:
+    """Turns that no process holds."""
+    with rabbit.connect() as connection:
+        channel = connection.channel()
+        return sum(
+            channel.queue_declare(queue_name(lane, partition), passive=True).method.message_count
+            for partition in range(PARTITIONS)
+        )
+
+
+def ended(ops: Database) -> int:
+    (row,) = ops.patiently(
+        lambda connection, _: connection.execute(
+            "select count(*)::integer as n from headrace.jobs where outcome is not null"
+        ).fetchall()
+    )
+    return int(row["n"])
+
+
+def test_all_jobs_end_once_though_the_node_is_killed_and_its_queues_are_deleted(
+    rabbit: PrivateRabbit, rabbit_fleet: Fleet, rabbit_client: Client, ops: Database
+) -> None:
+    fleet = rabbit_fleet
+    fleet.simulator(openai={"latency_ms": 100}, anthropic={"latency_ms": 100})
+    fleet.start("scheduler", "workers.scheduler_boot")
+    for name in ("worker-1", "worker-2"):
+        fleet.worker(name, threads=4)
+    tenants = [new_tenant(ops, f"T{i}") for i in range(5)]
+    batch = rabbit_client.enqueue_many([request(tenants[i % 5], i) for i in range(JOBS)])
+    assert batch.refused == []
+
+    eventually(lambda: ended(ops) >= JOBS * 0.2, within_s=60, why="jobs run")
+    rabbit.kill()
+    # a hint that cannot be given is no reason to refuse a job
+    late = rabbit_client.enqueue(**request(tenants[0], 1))
+    rabbit.start()
+    eventually(lambda: ended(ops) >= JOBS * 0.6, within_s=120, why="jobs run again")
+    rabbit.wipe(list(LANES))
+    eventually(lambda: ended(ops) == JOBS + 1, within_s=120, why=f"every job ends:\n{fleet.log('worker-1')[-3000:]}")
+
+    check_books(ops, fleet.journal())
+    assert rabbit_client.result(late, tenant_id=tenants[0]).output
+    with ops.connection() as connection:
+        rows = connection.execute("select outcome, count(*)::integer as n from headrace.jobs group by 1").fetchall()
+    assert {row["outcome"]: row["n"] for row in rows} == {"succeeded": JOBS + 1}
+    for name in ("worker-1", "worker-2", "scheduler"):
+        assert fleet.processes[name].poll() is None, fleet.log(name)
+    assert [fleet.end(name) for name in ("worker-1", "worker-2", "scheduler")] == [0, 0, 0]
+
+
+def test_a_flood_puts_no_more_turns_on_the_wire_than_a_tenants_cap(
+    rabbit: PrivateRabbit, rabbit_client: Client, ops: Database
+) -> None:
+    cap = Settings().turns_per_tenant
+    ada, ben = new_tenant(ops, "Ada"), new_tenant(ops, "Ben")
+    rabbit.wipe(list(LANES))
+    for lane in LANES:  # whoever takes turns declares them; nobody does here
+        wire = open_wire(rabbit.url, lanes=LANES)
+        wire.take(lane, 1)
+        wire.close()
+    rabbit_client.enqueue_many([request(ada, i, lane="interactive") for i in range(cap - 2)])
+    for i in range(5):
+        rabbit_client.enqueue(**request(ada, i, lane="interactive"))
+    rabbit_client.enqueue_many([request(ben, i, lane="batch") for i in range(3 * cap)])
+    assert turns_on(rabbit, "interactive") == cap
+    assert turns_on(rabbit, "batch") == cap
+
+
+def test_doctor_finds_the_wire_and_says_what_it_cannot_see(
+    rabbit: PrivateRabbit, rabbit_fleet: Fleet, urls: Urls
+) -> None:
+    env = rabbit_fleet.env | {"HEADRACE_OWNER_DATABASE_URL": urls.owner, "OPENAI_API_KEY": "none"}
+    for option, part in ((), "wire"), (("--audit",), "no_turn_is_missing"):
+        done = subprocess.run(
+            [sys.executable, "-m", "console.main", "doctor", "--json", *option],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        findings = {one["part"]: one for one in json.loads(done.stdout)["findings"]}
+        assert findings[part]["verdict"] in ("ok", "note"), findings[part]
+        assert "guest:guest" not in done.stdout + done.stderr
+        if part == "wire":
+            assert findings["wire"]["says"].startswith("RabbitMQ ")
+            assert rabbit.url.replace(":guest@", ":***@") in findings["wire"]["says"]

@@ -1,0 +1,47 @@
+"""Both wires as one test sees them: a private server each, and what can be done to it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from queues.broker_url import open_wire
+from queues.turns import Wire
+from tests.queues.conftest import LANES
+from tests.queues.rabbit import PrivateRabbit
+from tests.queues.valkey import PrivateValkey
+
+
+class Server(Protocol):
+    """A wire's server."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def pid(self) -> int: ...
+
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+def open_on(server: Server, *, turns_per_tenant: int = 64) -> Wire:
+    """A wire on this server."""
+    return open_wire(server.url, lanes=LANES, turns_per_tenant=turns_per_tenant)
+
+
+def wipe(server: Server) -> None:
+    """Take everything off it that an operator's slip could."""
+    if isinstance(server, PrivateRabbit):
+        server.wipe(list(LANES))
+    else:
+        assert isinstance(server, PrivateValkey)
+        with server.client() as client:
+            client.flushall()
+            client.script_flush()
+
+
+def settle(server: Server) -> None:
+    """Have everything there that outlives the server's being killed."""
+    if isinstance(server, PrivateRabbit):
+        server.settle(list(LANES))

@@ -1,0 +1,164 @@
+"""The figures of a snapshot are those of the jobs that are there, and reading them never scans a backlog."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from storage import metrics, pauses, workers
+from storage.database import Database
+from storage.ids import new_id
+from storage.metrics import Snapshot
+from storage.pauses import Kind, Pausable
+from tests import steps
+from tests.conftest import new_tenant
+
+SILENT_S = 10.0
+
+
+def snapshot(ops: Database) -> Snapshot:
+    with ops.connection() as connection:
+        return metrics.snapshot(connection, silent_s=SILENT_S)
+
+
+def staffed(ops: Database, *, threads: int = 4) -> UUID:
+    worker = new_id()
+    with ops.connection() as connection:
+        workers.heartbeat(connection, worker, host="here", pid=1, threads=threads)
+    return worker
+
+
+def put(app: Database, tenant: UUID, n: int = 1, **fields: object) -> None:
+    with app.as_tenant(tenant) as connection, connection.transaction():
+        steps.put(connection, tenant, *(steps.request(**fields) for _ in range(n)))
+
+
+def runnable(now: Snapshot) -> dict[str, int]:
+    return {one.lane: one.runnable for one in now.lanes}
+
+
+def test_an_empty_platform_has_every_lane_and_no_load(ops: Database) -> None:
+    now = snapshot(ops)
+
+    assert (now.load, now.fleet.threads, now.fleet.behind_s, now.fleet.oldest_heartbeat_s) == (0, 0, 0, 0)
+    assert runnable(now) == now.running == {"batch": 0, "interactive": 0}
+    assert (now.waiting, now.ended, list(now.calls)) == ({}, {}, [])
+
+
+def test_every_job_is_counted_where_it_stands(app: Database, ops: Database, tenant: UUID) -> None:
+    worker = staffed(ops)
+    draining = staffed(ops)
+    with ops.connection() as connection:
+        workers.draining(connection, draining)
+        at = connection.execute("select headrace.now() + interval '1 hour' as at").fetchone()["at"]  # type: ignore[index]
+    put(app, tenant, 3)
+    put(app, tenant, 2, lane="batch")
+    put(app, tenant, 2, run_at=at.isoformat())
+    claim, planned = new_id(), steps.call()
+    with app.as_tenant(tenant) as connection, connection.transaction():
+        done = steps.take(connection, tenant, claim_id=claim, worker_id=worker)
+        assert done is not None
+        assert steps.ask(connection, tenant, done.job_id, claim, planned).verdict == "granted"
+        steps.end(
+            connection, tenant, done.job_id, claim, steps.used(planned.run_id), "ended", **steps.answer(planned.run_id)
+        )
+        assert steps.take(connection, tenant, claim_id=new_id(), worker_id=worker) is not None
+
+    now = snapshot(ops)
+
+    assert runnable(now) == {"interactive": 1, "batch": 2}
+    assert now.running == {"interactive": 1, "batch": 0}
+    assert now.waiting == {"asked_for": 2}
+    assert now.ended == {"succeeded": 1}
+    assert (now.fleet.working, now.fleet.draining, now.fleet.threads) == (1, 1, 4)
+    assert now.load == pytest.approx((1 + 3) / 4), "what was asked for later is no load"
+    (calls,) = now.calls
+    assert (calls.provider, calls.model, calls.succeeded, calls.failed) == (*steps.CHEAP, 1, 0)
+    with ops.connection() as connection:
+        spent = connection.execute("select sum(cost_usd) as usd from headrace.runs").fetchone()
+    assert spent is not None
+    assert calls.cost_usd == spent["usd"] > Decimal(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "left"),
+    [
+        (Kind.TENANT, "", {"interactive": 2, "batch": 0}),
+        (Kind.LANE, "interactive", {"interactive": 0, "batch": 1}),
+        (Kind.FEATURE, "report", {"interactive": 2 + 3, "batch": 1}),
+    ],
+)
+def test_what_is_paused_is_not_runnable(
+    app: Database, ops: Database, tenant: UUID, kind: Kind, name: str, left: dict[str, int]
+) -> None:
+    put(app, tenant, 3)
+    put(app, tenant, 4, feature="report")
+    put(app, tenant, lane="batch")
+    put(app, new_tenant(ops, "Bee"), 2)
+
+    with ops.connection() as connection:
+        pauses.pause(connection, Pausable(kind, name or str(tenant), name), actor="a test")
+
+    assert runnable(snapshot(ops)) == left
+
+
+def test_a_scheduler_that_is_away_is_noticed_by_what_is_due(app: Database, ops: Database, tenant: UUID) -> None:
+    with ops.connection() as connection:
+        at = connection.execute("select headrace.now() as at").fetchone()["at"]  # type: ignore[index]
+    put(app, tenant, run_at=(at + timedelta(hours=1)).isoformat())
+    assert snapshot(ops).fleet.behind_s == 0
+
+    with ops.connection() as connection:
+        connection.execute("update headrace.queue set run_at = %s", [at - timedelta(seconds=40)])
+
+    assert snapshot(ops).fleet.behind_s >= 40
+
+
+def test_the_next_job_of_the_tenant_that_waits_longest_tells_the_wait(
+    app: Database, ops: Database, tenant: UUID
+) -> None:
+    put(app, tenant)
+    put(app, new_tenant(ops, "Bee"))
+    with ops.connection() as connection:
+        connection.execute(
+            "update headrace.jobs set created_at = created_at - interval '50 seconds' where tenant_id = %s", [tenant]
+        )
+
+    waits = {one.lane: one.longest_s for one in snapshot(ops).lanes}
+
+    assert waits["interactive"] >= 50
+    assert waits["batch"] == 0
+
+
+def test_counts_stop_at_their_bound(
+    app: Database, ops: Database, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "MOST_RUNNABLE", 10)
+    monkeypatch.setattr(metrics, "LEAST_OF_EACH", 3)
+    put(app, tenant, 12)
+    assert runnable(snapshot(ops))["interactive"] == 10
+
+    put(app, new_tenant(ops, "Bee"), 2)
+    assert runnable(snapshot(ops))["interactive"] == 5 + 2, "half of the look for each"
+
+    for name in ("Cee", "Dee", "Eee"):
+        put(app, new_tenant(ops, name))
+    assert runnable(snapshot(ops))["interactive"] == 3 + 2 + 3, "a fifth would be less than is looked at anyway"
+
+
+def test_no_figure_needs_a_scan(ops: Database) -> None:
+    """Where an index is made for the question, the planner can answer by it alone."""
+    given = {"most": 10, "of_each": 3, "silent_s": 10, "window_s": 60}
+    with ops.connection() as connection, connection.transaction():
+        connection.execute("set local enable_seqscan = off")
+        for file in sorted((Path(metrics.__file__).parent / "queries" / "metrics").glob("*.sql")):
+            rows = connection.execute("explain " + file.read_text("utf-8"), given).fetchall()  # type: ignore[call-overload]
+            plan = "\n".join(row["QUERY PLAN"] for row in rows)
+            assert not re.search(r"Seq Scan on (queue|jobs|runs|spend_daily)", plan), f"{file.name}: {plan}"
+            if file.stem in ("ended", "calls"):
+                assert re.search(r"Index Cond: \((id|day) >?= \(InitPlan", plan), f"{file.name}: {plan}"
