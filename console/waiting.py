@@ -30,6 +30,9 @@ def sentence(told: Explanation) -> str:
             return f"it does not fit under {_named(told)}: room is expected{until or ' at no time'}"
         case Why.WAITING_FOR_ROOM:
             return f"calls under way hold the room under {_named(told)}: it runs when enough of them have settled"
+        case Why.WAITING_FOR_SLOT:
+            behind = f", and {_many(told.ahead, 'job')} of its tenant come first" if told.ahead else ""
+            return f"as many run under {_named(told)} as may at once{behind}"
         case Why.RATE_LIMITED:
             return f"it waits for {_named(told)}: room is expected{until}"
         case Why.PROVIDER_HELD:
@@ -68,7 +71,7 @@ def _named(told: Explanation) -> str:
     kind, _, rest = (told.waits_for or "").partition(":")
     scope, _, key = rest.partition(":")
     of = f"{scope.replace('_', ' ')} {key}".strip()
-    words = {"cap": "the cap", "room": "the cap", "rate": "the request rate"}.get(kind)
+    words = {"cap": "the cap", "room": "the cap", "rate": "the request rate", "slot": "the concurrency cap"}.get(kind)
     return f"{words} of its {of}" if words else (told.waits_for or "something")
 
 

@@ -38,6 +38,7 @@ class Why(StrEnum):
     WAITING_FOR_ROOM = "waiting_for_room"
     RATE_LIMITED = "rate_limited"
     PROVIDER_HELD = "provider_held"
+    WAITING_FOR_SLOT = "waiting_for_slot"
     WAITS = "waits"
     NO_WORKERS = "no_workers"
     BEHIND_OWN_USER = "behind_own_user"
@@ -49,7 +50,14 @@ class Why(StrEnum):
 
 _SCHEDULED: Final = {
     one.value: one
-    for one in (Why.ASKED_FOR, Why.OVER_BUDGET, Why.WAITING_FOR_ROOM, Why.RATE_LIMITED, Why.PROVIDER_HELD)
+    for one in (
+        Why.ASKED_FOR,
+        Why.OVER_BUDGET,
+        Why.WAITING_FOR_ROOM,
+        Why.WAITING_FOR_SLOT,
+        Why.RATE_LIMITED,
+        Why.PROVIDER_HELD,
+    )
 }
 
 
@@ -129,7 +137,9 @@ def explain(connection: Connection, job_id: UUID, *, silent_s: float) -> Explana
     if row["state"] == "queued":
         before, before_of_user = ahead(connection, row)
         others = rivals(connection, row)
-        starts = _forecast(connection, row, before, others, crew)
+        done = recent(connection, row["lane"])
+        capped = row["lane_full"]
+        starts = _under_cap(row, before, done) if capped else _forecast(row, before, others, crew, done)
     why = _reason(row, before, before_of_user, others, crew)
     if why in (Why.TENANT_PAUSED, Why.FEATURE_PAUSED, Why.LANE_PAUSED, Why.NO_WORKERS):
         starts = None  # that is up to people
@@ -146,7 +156,7 @@ def explain(connection: Connection, job_id: UUID, *, silent_s: float) -> Explana
         state=row["state"],
         why=why,
         detail=row["reason"],
-        waits_for=row["waits_for"] if row["state"] == "scheduled" else None,
+        waits_for=_waits_for(row, why),
         since=_since(row, why),
         until=row["run_at"],
         deadline=row["deadline"],
@@ -199,10 +209,18 @@ def recent(connection: Connection, lane: str) -> list[Done]:
     return [Done(**one) for one in connection.execute(sql("why", "recent"), facts).fetchall()]
 
 
+def _under_cap(row: dict[str, Any], before: int, done: Sequence[Done]) -> float | None:
+    """A tenant with all its slots taken goes on at the pace that its jobs have had: nobody else is in its way."""
+    of_tenant = next((one for one in done if one.tenant_id == row["tenant_id"]), None)
+    if of_tenant is None or of_tenant.settled == 0:
+        return None
+    span_s = (row["now"] - of_tenant.first).total_seconds()
+    return (before + 1) * float(span_s) / of_tenant.settled
+
+
 def _forecast(
-    connection: Connection, row: dict[str, Any], before: int, others: Sequence[Rival], crew: Fleet
+    row: dict[str, Any], before: int, others: Sequence[Rival], crew: Fleet, done: Sequence[Done]
 ) -> float | None:
-    done = recent(connection, row["lane"])
     jobs = sum(one.jobs for one in done)
     tokens = sum(one.tokens for one in done)
     usual = tokens / jobs if jobs else float(row["estimated_tokens"])
@@ -245,6 +263,8 @@ def _reason(row: dict[str, Any], before: int, before_of_user: int, others: Seque
         return known or (Why.WAITS if row["waits_for"] is not None else Why.BACKOFF)
     if crew.workers == 0:
         return Why.NO_WORKERS
+    if row["lane_full"]:
+        return Why.WAITING_FOR_SLOT
     if before_of_user > 0:
         return Why.BEHIND_OWN_USER
     if before > 0:
@@ -252,6 +272,13 @@ def _reason(row: dict[str, Any], before: int, before_of_user: int, others: Seque
     if crew.running < crew.threads:
         return Why.NEXT
     return Why.BEHIND_OTHERS if others else Why.BUSY
+
+
+def _waits_for(row: dict[str, Any], why: Why) -> str | None:
+    """What has to have room: of a lane's cap the jobs stay queued, so their rows do not say it."""
+    if row["state"] == "scheduled":
+        return str(row["waits_for"]) if row["waits_for"] is not None else None
+    return f"slot:lane:{row['lane']}" if why == Why.WAITING_FOR_SLOT else None
 
 
 def _since(row: dict[str, Any], why: Why) -> datetime | None:

@@ -10,10 +10,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from console import waiting
-from storage import pauses, why, workers
+from storage import limits, pauses, why, workers
 from storage.connect import Connection
 from storage.database import Database
 from storage.ids import new_id
+from storage.limits import SlotScope
 from storage.pauses import Kind, Pausable
 from storage.why import Explanation, Why
 from tests import steps
@@ -118,6 +119,7 @@ def test_a_pause_comes_before_all_that_time_brings_about(
         ("defer", "rate_limited", "rate:user:ada", Why.RATE_LIMITED),
         ("defer", "waiting_for_room", "room:tenant:", Why.WAITING_FOR_ROOM),
         ("defer", "over_budget", "cap:user:ada", Why.OVER_BUDGET),
+        ("defer", "waiting_for_slot", "slot:feature:chat", Why.WAITING_FOR_SLOT),
         ("defer", "never_heard_of_it", "room:user:ada", Why.WAITS),
     ],
 )
@@ -158,6 +160,27 @@ def test_a_job_for_later_says_until_when_and_whether_its_deadline_comes_first(
     assert explained(ops, later).until == now + timedelta(hours=1)
     assert explained(ops, late).too_late
     assert waiting.start(explained(ops, late)) == "its deadline comes first: it will expire"
+
+
+def test_who_waits_for_a_slot_of_its_lane_is_told_so_and_when_by_its_tenant_s_pace(
+    app: Database, ops: Database, tenant: UUID
+) -> None:
+    worker = staffed(ops, threads=8)
+    ids = put(app, tenant, 3)
+    with ops.connection() as connection:
+        limits.set_concurrency(connection, tenant, SlotScope.LANE, "interactive", 1, actor="a test")
+    first, claim = run(app, tenant, worker)
+
+    told = explained(ops, ids[-1])
+
+    assert (told.why, told.waits_for, told.ahead) == (Why.WAITING_FOR_SLOT, "slot:lane:interactive", 1)
+    assert told.starts_in_s is None  # nothing was done lately by which to tell
+    assert "concurrency cap of its lane interactive" in waiting.sentence(told)
+
+    with app.as_tenant(tenant) as connection, connection.transaction():
+        steps.end(connection, tenant, first, claim, None, "ended", outcome="rejected", reason="too_long")
+    assert explained(ops, ids[-1]).why == Why.BEHIND_OWN_USER  # the slot is free
+    assert explained(ops, ids[1]).why == Why.NEXT
 
 
 # --------------------------------------------------------------------------------------------------- what is queued
