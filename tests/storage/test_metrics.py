@@ -10,9 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from storage import metrics, pauses, workers
+from storage import limits, metrics, pauses, workers
 from storage.database import Database
 from storage.ids import new_id
+from storage.limits import SlotScope
 from storage.metrics import Snapshot
 from storage.pauses import Kind, Pausable
 from tests import steps
@@ -105,6 +106,15 @@ def test_what_is_paused_is_not_runnable(
         pauses.pause(connection, Pausable(kind, name or str(tenant), name), actor="a test")
 
     assert runnable(snapshot(ops)) == left
+
+
+def test_what_finds_no_slot_free_is_not_runnable(app: Database, ops: Database, tenant: UUID) -> None:
+    put(app, tenant, 5)
+    put(app, new_tenant(ops, "Globex"), 2)
+    for slots, expected in ((2, 4), (0, 2), (9, 7)):
+        with ops.connection() as connection:
+            limits.set_concurrency(connection, tenant, SlotScope.LANE, "interactive", slots, actor="a test")
+        assert runnable(snapshot(ops))["interactive"] == expected
 
 
 def test_a_scheduler_that_is_away_is_noticed_by_what_is_due(app: Database, ops: Database, tenant: UUID) -> None:

@@ -1,6 +1,7 @@
--- Runnable jobs by lane: queued, and neither tenant, lane nor feature is paused. No more than `most` are looked at, shared out
--- evenly over tenants and lanes (`of_each` of one at least). And how long the job that is next of its tenant has waited, the
--- longest of all. A loose index scan of queue_next: one seek for each tenant and lane, not a scan of the backlog.
+-- Runnable jobs by lane: queued, neither tenant, lane nor feature is paused, and a slot is free where a concurrency cap binds
+-- the lane. No more than `most` are looked at, shared out evenly over tenants and lanes (`of_each` of one at least). And how
+-- long the job that is next of its tenant has waited, the longest of all. A loose index scan of queue_next: one seek for each
+-- tenant and lane, not a scan of the backlog.
 with recursive pairs as (
     (select q.tenant_id, q.lane from headrace.queue q where q.state = 'queued' order by q.tenant_id, q.lane limit 1)
     union all
@@ -10,7 +11,7 @@ with recursive pairs as (
         order by q.tenant_id, q.lane limit 1) n
 ),
 of_each as (
-    select p.lane, c.jobs, c.next_id, p.tenant_id
+    select p.lane, least(c.jobs, s.free) as jobs, c.next_id, p.tenant_id  -- no cap: s.free is null
     from pairs p
     join headrace.tenants t on t.id = p.tenant_id and t.paused_at is null
     join headrace.lanes l on l.name = p.lane and l.paused_at is null
@@ -20,7 +21,10 @@ of_each as (
             where q.tenant_id = p.tenant_id and q.lane = p.lane and q.state = 'queued'
             order by q.rank, q.id limit greatest(%(of_each)s, %(most)s / (select count(*) from pairs))) w
         where not exists (select from headrace.features f where f.name = w.feature and f.paused_at is not null)) c
-    where c.jobs > 0
+    left join lateral (
+        select (select count(*) from headrace.slots x where x.cap_key = k.key and x.claim_id is null) as free
+        from headrace.cap_key_of(p.tenant_id, 'lane', p.lane) k(key) where k.key is not null) s on true
+    where least(c.jobs, s.free) > 0
 )
 select l.name as lane, coalesce(sum(e.jobs), 0)::bigint as runnable,
        coalesce(extract(epoch from headrace.now() - min(greatest(j.created_at, j.run_at))), 0)::float8 as longest_s
