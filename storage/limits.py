@@ -90,13 +90,15 @@ class Concurrency:
     scope: SlotScope
     key: str
     slots: int
-    taken: int  # above ``slots`` while what ran when the cap was lowered ends
+    burst: bool  # it may be passed while threads of the fleet are idle
+    lent: int  # slots beyond its own that it has for now, of idle threads
+    taken: int  # above ``slots`` + ``lent`` while what ran when the cap was lowered ends
     waiting: int
 
     @property
     def free(self) -> int:
         """How many more may run now."""
-        return max(self.slots - self.taken, 0)
+        return max(self.slots + self.lent - self.taken, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +186,18 @@ def set_plan(connection: Connection, plan: str, changes: Mapping[str, Decimal | 
 
 
 def set_concurrency(
-    connection: Connection, tenant_id: UUID | None, scope: SlotScope, key: str, slots: int | None, *, actor: str
+    connection: Connection,
+    tenant_id: UUID | None,
+    scope: SlotScope,
+    key: str,
+    slots: int | None,
+    *,
+    burst: bool | None = None,
+    actor: str,
 ) -> None:
     """Let at most ``slots`` jobs run at once; 0: none, None: no such cap. No tenant: the cap of a model.
+
+    ``burst``: more may, while threads of the fleet are idle (None: as it is; at first they may not).
 
     In effect at once. What runs already goes on and counts, so a cap below it lets nothing in until enough have ended.
 
@@ -199,9 +210,12 @@ def set_concurrency(
         raise InvalidInputError("is no number of jobs at once", field="concurrent", value=slots, hint=hint)
     if (scope is SlotScope.MODEL) != (tenant_id is None):
         raise InvalidInputError("a model's cap holds for all tenants, any other for one", field="tenant_id")
+    if burst and scope is SlotScope.MODEL:
+        hint = "It bounds what the provider bears, which idle threads do not change."
+        raise InvalidInputError("a model's cap is never passed", field="burst", value=burst, hint=hint)
     if slots is not None:
         _check_slot_key(connection, scope, key)
-    row = connection.execute(sql("limits", "set_concurrency"), [tenant_id, scope, key, slots, actor]).fetchone()
+    row = connection.execute(sql("limits", "set_concurrency"), [tenant_id, scope, key, slots, burst, actor]).fetchone()
     if tenant_id is not None:
         _refuse_unknown_tenant(int(bool(row and row["known"])), tenant_id)
 

@@ -49,6 +49,11 @@ def release_for_slots(connection: Connection, *, limit: int = 500) -> Turns:
     return by_lane(connection.execute(sql("recovery", "release_for_slots"), [limit]).fetchall())
 
 
+def lend_slots(connection: Connection, *, silent_s: float, turns_per_tenant: int) -> Turns:
+    """Lend idle threads to the caps that may be passed, take back what others need; the turns to offer."""
+    return by_lane(connection.execute(sql("recovery", "lend_slots"), [silent_s, turns_per_tenant]).fetchall())
+
+
 def drain_wakes(connection: Connection, *, limit: int = 5000) -> Turns:
     """Take the notes that foreign transactions left; the turns to offer."""
     return by_lane(connection.execute(sql("recovery", "drain_wakes"), [limit]).fetchall())

@@ -1,7 +1,8 @@
 """The scheduler: what time and accidents ask for. Any number of them may run; each step is safe beside itself.
 
 Every 200 ms: due jobs, jobs that wait for room or a slot, the notes of foreign transactions. Every second: lost
-workers' jobs, expiry, the sweep. Every ten minutes: partitions ahead, old idempotency keys; every hour: unusual spend.
+workers' jobs, expiry, bursts, the sweep. Every ten minutes: partitions ahead, old idempotency keys; every hour: unusual
+spend.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Scheduler:
             Chore("slots", 0.2, self.release_for_slots),
             Chore("take_back", 1.0, self.take_back),
             Chore("expire", 1.0, self.expire),
+            Chore("lend", 1.0, self.lend_slots),
             Chore("sweep", 1.0, self.sweep),
             Chore("statistics", 1.0, self.statistics),
             Chore("housekeeping", 600.0, self.housekeeping),
@@ -110,6 +112,11 @@ class Scheduler:
     def release_for_slots(self) -> None:
         """Queue the jobs that find a slot free which nobody told of, and offer their turns."""
         self._offer(self._do(recovery.release_for_slots))
+
+    def lend_slots(self) -> None:
+        """Let caps with burst use idle threads, and offer the turns; take back what others need."""
+        silent_s, most = self._worker_silent_s, self._turns_per_tenant
+        self._offer(self._do(lambda c: recovery.lend_slots(c, silent_s=silent_s, turns_per_tenant=most)))
 
     def release_for_rates(self) -> None:
         """Queue as many of the jobs that wait for a request rate as it has room for, and offer their turns."""

@@ -76,6 +76,9 @@ def set_command(
     concurrent: Annotated[
         str | None, typer.Option(metavar="N|none", help="Jobs at once; with --lane or --feature.")
     ] = None,
+    burst: Annotated[
+        bool | None, typer.Option(help="With --concurrent: whether more may run while threads are idle.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Set a cap or a rate of a tenant; in effect at the next call and claim.
@@ -91,6 +94,8 @@ def set_command(
         raise InvalidInputError(
             "has no limit but jobs at once", field="lane", value=lane, hint="Give --concurrent alone."
         )
+    if burst is not None and concurrent in (None, NO_LIMIT):
+        raise InvalidInputError("goes with a number of jobs at once", field="burst", hint="Give --concurrent N.")
     slots = None if concurrent in (None, NO_LIMIT) else amounts.concurrent(concurrent, field="concurrent")
     cap = None if daily_usd in (None, DEFAULT) else amounts.usd(daily_usd, field="daily_usd")
     rate = None if per_minute in (None, DEFAULT) else _rate(per_minute)
@@ -105,7 +110,7 @@ def set_command(
         if per_minute is not None:
             limits.set_rate(connection, found.id, scope, key, rate, actor=actor())
         if at_once is not None:
-            limits.set_concurrency(connection, found.id, *at_once, slots, actor=actor())
+            limits.set_concurrency(connection, found.id, *at_once, slots, burst=burst, actor=actor())
         held = _held(connection, found, user=user, feature=feature)
     _print(_only(held, scope, key, lane), as_json=as_json)
 
@@ -333,12 +338,16 @@ def _print_concurrency(found: Sequence[Concurrency], *, as_json: bool) -> None:
     if as_json:
         print_json({"concurrency": [{**asdict(one), "free": one.free} for one in found]})
         return
-    numbers = ["at once", "taken", "free", "waiting"]
+    numbers = ["at once", "taken", "free", "lent", "waiting"]
     print_table(
-        ["of", *numbers],
-        [(f"{one.scope} {one.key}", one.slots, one.taken, one.free, one.waiting) for one in found],
+        ["of", *numbers, "burst"],
+        [(*_figures(one), "yes" if one.burst else "no") for one in found],
         numbers=numbers,
     )
+
+
+def _figures(one: Concurrency) -> tuple[object, ...]:
+    return f"{one.scope} {one.key}", one.slots, one.taken, one.free, one.lent, one.waiting
 
 
 def _print_plans(plans: Sequence[Plan]) -> None:

@@ -124,7 +124,7 @@ def test_every_function_file_is_applied_and_nothing_else_is_there(schema: psycop
     for file in FUNCTIONS:
         assert file.name in defined.values(), f"{file} defines no function"
         if not file.name.startswith("_"):
-            assert file.stem in defined or file.stem in ("housekeeping", "recovery", "slots", "waiting"), (
+            assert file.stem in defined or file.stem in ("bursts", "housekeeping", "recovery", "slots", "waiting"), (
                 f"{file} defines another name"
             )
     rows = schema.execute(

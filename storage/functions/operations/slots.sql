@@ -60,7 +60,7 @@ begin
         while not v_gone and exists (select from headrace.slots x where x.cap_key = s.cap_key and x.retired) loop
             select x.n into v_n from headrace.slots x where x.cap_key = s.cap_key and x.retired order by x.n limit 1 for update;
             v_gone := found;  -- else its own claim has just let it go
-            update headrace.slots x set retired = false where v_gone and x.cap_key = s.cap_key and x.n = v_n;
+            update headrace.slots x set retired = false, lent = s.lent where v_gone and x.cap_key = s.cap_key and x.n = v_n;
         end loop;
         if v_gone then
             delete from headrace.slots x where x.cap_key = s.cap_key and x.n = s.n;
@@ -235,14 +235,16 @@ begin
     return query select split_part(o.key, ' ', 1)::uuid, split_part(o.key, ' ', 2), o.value::integer from jsonb_each_text(v_out) o;
 end $$;
 
--- Set a cap (p_slots null: take it away) and say who did it; in effect at once. What runs already holds a slot from now on:
+-- Set a cap (p_slots null: take it away) and say who did it; in effect at once. p_burst null: as it is. What runs already holds a slot from now on:
 -- a cap below that number lets nothing in until enough have ended. Returns false when there is no such tenant.
 -- Locks: the tenant's claims are kept out; then queue rows of what runs, by id; then the cap's slots, by number.
-create or replace function headrace.set_concurrency(p_tenant uuid, p_scope text, p_key text, p_slots integer, p_actor text)
+create or replace function headrace.set_concurrency(p_tenant uuid, p_scope text, p_key text, p_slots integer, p_burst boolean,
+                                                    p_actor text)
 returns boolean language plpgsql as $$
 declare
     v_key constant text := headrace.slot_key(p_tenant, p_scope, p_key);
     v_before integer;
+    v_burst boolean;
     v_have integer;
     v_gone integer;
 begin
@@ -250,7 +252,7 @@ begin
         return false;
     end if;
     perform pg_advisory_xact_lock(headrace.caps_lock(p_tenant));
-    select c.slots into v_before from headrace.concurrency c
+    select c.slots, c.burst into v_before, v_burst from headrace.concurrency c
     where c.tenant_id is not distinct from p_tenant and c.scope = p_scope and c.key = p_key;
 
     if p_slots is null then
@@ -259,8 +261,9 @@ begin
         delete from headrace.slots s where s.cap_key = v_key;
         delete from headrace.slot_shares h where h.cap_key = v_key;
     else
-        insert into headrace.concurrency as c (tenant_id, scope, key, slots) values (p_tenant, p_scope, p_key, p_slots)
-        on conflict (tenant_id, scope, key) do update set slots = excluded.slots;
+        insert into headrace.concurrency as c (tenant_id, scope, key, slots, burst)
+        values (p_tenant, p_scope, p_key, p_slots, coalesce(p_burst, v_burst, false))
+        on conflict (tenant_id, scope, key) do update set slots = excluded.slots, burst = excluded.burst;
         if v_before is null then
             insert into headrace.slots (cap_key, n, claim_id)
             select v_key, row_number() over () - 1, r.claim_id from (
@@ -278,7 +281,8 @@ begin
                 order by q.id for update) r;
         end if;
         perform from headrace.slots s where s.cap_key = v_key order by s.n for update;
-        update headrace.slots s set retired = false where s.cap_key = v_key and s.retired;
+        delete from headrace.slots s where s.cap_key = v_key and s.lent and s.claim_id is null;
+        update headrace.slots s set retired = false, lent = false where s.cap_key = v_key and (s.retired or s.lent);
         v_have := (select count(*) from headrace.slots s where s.cap_key = v_key);
         insert into headrace.slots (cap_key, n)
         select v_key, g.n from generate_series(0, p_slots + v_have) g(n)
@@ -300,6 +304,9 @@ begin
         insert into headrace.wakes (tenant_id, lane) select p_tenant, p_key from generate_series(1, least(coalesce(p_slots, 64), 64));
     end if;
     insert into headrace.audit (tenant_id, actor, action, target, before, after)
-    values (p_tenant, p_actor, 'limits.set_concurrency', p_scope || ':' || p_key, to_jsonb(v_before), to_jsonb(p_slots));
+    values (p_tenant, p_actor, 'limits.set_concurrency', p_scope || ':' || p_key,
+            case when v_burst then jsonb_build_object('slots', v_before, 'burst', true) else to_jsonb(v_before) end,
+            case when p_slots is not null and coalesce(p_burst, v_burst) then jsonb_build_object('slots', p_slots, 'burst', true)
+                 else to_jsonb(p_slots) end);
     return true;
 end $$;

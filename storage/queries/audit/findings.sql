@@ -112,11 +112,11 @@ taken_slots as (
     where s.claim_id is not null and not exists (select from headrace.queue q where q.claim_id = s.claim_id)
 ),
 slots_of_caps as (
-    -- what was taken when a cap was lowered under it is retired, and does not count
+    -- what was taken when a cap was lowered under it is retired, what is lent is beyond it: neither counts
     select 'cap_has_its_slots', c.tenant_id, null::uuid,
            jsonb_build_object('scope', c.scope, 'key', c.key, 'cap', c.slots, 'slots', count(s.n), 'taken', count(s.claim_id))
     from headrace.concurrency c
-    left join headrace.slots s on s.cap_key = headrace.slot_key(c.tenant_id, c.scope, c.key) and not s.retired
+    left join headrace.slots s on s.cap_key = headrace.slot_key(c.tenant_id, c.scope, c.key) and not s.retired and not s.lent
     group by c.tenant_id, c.scope, c.key, c.slots having count(s.n) <> c.slots
 ),
 without_slot as (

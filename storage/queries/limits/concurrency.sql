@@ -1,11 +1,12 @@
 -- The concurrency caps of a tenant (null: of models), or only that of one feature: how many slots each has, how many are
--- taken (more than there are, while what runs under a cap that was lowered ends), and how many jobs wait for one. A queued
+-- taken (more than there are, while what runs under a cap that was lowered ends), how many it is lent while threads are idle,
+-- and how many jobs wait for one. A queued
 -- job of a lane waits for its slot where it is. Indexes: the primary key of slots, queue_next, queue_waiting.
-select c.scope, c.key, c.slots, s.taken, w.waiting
+select c.scope, c.key, c.slots, c.burst, s.lent, s.taken, w.waiting
 from headrace.concurrency c
 cross join lateral (
-    select count(*) as taken from headrace.slots x
-    where x.cap_key = headrace.slot_key(c.tenant_id, c.scope, c.key) and x.claim_id is not null) s
+    select count(*) filter (where x.claim_id is not null) as taken, count(*) filter (where x.lent and not x.retired) as lent
+    from headrace.slots x where x.cap_key = headrace.slot_key(c.tenant_id, c.scope, c.key)) s
 cross join lateral (
     select count(*) as waiting from headrace.queue q
     where c.scope = 'lane' and q.tenant_id = c.tenant_id and q.lane = c.key and q.state = 'queued'

@@ -199,7 +199,7 @@ def test_nonsense_is_refused_with_its_field_and_a_way_out(
 
 def test_the_commands_that_the_how_to_shows_work(headrace: Headrace, ops: Database, tenant: UUID) -> None:
     lines = [line for text in fences(HOW_TO, "sh") for line in text.splitlines()]
-    assert len(lines) == 16
+    assert len(lines) == 17
 
     for line in lines:
         done = headrace(*line.split()[1:])
@@ -208,7 +208,7 @@ def test_the_commands_that_the_how_to_shows_work(headrace: Headrace, ops: Databa
     assert [target for _, _, target, *_ in audited(ops)] == [
         "daily_cost_cap_usd", "tenant", "user:ann", "all_users", "feature:report", "feature:report",
         "feature_user:report", "user:ann", "plan:pro", "plan:pro", "plan:pro", "lane:interactive", "feature:report",
-        "model:openai:gpt-6-luna", "model:openai:gpt-6-luna",
+        "model:openai:gpt-6-luna", "model:openai:gpt-6-luna", "lane:batch",
     ]  # fmt: skip
 
 
@@ -221,18 +221,18 @@ def test_jobs_at_once_are_set_shown_and_lifted(headrace: Headrace, ops: Database
     model = headrace("limits", "set-model", "openai:gpt-6-luna", "--concurrent", "0", "--json").json
     models = headrace("limits", "models")
 
-    facts = {"taken": 0, "waiting": 0}
+    facts = {"burst": False, "lent": 0, "taken": 0, "waiting": 0}
     of_chat = {"scope": "feature", "key": "chat", "slots": 2, "free": 2, **facts}
     assert lane["concurrency"] == [{"scope": "lane", "key": "batch", "slots": 3, "free": 3, **facts}]
     assert (lane["caps"], lane["rates"]) == ([], [])
     assert [line.split() for line in shown.out.splitlines()[-2:]] == [
-        ["lane", "batch", "3", "0", "3", "0"],
-        ["feature", "chat", "2", "0", "2", "0"],
+        ["lane", "batch", "3", "0", "3", "0", "0", "no"],
+        ["feature", "chat", "2", "0", "2", "0", "0", "no"],
     ]
     assert chat["concurrency"] == [of_chat]
     assert lifted["concurrency"] == []
     assert model["concurrency"] == [{"scope": "model", "key": "openai:gpt-6-luna", "slots": 0, "free": 0, **facts}]
-    assert models.out.splitlines()[-1].split() == ["model", "openai:gpt-6-luna", "0", "0", "0", "0"]
+    assert models.out.splitlines()[-1].split() == ["model", "openai:gpt-6-luna", "0", "0", "0", "0", "0", "no"]
     assert [one[1:] for one in audited(ops)] == [
         ("limits.set_concurrency", "lane:batch", None, 3),
         ("limits.set_rate", "feature:chat", None, 9),
@@ -240,6 +240,21 @@ def test_jobs_at_once_are_set_shown_and_lifted(headrace: Headrace, ops: Database
         ("limits.set_concurrency", "lane:batch", 3, None),
         ("limits.set_concurrency", "model:openai:gpt-6-luna", None, 0),
     ]
+
+
+def test_a_cap_may_be_let_be_passed_while_threads_are_idle(headrace: Headrace, ops: Database, tenant: UUID) -> None:
+    def set_to(n: str, *more: str) -> bool:
+        done = headrace("limits", "set", "Acme", "--lane", "batch", "--concurrent", n, *more, "--json").json
+        return bool(done["concurrency"][0]["burst"])
+
+    assert [set_to("3"), set_to("3", "--burst"), set_to("4"), set_to("4", "--no-burst")] == [False, True, True, False]
+    assert [one[3:] for one in audited(ops)] == [
+        (None, 3), (3, {"slots": 3, "burst": True}), ({"slots": 3, "burst": True}, {"slots": 4, "burst": True}),
+        ({"slots": 4, "burst": True}, 4),
+    ]  # fmt: skip
+    assert headrace("limits", "show", "Acme").out.splitlines()[-1].split()[-1] == "no"
+    wrong = headrace("limits", "set", "Acme", "--lane", "batch", "--concurrent", "none", "--burst", "--json")
+    assert (wrong.code, wrong.json["error"]["field"]) == (2, "burst")
 
 
 # ----------------------------------------------------------------------------------------------------------- showing

@@ -1,0 +1,89 @@
+-- Bursts: while threads of the fleet are idle, caps that allow it are lent slots beyond their own; once others have work for
+-- those threads, the slots go back: free ones at once, taken ones when they are let go. So a claim knows nothing of bursts,
+-- and nothing is counted by it. docs/decisions/0017-slots.md.
+
+-- What could use more slots, of the caps with burst: how many jobs wait, and how many of them beyond the free slots there are
+-- (up to p_most). Indexes: queue_next, queue_waiting, slots_free.
+create or replace function headrace.bursting(p_most integer)
+returns table (tenant_id uuid, lane text, cap_key text, weight numeric, waiting integer, want integer) language sql stable as $$
+    select c.tenant_id, case c.scope when 'lane' then c.key end, k.key, coalesce(t.weight, p.weight),
+           w.waiting::integer, greatest(w.waiting - f.free, 0)::integer
+    from headrace.concurrency c
+    join headrace.tenants t on t.id = c.tenant_id
+    join headrace.plans p on p.name = t.plan
+    cross join lateral headrace.slot_key(c.tenant_id, c.scope, c.key) k(key)
+    cross join lateral (
+        select count(*) as free from headrace.slots s where s.cap_key = k.key and s.claim_id is null) f
+    cross join lateral (
+        select count(*) as waiting from (
+            (select from headrace.queue q
+             where c.scope = 'lane' and q.tenant_id = c.tenant_id and q.lane = c.key and q.state = 'queued'
+             limit p_most + f.free)
+            union all
+            (select from headrace.queue q
+             where c.scope = 'feature' and q.tenant_id = c.tenant_id and q.waits_for = 'slot:feature:' || c.key
+               and q.state = 'scheduled' limit p_most + f.free)) x
+        where t.paused_at is null) w
+    where c.burst;
+$$;
+
+-- Lend what is idle, shared by weight among those that can use it, and take back what others need. p_w: turns of a tenant at
+-- most (what the sweep would offer is what is runnable). Returns the turns to offer; features' lists are let in by
+-- release_for_slots. One at a time. Whatever is locked just now is left for the next look.
+create or replace function headrace.lend_slots(p_silent_s double precision, p_w integer)
+returns table (tenant_id uuid, lane text, turns integer) language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_idle integer;
+    v_weights numeric;
+    v_n integer;
+    b record;
+begin
+    if not exists (select from headrace.concurrency c where c.burst)
+       and not exists (select from headrace.slots s where s.lent) then return; end if;
+    if not pg_try_advisory_xact_lock(hashtextextended('headrace.lend_slots', 0)) then return; end if;
+
+    v_idle := (select coalesce(sum(w.threads), 0) from headrace.workers w
+               where w.stopped_at is null and w.draining_at is null
+                 and w.heartbeat_at >= headrace.now() - make_interval(secs => p_silent_s))
+        - (select count(*) from headrace.queue q where q.state = 'running')
+        - (select coalesce(sum(t.turns), 0) from headrace.turns_wanted(p_w) t)
+        + (select count(*) from headrace.slots s where s.lent and s.retired);  -- these threads are on their way already
+
+    -- nobody waits for them, or others do: the free ones go
+    delete from headrace.slots s using (
+        select x.cap_key, x.n from headrace.slots x
+        left join headrace.bursting(1) b on b.cap_key = x.cap_key
+        where x.lent and x.claim_id is null and (v_idle < 0 or b.cap_key is null or b.waiting = 0)
+        for update of x skip locked) x
+    where s.cap_key = x.cap_key and s.n = x.n;
+
+    if v_idle < 0 then
+        update headrace.slots s set retired = true from (
+            select x.cap_key, x.n from headrace.slots x join (
+                select y.cap_key, y.n, row_number() over (partition by y.cap_key order by y.n) as nth
+                from headrace.slots y where y.lent and not y.retired and y.claim_id is not null) y
+                on y.cap_key = x.cap_key and y.n = x.n
+            order by y.nth desc, x.cap_key limit -v_idle for update of x skip locked) x
+        where s.cap_key = x.cap_key and s.n = x.n;
+        return;
+    end if;
+
+    v_weights := (select sum(b.weight) from headrace.bursting(v_idle) b where b.want > 0);
+    for b in select * from headrace.bursting(v_idle) b where b.want > 0 order by b.want / b.weight, b.cap_key loop
+        v_n := least(b.want, ceil(v_idle * b.weight / v_weights));
+        v_weights := v_weights - b.weight;
+        continue when v_n <= 0 or not pg_try_advisory_xact_lock_shared(headrace.caps_lock(b.tenant_id));  -- it is being changed
+        insert into headrace.slots (cap_key, n, lent)
+        select b.cap_key, g.n, true
+        from generate_series(0, v_n + (select count(*) from headrace.slots s where s.cap_key = b.cap_key)) g(n)
+        where not exists (select from headrace.slots s where s.cap_key = b.cap_key and s.n = g.n)
+        order by g.n limit v_n
+        on conflict do nothing;
+        v_idle := v_idle - v_n;
+        if b.lane is not null then
+            tenant_id := b.tenant_id; lane := b.lane; turns := v_n;
+            return next;
+        end if;
+    end loop;
+end $$;
