@@ -103,10 +103,8 @@ returns table (tenant_id uuid, lane text, jobs integer) language sql as $$
     select t.tenant_id, t.lane, count(*)::integer from taken t group by t.tenant_id, t.lane;
 $$;
 
--- The sweep's question: how many turns should each tenant have on each lane: min(queued, W, free slots of its lane's cap),
--- nothing for what is paused. A loose index scan: one seek for each (tenant, lane) with queued work, not a scan of the backlog.
-create or replace function headrace.turns_wanted(p_w integer)
-returns table (tenant_id uuid, lane text, turns integer) language sql stable as $$
+-- Who has queued work on which lane. A loose index scan of queue_next: one seek for each, not a scan of the backlog.
+create or replace function headrace.queued_lanes() returns table (tenant_id uuid, lane text) language sql stable as $$
     with recursive pairs as (
         (select q.tenant_id, q.lane from headrace.queue q where q.state = 'queued' order by q.tenant_id, q.lane limit 1)
         union all
@@ -115,8 +113,15 @@ returns table (tenant_id uuid, lane text, turns integer) language sql stable as 
             where q.state = 'queued' and (q.tenant_id, q.lane) > (p.tenant_id, p.lane)
             order by q.tenant_id, q.lane limit 1) n
     )
+    select p.tenant_id, p.lane from pairs p;
+$$;
+
+-- The sweep's question: how many turns should each tenant have on each lane: min(queued, W, free slots of its lane's cap),
+-- nothing for what is paused.
+create or replace function headrace.turns_wanted(p_w integer)
+returns table (tenant_id uuid, lane text, turns integer) language sql stable as $$
     select p.tenant_id, p.lane, c.turns
-    from pairs p
+    from headrace.queued_lanes() p
     join headrace.tenants t on t.id = p.tenant_id and t.paused_at is null
     join headrace.lanes l on l.name = p.lane and l.paused_at is null
     cross join lateral (

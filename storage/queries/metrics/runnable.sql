@@ -1,15 +1,7 @@
 -- Runnable jobs by lane: queued, neither tenant, lane nor feature is paused, and a slot is free where a concurrency cap binds
 -- the lane. No more than `most` are looked at, shared out evenly over tenants and lanes (`of_each` of one at least). And how
--- long the job that is next of its tenant has waited, the longest of all. A loose index scan of queue_next: one seek for each
--- tenant and lane, not a scan of the backlog.
-with recursive pairs as (
-    (select q.tenant_id, q.lane from headrace.queue q where q.state = 'queued' order by q.tenant_id, q.lane limit 1)
-    union all
-    select n.tenant_id, n.lane from pairs p cross join lateral (
-        select q.tenant_id, q.lane from headrace.queue q
-        where q.state = 'queued' and (q.tenant_id, q.lane) > (p.tenant_id, p.lane)
-        order by q.tenant_id, q.lane limit 1) n
-),
+-- long the job that is next of its tenant has waited, the longest of all.
+with pairs as (select q.tenant_id, q.lane from headrace.queued_lanes() q),
 of_each as (
     select p.lane, least(c.jobs, s.free) as jobs, c.next_id, p.tenant_id  -- no cap: s.free is null
     from pairs p

@@ -1,17 +1,8 @@
 -- The other tenants with runnable work on a lane, at most `tenants` of them: weight, jobs that are queued, and whether there
--- are more than were looked at: `most` in all, shared out evenly (`of_each` of one at least). A loose index scan of
--- queue_next: one seek for each tenant and lane.
-with recursive pairs as (
-    (select q.tenant_id, q.lane from headrace.queue q where q.state = 'queued' order by q.tenant_id, q.lane limit 1)
-    union all
-    select n.tenant_id, n.lane from pairs p cross join lateral (
-        select q.tenant_id, q.lane from headrace.queue q
-        where q.state = 'queued' and (q.tenant_id, q.lane) > (p.tenant_id, p.lane)
-        order by q.tenant_id, q.lane limit 1) n
-),
-rivals as (
+-- are more than were looked at: `most` in all, shared out evenly (`of_each` of one at least).
+with rivals as (
     select p.tenant_id, coalesce(t.weight, l.weight)::float8 as weight
-    from pairs p
+    from headrace.queued_lanes() p
     join headrace.tenants t on t.id = p.tenant_id and t.paused_at is null
     join headrace.plans l on l.name = t.plan
     where p.lane = %(lane)s and p.tenant_id <> %(tenant_id)s limit %(tenants)s
