@@ -31,7 +31,8 @@ FILL = """
            gen_random_uuid(), gen_random_uuid(), 1, 'u', 'chat', 'answer', 'cheap', 'default', 'openai', 'gpt-6-luna',
            (select max(id) from headrace.model_prices where model = 'gpt-6-luna'), 500, 200, 0, 0, 100, 0, 0.0003,
            0.00007, 'succeeded', 200, 5, t.at, t.at
-    from (select now() - random() * interval '20 hours' as at from generate_series(1, %(n)s)) t"""
+    from (select now() - random() * interval '20 hours' as at from generate_series(1, %(n)s)) t
+    order by t.at  -- as runs come in: an index page is filled before the next one"""
 USUAL = (
     "select sum(cost_usd) from headrace.runs where tenant_id = %s and created_at > headrace.now() - interval '24 hours'"
 )
