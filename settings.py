@@ -22,9 +22,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="Postgres as headrace_app (tenant-bound)")
     ops_database_url: SecretStr | None = Field(None, description="Postgres as headrace_ops (scheduler, console)")
     owner_database_url: SecretStr | None = Field(None, description="Postgres as a member of headrace_owner (migrate)")
-    redis_url: SecretStr | None = Field(None, description="Redis or Valkey")
+    redis_url: SecretStr | None = Field(None, description="Redis or Valkey, redis:// or redis+cluster://")
     broker_url: SecretStr | None = Field(
-        None, description="the wire that carries turns, redis:// or amqp://; the Redis URL if unset"
+        None, description="the wire that carries turns, redis://, redis+cluster:// or amqp://; the Redis URL if unset"
     )
     dir: Path = Field(Path(".headrace"), description="home of the embedded services")
 

@@ -6,6 +6,7 @@ kept in Postgres and never do.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from queues.redis.cluster import Cluster
 from queues.silence import Silence
 from storage.rates import Rate
 
@@ -25,6 +27,8 @@ from storage.rates import Rate
 PREFIX: Final = "headrace:rate"
 #: The least time until another look at a rate without room, s. The window moves while we speak.
 LEAST_WAIT_S: Final = 0.05
+#: After how long it is said again that no rate is held, s.
+SAID_AGAIN_S: Final = 1.0
 
 T = TypeVar("T")
 log = structlog.get_logger("headrace.rates")
@@ -41,13 +45,17 @@ class NoRoom:
 class RateGuard:
     """Counts requests. One object a process; safe for threads."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis | Cluster) -> None:
         """:param client: a client of Redis or Valkey with time-outs; nothing is asked of it yet."""
-        self._limiter = MovingWindowRateLimiter(
-            RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=PREFIX)
-        )
+        counts = RedisStorage("redis://", key_prefix=PREFIX)  # connects nowhere
+        # Its own way to a cluster would connect at once. Each rate is one key, so it may live on any master.
+        counts.storage = client
+        counts.initialize_storage("redis://")
+        self._limiter = MovingWindowRateLimiter(counts)
         self._silence = Silence()
         self._open = False
+        self._said = False
+        self._said_at = -math.inf  # on Python's clock
 
     def admit(self, tenant_id: UUID, rates: Sequence[Rate]) -> NoRoom | None:
         """Count one request under all ``rates``, or under none when one of them has no room.
@@ -97,14 +105,20 @@ class RateGuard:
     def _fail_open(self, error: redis.RedisError) -> None:
         if isinstance(error, redis.TimeoutError):
             self._silence.met()
-        if not self._open:
-            self._open = True
+        if self._open:
+            return
+        self._open = True
+        # Where one master of a cluster is away, requests meet it by turns with those that are there.
+        self._said = time.monotonic() - self._said_at >= SAID_AGAIN_S
+        if self._said:
+            self._said_at = time.monotonic()
             log.warning("rates.open", error=str(error), meaning="no request rate is held until Redis answers again")
 
     def _closed_again(self) -> None:
         if self._open:
             self._open = False
-            log.info("rates.held_again")
+            if self._said:
+                log.info("rates.held_again")
 
 
 class _Minute(RateLimitItemPerMinute):

@@ -9,6 +9,7 @@ import redis
 from errors import ConfigurationError
 from queues.redacted import without_password
 from queues.redis.client import client
+from queues.redis.cluster import Cluster
 from queues.redis.wire import RedisWire
 from queues.turns import Wire
 
@@ -19,13 +20,17 @@ REDIS_SCHEMES = {
     "unix": "unix",
     "valkey": "redis",
     "valkeys": "rediss",
+    "redis+cluster": "redis+cluster",
+    "rediss+cluster": "rediss+cluster",
+    "valkey+cluster": "redis+cluster",
+    "valkeys+cluster": "rediss+cluster",
 }
 
 RABBIT_SCHEMES = ("amqp", "amqps")
 
 
-def redis_client(url: str) -> redis.Redis:
-    """A client of the Redis or Valkey that HEADRACE_REDIS_URL names, for those who keep small counts there.
+def redis_client(url: str) -> redis.Redis | Cluster:
+    """A client of the Redis or Valkey (server or cluster) that HEADRACE_REDIS_URL names; small counts are kept there.
 
     :raises ConfigurationError: the URL cannot be read.
     """
@@ -36,7 +41,8 @@ def redis_client(url: str) -> redis.Redis:
 def open_wire(url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> Wire:
     """The wire that ``url`` names. Nothing is connected yet: a server that is away shows at first use.
 
-    :param url: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``; ``amqp://`` or ``amqps://``.
+    :param url: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``; the first four
+        with ``+cluster`` before the colon for a cluster; ``amqp://`` or ``amqps://``.
     :param lanes: lane → weight (1 or more).
     :param turns_per_tenant: most turns that a tenant has outstanding in a lane.
     :raises ConfigurationError: no wire has this scheme, or the URL cannot be read.

@@ -22,6 +22,7 @@ import redis
 from errors import InvalidInputError, RedisUnavailableError, UnknownLaneError
 from queues.redacted import without_password
 from queues.redis.client import ANSWER_WITHIN_S, client
+from queues.redis.cluster import Cluster
 from queues.silence import Silence
 from queues.turns import Turn, WireFacts
 
@@ -50,15 +51,18 @@ MOST_NEWS: Final = 16
 #: Longest time that one `wait_for_news` blocks, s.
 LONGEST_WAIT_S: Final = 1.0
 
-#: Everything in one hash slot: a script may name all keys of a lane, and a consumer blocks on the news of all lanes.
+#: Everything in one hash slot, and so on one master of a cluster: a script may name all keys of a lane, and a consumer
+#: blocks on the news of all lanes.
 PREFIX: Final = "{headrace}"
 
+_MEND: Final = "Start it or mend HEADRACE_BROKER_URL; no job is lost meanwhile."
+_OF_A_CLUSTER: Final = "Begin HEADRACE_BROKER_URL with redis+cluster:// (or rediss+cluster://)."
 _WAKE_KEPT_S: Final = 5
 _ROUND_TRIPS: Final = 5
 
 
 class RedisWire:
-    """Turns on a Redis or Valkey server. Thread-safe; connects at first use."""
+    """Turns on a Redis or Valkey server, or on one master of a cluster. Thread-safe; connects at first use."""
 
     #: See :class:`queues.turns.Wire`.
     counts: Final = True
@@ -66,7 +70,7 @@ class RedisWire:
     def __init__(self, url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> None:
         """Describe the wire.
 
-        :param url: ``redis://``, ``rediss://`` or ``unix://``.
+        :param url: ``redis://``, ``rediss://`` or ``unix://``; ``redis+cluster://`` or ``rediss+cluster://``.
         :param lanes: lane → weight.
         :param turns_per_tenant: most turns that a tenant has outstanding in a lane.
         :raises ConfigurationError: the URL cannot be read.
@@ -83,6 +87,7 @@ class RedisWire:
         self._refill = self._script("refill")
         self._take = self._script("take")
         self._correct = self._script("correct")
+        self._wake = self._script("wake")
 
     @property
     def turns_per_tenant(self) -> int:
@@ -165,26 +170,29 @@ class RedisWire:
 
     def wake(self) -> None:
         """Let this wire's own :meth:`wait_for_news` return at once; see :class:`queues.turns.Wire`."""
-        with self._translated(), self._client.pipeline(transaction=False) as pipeline:
-            pipeline.rpush(self._wake_key, 1)
-            pipeline.expire(self._wake_key, _WAKE_KEPT_S)
-            pipeline.execute()
+        with self._translated():
+            self._wake([self._wake_key], [_WAKE_KEPT_S])
 
     def facts(self) -> WireFacts:
         """Ask the server what it is; see :class:`queues.turns.Wire`."""
         trips = []
         with self._translated():
+            server, among = self._client, ""
+            if isinstance(server, Cluster):
+                among = f", one of {server.masters()} masters of a cluster"
+                server = server.node_of(PREFIX)
             for _ in range(_ROUND_TRIPS):
                 started = time.monotonic()
-                self._client.ping()
+                server.ping()
                 trips.append(time.monotonic() - started)
             try:
-                info: dict[str, Any] = self._client.info()  # tells it all; CONFIG is forbidden on many servers
+                info: dict[str, Any] = server.info()  # tells it all; CONFIG is forbidden on many servers
             except redis.ResponseError:  # so may this be, and no turn needs it
                 info = {}
         name = str(info.get("server_name", "redis")).capitalize()
         version = info.get("valkey_version") or info.get("redis_version") or "of unknown version"
-        return WireFacts(self._shown, f"{name} {version}", str(info.get("maxmemory_policy", "unknown")), min(trips))
+        eviction = str(info.get("maxmemory_policy", "unknown"))
+        return WireFacts(self._shown, f"{name} {version}{among}", eviction, min(trips))
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -221,14 +229,12 @@ class RedisWire:
             except redis.RedisError as error:
                 if isinstance(error, redis.TimeoutError):
                     self._silence.met()
+                if isinstance(error, redis.exceptions.MovedError):
+                    raise self._unavailable("it is a node of a cluster", hint=_OF_A_CLUSTER) from error
                 raise self._unavailable(str(error)) from error
 
-    def _unavailable(self, why: str) -> RedisUnavailableError:
-        return RedisUnavailableError(
-            f"Redis at {self._shown} does not answer: {why}",
-            hint="Start it or mend HEADRACE_BROKER_URL; no job is lost meanwhile.",
-            url=self._shown,
-        )
+    def _unavailable(self, why: str, *, hint: str = _MEND) -> RedisUnavailableError:
+        return RedisUnavailableError(f"Redis at {self._shown} does not answer: {why}", hint=hint, url=self._shown)
 
 
 #: What redis-py makes of a script: call it with keys and arguments. Its own type knows nothing of the result.

