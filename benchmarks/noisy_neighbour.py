@@ -1,44 +1,51 @@
 """Quiet tenants' waits, created → claimed, beside one tenant's flood and without it: median and p99, in ms.
 
-    python -m benchmarks.noisy_neighbour          a flood of 100,000 jobs
-    python -m benchmarks.noisy_neighbour 10000
+    python -m benchmarks.noisy_neighbour                              a flood of 100,000 jobs, on Redis
+    python -m benchmarks.noisy_neighbour 10000 --wire rabbitmq        a smaller one, on a RabbitMQ node of its own
 
 Ten quiet tenants ask for one job now and then, ten in a second among them; calls take 0.2 to 0.6 s, on two processes
-of 24 threads. Under the flood every slot is busy, so a quiet job waits for the next call that ends; what a plain queue
-would make it wait (the flood's jobs at the rate at which they were done) is printed beside it.
+of 24 threads. Rounds alternate: the flood paused, the flood running; so both sides meet the same machine and the same
+tables. Under the flood every slot is busy, so a quiet job waits for the next call that ends; what a plain queue would
+make it wait (the flood's jobs at the rate at which they were done) is printed beside it.
+
+On RabbitMQ a lane is a number of partitions. Some of the quiet tenants (``--sharing``, one of ten) have the flood's as
+their own, which is more than chance would give them; their waits are told apart as well.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import random
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from uuid import UUID
 
 from benchmarks.rig import Rig, rig
+from console.pausing import pause, resume
+from queues.rabbitmq.partitions import PARTITIONS, partition_of
 from storage import jobs
 from storage.database import Database
 from storage.ids import new_id
+from storage.pauses import Kind
+from tests.queues.rabbit import SERVER, PrivateRabbit
 
 PROCESSES, THREADS = 2, 24
-QUIET, PER_S, SAMPLES = 10, 10.0, 300
-LATENCY_MS = (200, 600)
+QUIET, PER_S = 10, 10.0
 CHUNK = 2_000
 
 
 @contextlib.contextmanager
-def calls_of_mixed_length(bench: Rig) -> Iterator[None]:
+def calls_of_mixed_length(bench: Rig, shortest_ms: int, longest_ms: int) -> Iterator[None]:
     """The simulator's latency changes all the time, so that calls do not end in step."""
     over = threading.Event()
 
     def stir() -> None:
         dice = random.Random(1)
         while not over.wait(0.02):
-            bench.behave(openai={"latency_ms": dice.randint(*LATENCY_MS)})
+            bench.behave(openai={"latency_ms": dice.randint(shortest_ms, longest_ms)})
 
     stirring = threading.Thread(target=stir)
     stirring.start()
@@ -63,11 +70,11 @@ def flood(bench: Rig, database: Database, tenant: UUID, n: int) -> float:
     return time.monotonic() - started
 
 
-def quiet_waits(bench: Rig, tenants: list[UUID], seed: int) -> list[float]:
-    """Waits of the quiet tenants' jobs, ms, sorted."""
+def quiet_waits(bench: Rig, tenants: list[UUID], samples: int, seed: int) -> list[tuple[UUID, float]]:
+    """Whose job waited how long, ms."""
     dice = random.Random(seed)
     asked = []
-    for _ in range(SAMPLES):
+    for _ in range(samples):
         tenant = dice.choice(tenants)
         asked.append(
             bench.client.enqueue(
@@ -79,46 +86,103 @@ def quiet_waits(bench: Rig, tenants: list[UUID], seed: int) -> list[float]:
         bench.wait(tenant, 0)
     ids = ",".join(map(str, asked))
     rows = bench.query(
-        "select extract(epoch from first_claimed_at - created_at) * 1000 as ms from headrace.jobs"
+        "select tenant_id, extract(epoch from first_claimed_at - created_at) * 1000 as ms from headrace.jobs"
         f" where id = any('{{{ids}}}')"
     )
-    assert len(rows) == SAMPLES
-    return sorted(float(row["ms"]) for row in rows)
+    assert len(rows) == samples
+    return [(row["tenant_id"], float(row["ms"])) for row in rows]
 
 
 def told(name: str, waits: list[float]) -> float:
+    """Print a line, and return the p99."""
+    waits = sorted(waits)
     p99 = waits[int(len(waits) * 0.99)]
     print(
-        f"{name:<24} median {statistics.median(waits):7.1f} ms   p99 {p99:7.1f} ms   longest {waits[-1]:7.1f} ms",
+        f"{name:<34} median {statistics.median(waits):7.1f} ms   p99 {p99:7.1f} ms   longest {waits[-1]:7.1f} ms",
         flush=True,
     )
     return p99
 
 
-def main() -> None:
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    with rig() as bench, Database(bench.endpoints.database_url, connections=1) as database:
-        tenants = [bench.tenant(f"quiet-{i}") for i in range(QUIET)]
-        loud = bench.tenant("flood")
-        with bench.ops.connection() as connection:
-            connection.execute("update headrace.tenants set daily_cost_cap_usd = 1000000")
-            connection.execute("update headrace.plans set user_share = 1")
-        with calls_of_mixed_length(bench):
-            for _ in range(PROCESSES):
-                bench.worker(threads=THREADS)
-            quiet_waits(bench, tenants, seed=0)  # connections open, plans are made
-            alone = told("without the flood", quiet_waits(bench, tenants, seed=1))
-            took = flood(bench, database, loud, n)
-            print(f"{n:,} jobs were put in in {took:.0f} s", flush=True)
-            time.sleep(3)
-            left = _queued(bench, loud)
-            started = time.monotonic()
-            beside = told(f"with {left:,} jobs queued", quiet_waits(bench, tenants, seed=1))
-            still = _queued(bench, loud)
-            rate = (left - still) / (time.monotonic() - started)
-    print(f"ratio of the p99s        {beside / alone:7.2f}")
+def quiet_tenants(bench: Rig, loud: UUID, sharing: int) -> list[UUID]:
+    """Ten, of whom so many hash to the partition of the flood."""
+    found: dict[bool, list[UUID]] = {True: [], False: []}
+    wanted = {True: sharing, False: QUIET - sharing}
+    while any(len(found[kind]) < wanted[kind] for kind in found):
+        tenant = bench.tenant(f"quiet-{len(found[True]) + len(found[False])}")
+        found[shares(tenant, loud)].append(tenant)
+    return found[True][:sharing] + found[False][: QUIET - sharing]
+
+
+def shares(tenant: UUID, loud: UUID) -> bool:
+    return partition_of(str(tenant)) == partition_of(str(loud))
+
+
+def compare(bench: Rig, database: Database, chosen: argparse.Namespace) -> None:
+    loud = bench.tenant("flood")
+    on_rabbitmq = chosen.wire == "rabbitmq"
+    tenants = quiet_tenants(bench, loud, chosen.sharing if on_rabbitmq else 0)
+    with bench.ops.connection() as connection:
+        connection.execute("update headrace.tenants set daily_cost_cap_usd = 1000000")
+        connection.execute("update headrace.plans set user_share = 1")
+    for _ in range(PROCESSES):
+        bench.worker(threads=THREADS)
+    quiet_waits(bench, tenants, chosen.samples // 2, seed=0)  # connections open, plans are made
+    pause(bench.endpoints, Kind.TENANT, str(loud))
+    took = flood(bench, database, loud, chosen.jobs)
+    print(f"{chosen.jobs:,} jobs were put in in {took:.0f} s", flush=True)
+    alone: list[tuple[UUID, float]] = []
+    beside: list[tuple[UUID, float]] = []
+    done, busy_s = 0, 0.0
+    for number in range(chosen.rounds):
+        waits = quiet_waits(bench, tenants, chosen.samples, seed=number)
+        told("the flood paused", [ms for _, ms in waits])
+        alone += waits
+        resume(bench.settings, bench.endpoints, Kind.TENANT, str(loud))
+        bench.wait_running(loud, at_least=PROCESSES * THREADS * 3 // 4)
+        left, began = _queued(bench, loud), time.monotonic()
+        waits = quiet_waits(bench, tenants, chosen.samples, seed=number)
+        still = _queued(bench, loud)
+        if still == 0:
+            raise SystemExit("The flood ended before the quiet tenants had asked: give more jobs or fewer --samples.")
+        done, busy_s = done + left - still, busy_s + time.monotonic() - began
+        told(f"with {left:,} jobs queued", [ms for _, ms in waits])
+        beside += waits
+        pause(bench.endpoints, Kind.TENANT, str(loud))
+        bench.wait_running(loud, at_most=0)
+    print(f"all {chosen.rounds} rounds")
+    ratio = told("beside", [ms for _, ms in beside]) / told("alone", [ms for _, ms in alone])
+    if on_rabbitmq:
+        for name, apart in ("beside, in another partition", False), ("beside, in the flood's partition", True):
+            waits_ms = [ms for tenant, ms in beside if shares(tenant, loud) is apart]
+            if waits_ms:
+                told(name, waits_ms)
+        print(f"{PARTITIONS} partitions; {chosen.sharing} of {QUIET} quiet tenants share the flood's")
+    print(f"ratio of the p99s on {chosen.wire}: {ratio:.2f}")
+    rate = done / busy_s
     print(f"{still:,} were left at the end; {rate:.0f} of them done in a second.")
     print(f"In one queue for all, a quiet job would have waited {still / rate:,.0f} s.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("jobs", type=int, nargs="?", default=100_000, help="the flood; some 6,000 last a round")
+    parser.add_argument("--wire", choices=["redis", "rabbitmq"], default="redis")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=300, help="quiet jobs on each side of a round")
+    parser.add_argument("--latency-ms", type=int, nargs=2, default=[200, 600], metavar=("SHORTEST", "LONGEST"))
+    parser.add_argument("--sharing", type=int, default=1, help="quiet tenants in the flood's partition (RabbitMQ)")
+    chosen = parser.parse_args()
+    with contextlib.ExitStack() as open_:
+        broker_url = None
+        if chosen.wire == "rabbitmq":
+            if not SERVER.exists():
+                raise SystemExit("There is no RabbitMQ on this machine: apt-get install rabbitmq-server.")
+            broker_url = open_.enter_context(PrivateRabbit()).url
+        bench = open_.enter_context(rig(broker_url=broker_url))
+        database = open_.enter_context(Database(bench.endpoints.database_url, connections=1))
+        open_.enter_context(calls_of_mixed_length(bench, *chosen.latency_ms))
+        compare(bench, database, chosen)
 
 
 def _queued(bench: Rig, tenant: UUID) -> int:

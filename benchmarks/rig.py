@@ -13,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,15 @@ class Rig:
                 raise SystemExit(f"more than {left} jobs were left after {within_s} s")
             time.sleep(0.02)
 
+    def wait_running(self, tenant: UUID, *, at_least: int = 0, at_most: int = 2**31, within_s: float = 60) -> None:
+        """Block until so many jobs of a tenant run."""
+        give_up = time.monotonic() + within_s
+        running = f"select count(*) as n from headrace.queue where tenant_id = '{tenant}' and state = 'running'"
+        while not at_least <= self.query(running)[0]["n"] <= at_most:
+            if time.monotonic() > give_up:
+                raise SystemExit(f"never between {at_least} and {at_most} jobs ran within {within_s} s")
+            time.sleep(0.02)
+
     def settled(self, tenant: UUID, *, within_s: float = 600) -> None:
         """Block until no job of a tenant is queued or running: all have ended or wait for something."""
         give_up = time.monotonic() + within_s
@@ -108,11 +117,16 @@ class Rig:
 
 
 @contextmanager
-def rig(*, scheduler: bool = True, track_functions: bool = False) -> Iterator[Rig]:
-    """A fresh rig: private Postgres, Valkey and simulator in a directory of its own."""
+def rig(*, scheduler: bool = True, track_functions: bool = False, broker_url: str | None = None) -> Iterator[Rig]:
+    """A fresh rig: private Postgres, Valkey and simulator in a directory of its own.
+
+    :param broker_url: another wire than its Valkey.
+    """
     directory = Path(tempfile.mkdtemp(prefix="headrace-bench-"))
     directory.chmod(0o755)
     endpoints = start(directory)
+    if broker_url is not None:
+        endpoints = replace(endpoints, broker_url=broker_url)
     if track_functions:  # before anybody connects
         with psycopg.connect(endpoints.require_owner(), autocommit=True) as owner:
             owner.execute("alter database headrace set track_functions = 'all'")

@@ -25,7 +25,7 @@ from errors import (
 from producers.fields import Fields
 from producers.quote import Quote
 from producers.requests import JobRequest, as_row, check, refusal
-from queues.turns import Wire, within_cap
+from queues.turns import FEW_JOBS, Wire, is_light, within_cap
 from storage import jobs
 from storage.database import Database
 from storage.jobs import Enqueued, State
@@ -235,20 +235,26 @@ class Client:
                 lanes[one.lane] += 1
         for lane, n in lanes.items():
             try:
-                turns = n if self._wire.counts else self._within_cap(tenant_id, lane, n)
-                if turns:
-                    self._wire.offer(lane, str(tenant_id), turns)
+                if self._wire.counts:
+                    self._wire.offer(lane, str(tenant_id), n)
+                else:
+                    self._offer_uncounted(tenant_id, lane, n)
             except (ServiceError, UnknownLaneError) as error:  # the jobs are in; another process may know the lane
                 log.warning("turn.hint_lost", error=str(error), lane=lane)  # the sweep finds it within a second
 
-    def _within_cap(self, tenant_id: UUID, lane: str, n: int) -> int:
+    def _offer_uncounted(self, tenant_id: UUID, lane: str, n: int) -> None:
         cap = self._wire.turns_per_tenant
-        queued = self._database.patiently(
-            lambda connection, _repeat: jobs.queued_up_to(connection, [(tenant_id, lane)], most=cap + n),
+        found = self._database.patiently(
+            lambda connection, _repeat: jobs.live_up_to(
+                connection, [(tenant_id, lane)], queued=cap + n, running=FEW_JOBS
+            ),
             tenant_id=tenant_id,
             within_s=_WITHIN_S,
         )
-        return within_cap(n, queued[tenant_id, lane], cap)
+        live = found[tenant_id, lane]
+        turns = within_cap(n, live.queued, cap)
+        if turns:
+            self._wire.offer(lane, str(tenant_id), turns, light=is_light(live.queued, live.running))
 
     def _look(self, job_id: UUID, tenant_id: UUID) -> Result:
         row = self._database.patiently(

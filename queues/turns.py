@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 #: Version of what a turn says; travels with every turn, so that releases can tell each other's apart.
 TURN_VERSION = 1
@@ -51,6 +51,18 @@ def within_cap(new: int, queued: int, cap: int) -> int:
     return max(0, min(new, cap - before))
 
 
+#: Most jobs of a light tenant, queued or running, in a lane.
+FEW_JOBS: Final = 4
+
+
+def is_light(queued: int, running: int) -> bool:
+    """Whether a tenant with so many jobs may go before those with many, on a wire that serves in order.
+
+    Those that run count too: so whoever offers job after job, one at a time, has no more slots by it than a few.
+    """
+    return queued + running <= FEW_JOBS
+
+
 class Wire(Protocol):
     """Carries turns between processes and decides whose turn is next.
 
@@ -76,15 +88,16 @@ class Wire(Protocol):
         """The lanes and their weights."""
         ...
 
-    def offer(self, lane: str, tenant: str, n: int = 1) -> int:
+    def offer(self, lane: str, tenant: str, n: int = 1, *, light: bool = False) -> int:
         """Add up to ``n`` turns. Returns how many were added.
 
-        A wire that :attr:`counts` never lets a tenant have more than its cap outstanding.
+        A wire that :attr:`counts` never lets a tenant have more than its cap outstanding. One that does not is told
+        whether the tenant :func:`is_light`.
         """
         ...
 
-    def offer_many(self, lane: str, turns: Mapping[str, int]) -> int:
-        """Add turns for many tenants (tenant → how many). Returns how many were added in all."""
+    def offer_many(self, lane: str, turns: Mapping[str, int], light: Collection[str] = ()) -> int:
+        """Add turns for many tenants (tenant → how many), some of them light. Returns how many were added in all."""
         ...
 
     def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:

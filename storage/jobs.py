@@ -113,13 +113,22 @@ def enqueue_batch(
     return sorted((Enqueued(**row) for row in rows), key=lambda one: one.index)
 
 
-def queued_up_to(
-    connection: Connection, pairs: Collection[tuple[UUID, str]], *, most: int
-) -> dict[tuple[UUID, str], int]:
-    """How many jobs each (tenant, lane) has queued, counted no further than ``most``."""
+@dataclass(frozen=True, slots=True)
+class Live:
+    """How many jobs of a tenant are queued and how many run in a lane, each counted up to a limit."""
+
+    queued: int
+    running: int
+
+
+def live_up_to(
+    connection: Connection, pairs: Collection[tuple[UUID, str]], *, queued: int, running: int
+) -> dict[tuple[UUID, str], Live]:
+    """What each (tenant, lane) has, counted no further than ``queued`` and ``running``."""
     tenants, lanes = [tenant for tenant, _ in pairs], [lane for _, lane in pairs]
-    rows = connection.execute(sql("jobs", "queued_up_to"), [tenants, lanes, most]).fetchall()
-    return {(row["tenant_id"], row["lane"]): row["queued"] for row in rows}
+    limits = {"tenants": tenants, "lanes": lanes, "queued": queued, "running": running}
+    rows = connection.execute(sql("jobs", "live_up_to"), limits).fetchall()
+    return {(row["tenant_id"], row["lane"]): Live(row["queued"], row["running"]) for row in rows}
 
 
 def enqueue_in(connection: Any, tenant_id: UUID, request: Mapping[str, Any]) -> Enqueued:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -20,7 +20,7 @@ import structlog
 
 from errors import ServiceError
 from guards.rates import RateGuard
-from queues.turns import Wire, within_cap
+from queues.turns import FEW_JOBS, Wire, is_light, within_cap
 from storage import jobs, rates, recovery, spend
 from storage.connect import Connection
 from storage.database import Database
@@ -202,23 +202,25 @@ class Scheduler:
             )
 
     def _offer(self, turns: Turns) -> None:
-        if turns and not self._wire.counts:
-            turns = self._within_cap(turns)
+        light: Collection[UUID] = ()
         for lane, of_lane in turns.items():
-            if lane in self._wire.lanes:
-                self._wire.offer_many(lane, {str(tenant): n for tenant, n in of_lane.items()})
+            if lane not in self._wire.lanes:
+                continue
+            if not self._wire.counts:
+                of_lane, light = self._uncounted(lane, of_lane)
+            if of_lane:
+                offered = {str(tenant): n for tenant, n in of_lane.items()}
+                self._wire.offer_many(lane, offered, [str(tenant) for tenant in light])
 
-    def _within_cap(self, turns: Turns) -> Turns:
-        new = {(tenant, lane): n for lane, of_lane in turns.items() for tenant, n in of_lane.items()}
+    def _uncounted(self, lane: str, turns: Mapping[UUID, int]) -> tuple[dict[UUID, int], set[UUID]]:
+        """What keeps within the cap of each tenant, and which tenants are light."""
         cap = self._wire.turns_per_tenant
-        most = cap + max(new.values(), default=0)
-        queued = self._do(lambda connection: jobs.queued_up_to(connection, new.keys(), most=most))
-        kept: dict[str, dict[UUID, int]] = defaultdict(dict)
-        for (tenant, lane), n in new.items():
-            offered = within_cap(n, queued[tenant, lane], cap)
-            if offered:
-                kept[lane][tenant] = offered
-        return kept
+        pairs = [(tenant, lane) for tenant in turns]
+        most = cap + max(turns.values(), default=0)
+        found = self._do(lambda connection: jobs.live_up_to(connection, pairs, queued=most, running=FEW_JOBS))
+        kept = {tenant: within_cap(n, found[tenant, lane].queued, cap) for tenant, n in turns.items()}
+        light = {tenant for tenant, _ in pairs if is_light(found[tenant, lane].queued, found[tenant, lane].running)}
+        return {tenant: n for tenant, n in kept.items() if n}, light
 
     def _do(self, step: Callable[[Connection], T]) -> T:
         began = time.monotonic()

@@ -11,6 +11,9 @@ Two ways, and the point is to use each when it is cheap:
 each, and each take asks one cold one first: a partition that fills up is found within so many takes as there are
 partitions, and the empty ones cost one question a take.
 
+The partition of light tenants is asked before all others, but not twice in a row while others have turns: so a light
+tenant gets the next slot or the one after, and has half of them at most.
+
 Lives in the connection's own thread, and as long as its channel: with it, all that was taken goes back to the server
 and may come again to anybody. That is only a duplicate.
 """
@@ -29,7 +32,15 @@ import structlog
 from pika.spec import Basic
 
 from queues.rabbitmq.answers import answer
-from queues.rabbitmq.partitions import DECLARED, PARTITIONS, queue_name, tenant_of
+from queues.rabbitmq.partitions import (
+    ALL_PARTITIONS,
+    DECLARED,
+    LIGHT,
+    PARTITIONS,
+    queue_name,
+    queue_names,
+    tenant_of,
+)
 from queues.turns import Turn
 
 #: How long a pushed turn waits in this process for a free slot before it goes back, s. Longer than a short job, so that
@@ -60,6 +71,7 @@ class _Lane:
     cold: deque[int] = field(default_factory=deque)
     pushed: deque[_Pushed] = field(default_factory=deque)
     listening: bool = False
+    light_was_last: bool = False  # whom the last turn came from
 
 
 @dataclass(slots=True)
@@ -69,6 +81,7 @@ class _Take:
     future: Future[list[Turn]]
     turns: list[Turn] = field(default_factory=list)
     may_ask_cold: bool = True
+    may_ask_light: bool = True
 
 
 class Intake:
@@ -96,7 +109,7 @@ class Intake:
 
     def begin(self) -> None:
         """Declare the partitions. What is asked meanwhile waits."""
-        names = [queue_name(lane, partition) for lane in self._lanes for partition in range(PARTITIONS)]
+        names = [name for lane in self._lanes for name in queue_names(lane)]
         for name in names[:-1]:
             self._channel.queue_declare(name, durable=True, arguments=DECLARED, callback=lambda _frame: None)
         self._channel.queue_declare(names[-1], durable=True, arguments=DECLARED, callback=self._declared)
@@ -123,7 +136,7 @@ class Intake:
             lane = self._lanes[name]
             if not lane.listening:
                 lane.listening = True
-                for partition in range(PARTITIONS):
+                for partition in ALL_PARTITIONS:
                     self._consume(name, partition)
 
     @property
@@ -175,6 +188,7 @@ class Intake:
         assert partition is not None
         self._asked = None
         _file(self._lanes[take.lane], partition, hot=True)
+        self._lanes[take.lane].light_was_last = partition == LIGHT
         turn = self._turn(take.lane, method.delivery_tag, body)
         if turn is not None:
             take.turns.append(turn)
@@ -184,6 +198,8 @@ class Intake:
         partition = self._asked
         assert partition is not None
         self._asked = None
+        if partition == LIGHT:
+            self._takes[0].may_ask_light = False
         _file(self._lanes[self._takes[0].lane], partition, hot=False)
         self._go_on()
 
@@ -242,7 +258,7 @@ class Intake:
         for lane in self._lanes.values():
             if lane.listening:
                 lane.listening = False
-                hot = {pushed.partition for pushed in lane.pushed}
+                hot = {pushed.partition for pushed in lane.pushed if pushed.partition != LIGHT}
                 lane.hot = deque(sorted(hot))
                 lane.cold = deque(partition for partition in range(PARTITIONS) if partition not in hot)
             # From the last one on, since each goes back to the head.
@@ -262,14 +278,20 @@ def _next(lane: _Lane, take: _Take) -> int | None:
     """The partition to ask next; None when there is no hope of a turn."""
     if lane.listening:
         return None  # the server pushes what there is
+    if take.may_ask_light and not lane.light_was_last:
+        return LIGHT
     if take.may_ask_cold and lane.cold:
         take.may_ask_cold = False
         return lane.cold.popleft()
-    return lane.hot.popleft() if lane.hot else None
+    if lane.hot:
+        return lane.hot.popleft()
+    return LIGHT if take.may_ask_light else None
 
 
 def _file(lane: _Lane, partition: int, *, hot: bool) -> None:
     """Remember what an answer said. Listening may have ended meanwhile, which files every partition."""
+    if partition == LIGHT:
+        return  # asked each time
     for known in (lane.hot, lane.cold):
         if partition in known:
             known.remove(partition)

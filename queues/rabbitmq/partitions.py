@@ -1,6 +1,8 @@
 """Where a tenant's turns lie on RabbitMQ, and what a turn looks like there.
 
-A lane is a fixed number of quorum queues, its partitions. A tenant's turns all lie in the one that its name hashes to.
+A lane is a fixed number of quorum queues, its partitions. A tenant's turns lie in the one that its name hashes to. One
+partition more is for the turns of light tenants (:func:`queues.turns.is_light`), whoever they are: they have few each,
+and so wait behind nobody's flood.
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ from queues.turns import TURN_VERSION
 #: partition with one in so many others; a process that waits listens to them all, which is what more would cost.
 PARTITIONS: Final = 16
 
+#: The partition of light tenants' turns.
+LIGHT: Final = PARTITIONS
+ALL_PARTITIONS: Final = (*range(PARTITIONS), LIGHT)
+
 #: How a partition is declared, everywhere alike, or the server refuses. The limit: turns that come back because a
 #: process had no free slot after all have not failed, and RabbitMQ 4 would drop them after 20 times.
 DECLARED: Final[dict[str, Any]] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
@@ -27,7 +33,12 @@ def partition_of(tenant: str) -> int:
 
 def queue_name(lane: str, partition: int) -> str:
     """The name of the queue that is this partition of the lane."""
-    return f"headrace.{lane}.{partition}"
+    return f"headrace.{lane}.{'light' if partition == LIGHT else partition}"
+
+
+def queue_names(lane: str) -> list[str]:
+    """Every queue of a lane."""
+    return [queue_name(lane, partition) for partition in ALL_PARTITIONS]
 
 
 def encode(lane: str, tenant: str, *, marked: bool = False) -> bytes:

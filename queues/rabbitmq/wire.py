@@ -8,7 +8,8 @@ What the server cannot do, this wire does without:
 - it cannot say how many messages of one tenant it holds, so it does not hold a tenant to its cap (:attr:`counts`):
   whoever offers looks into Postgres first;
 - it serves a queue in its order, so tenants are served partition by partition, one turn each, not by what their jobs
-  cost: corrections and refunds have no meaning.
+  cost: corrections and refunds have no meaning. Tenants with few jobs have a partition of their own, so that they wait
+  behind no flood.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from errors import ConfigurationError, RabbitUnavailableError, UnknownLaneError
 from queues.rabbitmq.answers import answer
 from queues.rabbitmq.intake import Receipt
 from queues.rabbitmq.link import Link, Session, Step
-from queues.rabbitmq.partitions import DECLARED, encode, partition_of, queue_name
+from queues.rabbitmq.partitions import DECLARED, LIGHT, encode, partition_of, queue_name
 from queues.rabbitmq.publisher import Parcel
 from queues.rabbitmq.starving import Starving
 from queues.redacted import without_password
@@ -85,15 +86,15 @@ class RabbitWire:
         """The lanes and their weights."""
         return self._lanes
 
-    def offer(self, lane: str, tenant: str, n: int = 1) -> int:
+    def offer(self, lane: str, tenant: str, n: int = 1, *, light: bool = False) -> int:
         """Add up to ``n`` turns of one tenant; see :class:`queues.turns.Wire`."""
-        return self.offer_many(lane, {tenant: n})
+        return self.offer_many(lane, {tenant: n}, [tenant] if light else ())
 
-    def offer_many(self, lane: str, turns: Mapping[str, int]) -> int:
+    def offer_many(self, lane: str, turns: Mapping[str, int], light: Collection[str] = ()) -> int:
         """Add turns of many tenants; see :class:`queues.turns.Wire`. No call adds more than a tenant's cap."""
         self._check(lane)
         most = {tenant: min(n, self._turns_per_tenant) for tenant, n in turns.items()}
-        return self._publish(list(_in_rounds(lane, most)))
+        return self._publish(list(_in_rounds(lane, most, set(light))))
 
     def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:
         """Fill partitions that ran empty, and give a turn to who starves; see :class:`queues.turns.Wire`."""
@@ -111,7 +112,7 @@ class RabbitWire:
                 parcels += _in_rounds(lane, {tenant: min(n, share) for tenant, n in wanted.items()})
         hungry = [tenant for tenant in starving if tenant in turns and tenant not in fed]
         marked = self._starving.to_feed(lane, hungry, time.monotonic())
-        parcels += [_parcel(lane, tenant, marked=True) for tenant in marked]
+        parcels += [_parcel(lane, tenant, light=True, marked=True) for tenant in marked]
         added = self._publish(parcels)
         self._starving.was_fed(lane, marked, time.monotonic())
         return added
@@ -243,14 +244,14 @@ def _parameters(url: str) -> pika.URLParameters:
     return parameters
 
 
-def _parcel(lane: str, tenant: str, *, marked: bool = False) -> Parcel:
-    return Parcel(queue_name(lane, partition_of(tenant)), encode(lane, tenant, marked=marked))
+def _parcel(lane: str, tenant: str, *, light: bool, marked: bool = False) -> Parcel:
+    return Parcel(queue_name(lane, LIGHT if light else partition_of(tenant)), encode(lane, tenant, marked=marked))
 
 
-def _in_rounds(lane: str, turns: Mapping[str, int]) -> Iterator[Parcel]:
+def _in_rounds(lane: str, turns: Mapping[str, int], light: Collection[str] = ()) -> Iterator[Parcel]:
     """One turn of each tenant, then the next of each: a queue is served in its order."""
     for done in range(max(turns.values(), default=0)):
-        yield from (_parcel(lane, tenant) for tenant, n in turns.items() if n > done)
+        yield from (_parcel(lane, tenant, light=tenant in light) for tenant, n in turns.items() if n > done)
 
 
 def _depths(lane: str, partitions: list[int], session: Session, future: Future[dict[int, int]]) -> None:

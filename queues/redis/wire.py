@@ -99,12 +99,12 @@ class RedisWire:
         """The lanes and their weights."""
         return self._lanes
 
-    def offer(self, lane: str, tenant: str, n: int = 1) -> int:
+    def offer(self, lane: str, tenant: str, n: int = 1, *, light: bool = False) -> int:
         """Add up to ``n`` turns of one tenant; see :class:`queues.turns.Wire`."""
         return self.offer_many(lane, {tenant: n})
 
-    def offer_many(self, lane: str, turns: Mapping[str, int]) -> int:
-        """Add turns of many tenants; see :class:`queues.turns.Wire`."""
+    def offer_many(self, lane: str, turns: Mapping[str, int], light: Collection[str] = ()) -> int:
+        """Add turns of many tenants; see :class:`queues.turns.Wire`. Tags tell who is light, so nobody need say it."""
         return self._fill(self._offer, lane, turns)
 
     def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from producers import Client
 from queues.broker_url import open_wire
-from queues.rabbitmq.partitions import PARTITIONS, queue_name
+from queues.rabbitmq.partitions import queue_names
 from settings import Settings
 from storage.database import Database
 from tests.books import check_books
@@ -67,10 +67,7 @@ def turns_on(rabbit: PrivateRabbit, lane: str) -> int:
     """Turns that no process holds."""
     with rabbit.connect() as connection:
         channel = connection.channel()
-        return sum(
-            channel.queue_declare(queue_name(lane, partition), passive=True).method.message_count
-            for partition in range(PARTITIONS)
-        )
+        return sum(channel.queue_declare(name, passive=True).method.message_count for name in queue_names(lane))
 
 
 def ended(ops: Database) -> int:

@@ -15,7 +15,7 @@ import pika
 import psutil
 from pika.exceptions import AMQPError
 
-from queues.rabbitmq.partitions import DECLARED, PARTITIONS, queue_name
+from queues.rabbitmq.partitions import DECLARED, queue_names
 from tests.absent import absent
 from tests.ports import free_port
 
@@ -98,8 +98,8 @@ class PrivateRabbit:
         with self.connect() as connection:
             channel = connection.channel()
             for lane in lanes:
-                for partition in range(PARTITIONS):
-                    channel.queue_delete(queue_name(lane, partition))
+                for name in queue_names(lane):
+                    channel.queue_delete(name)
 
     def settle(self, lanes: list[str]) -> None:
         """Declare every queue and wait until the node has their names on disk.
@@ -109,8 +109,8 @@ class PrivateRabbit:
         with self.connect() as connection:
             channel = connection.channel()
             for lane in lanes:
-                for partition in range(PARTITIONS):
-                    channel.queue_declare(queue_name(lane, partition), durable=True, arguments=DECLARED)
+                for name in queue_names(lane):
+                    channel.queue_declare(name, durable=True, arguments=DECLARED)
         declared = time.time()
         deadline = time.monotonic() + 20
         while not any(file.stat().st_mtime >= declared for file in self._dir.rglob("names.dets")):

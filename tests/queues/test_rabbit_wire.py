@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 
 from errors import ConfigurationError, RabbitUnavailableError
 from queues.broker_url import open_wire
-from queues.rabbitmq.partitions import DECLARED, PARTITIONS, encode, partition_of, queue_name, tenant_of
+from queues.rabbitmq.partitions import DECLARED, PARTITIONS, encode, partition_of, queue_name, queue_names, tenant_of
 from queues.rabbitmq.starving import GIVEN_AGAIN_S, STARVED_S, Starving
 from queues.rabbitmq.wire import RabbitWire
-from queues.turns import Turn, within_cap
+from queues.turns import FEW_JOBS, Turn, is_light, within_cap
 from tests.ports import free_port
 from tests.queues.conftest import LANES, eventually
 from tests.queues.rabbit import PrivateRabbit
@@ -89,6 +89,13 @@ def test_no_more_turns_are_offered_than_keep_within_the_cap(new, queued, offered
     assert within_cap(new, queued, cap=8) == offered
 
 
+def test_who_has_few_jobs_is_light_whether_they_wait_or_run():
+    assert is_light(queued=1, running=0)
+    assert is_light(queued=1, running=FEW_JOBS - 1)
+    assert not is_light(queued=1, running=FEW_JOBS)
+    assert not is_light(queued=FEW_JOBS + 1, running=0)
+
+
 def test_who_starves_is_fed_once_and_then_not_for_long():
     starving = Starving()
     assert starving.to_feed(LANE, ["ada"], 0.0) == []
@@ -110,8 +117,8 @@ def test_partitions_are_durable_quorum_queues(rabbit, wire):
     with rabbit.connect() as connection:
         channel = connection.channel()
         for lane in LANES:
-            for partition in range(PARTITIONS):
-                channel.queue_declare(queue_name(lane, partition), passive=True)
+            for name in queue_names(lane):
+                channel.queue_declare(name, passive=True)
         with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="inequivalent arg"):
             channel.queue_declare(queue_name(LANE, 0), durable=True, arguments={"x-queue-type": "classic"})
 
@@ -204,6 +211,28 @@ def test_a_partition_that_was_found_empty_is_looked_at_again(wire, open_wires):
 
 
 @pytest.mark.rabbitmq
+def test_a_light_tenant_goes_before_the_flood_that_shares_its_partition(wire, open_wires):
+    flood, quiet = of_one_partition(2)
+    other = open_wires()
+    other.offer(LANE, flood, 64)
+    assert [turn.tenant for turn in wire.take(LANE, 2)] == [flood, flood]
+    other.offer(LANE, quiet, light=True)
+    assert [turn.tenant for turn in wire.take(LANE, 2)] == [quiet, flood]
+
+
+@pytest.mark.rabbitmq
+def test_however_many_are_light_they_have_no_more_than_every_other_slot(wire, open_wires):
+    light = [f"tenant-{i}" for i in range(8)]
+    other = open_wires()
+    other.offer(LANE, "flood", 8)
+    other.offer_many(LANE, dict.fromkeys(light, 1), light)
+    one_by_one = [turn.tenant for _ in range(8) for turn in wire.take(LANE, 1)]
+    assert one_by_one.count("flood") == 4
+    # and all of them once nobody else has turns
+    assert sorted(turn.tenant for turn in wire.take(LANE, 16)) == sorted(["flood"] * 4 + light[4:])
+
+
+@pytest.mark.rabbitmq
 def test_turns_of_another_version_are_dropped_loudly(rabbit, wire):
     wire.offer(LANE, "ada")
     with rabbit.connect() as connection:
@@ -227,7 +256,7 @@ def test_a_tenant_whose_turns_are_lost_behind_others_gets_one_marked_turn(rabbit
     eventually(lambda: wire.refill(LANE, wanted, {ada}) == 1)
     for _ in range(3):
         assert wire.refill(LANE, wanted, {ada}) == 0, "one outstanding at most"
-    assert [turn.tenant for turn in wire.take(LANE, 9)] == [ben, ben, ben, ada]
+    assert [turn.tenant for turn in wire.take(LANE, 9)] == [ada, ben, ben, ben]
 
 
 @pytest.mark.rabbitmq
