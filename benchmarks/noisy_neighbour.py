@@ -18,9 +18,7 @@ import argparse
 import contextlib
 import random
 import statistics
-import threading
 import time
-from collections.abc import Iterator
 from uuid import UUID
 
 from benchmarks.rig import Rig, rig
@@ -35,25 +33,6 @@ from tests.queues.rabbit import SERVER, PrivateRabbit
 PROCESSES, THREADS = 2, 24
 QUIET, PER_S = 10, 10.0
 CHUNK = 2_000
-
-
-@contextlib.contextmanager
-def calls_of_mixed_length(bench: Rig, shortest_ms: int, longest_ms: int) -> Iterator[None]:
-    """The simulator's latency changes all the time, so that calls do not end in step."""
-    over = threading.Event()
-
-    def stir() -> None:
-        dice = random.Random(1)
-        while not over.wait(0.02):
-            bench.behave(openai={"latency_ms": dice.randint(shortest_ms, longest_ms)})
-
-    stirring = threading.Thread(target=stir)
-    stirring.start()
-    try:
-        yield
-    finally:
-        over.set()
-        stirring.join()
 
 
 def flood(bench: Rig, database: Database, tenant: UUID, n: int) -> float:
@@ -181,7 +160,8 @@ def main() -> None:
             broker_url = open_.enter_context(PrivateRabbit()).url
         bench = open_.enter_context(rig(broker_url=broker_url))
         database = open_.enter_context(Database(bench.endpoints.database_url, connections=1))
-        open_.enter_context(calls_of_mixed_length(bench, *chosen.latency_ms))
+        # each call draws its own: calls that begin together must not end together, round after round
+        bench.behave(openai={"latency_ms": chosen.latency_ms})
         compare(bench, database, chosen)
 
 

@@ -32,6 +32,8 @@ from storage import tenants
 from storage.database import Database
 from tests.bouncer import WayIn, bouncer, is_wanted
 from tests.fleet import Fleet, Urls
+from tests.queues.cluster import PrivateCluster
+from tests.queues.rabbit import PrivateRabbit
 from workers.scheduler import Scheduler
 
 TEMPLATE = "headrace_template"
@@ -71,6 +73,20 @@ def lift_rates(owner_url: str) -> None:
     """No request rate by default: tests ask more in a second than a person in a minute. Tests of rates set them."""
     with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute("update headrace.plans set user_per_minute = null")
+
+
+@pytest.fixture(scope="session")
+def rabbit() -> Iterator[PrivateRabbit]:
+    """The session's RabbitMQ node: a node takes seconds to start. Who kills it starts it again."""
+    with PrivateRabbit() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[PrivateCluster]:
+    """The session's Valkey Cluster. Who kills a master starts it again."""
+    with PrivateCluster() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -103,6 +103,7 @@ class Intake:
         self._held: set[int] = set()  # what came and is not acknowledged
         self._takes: deque[_Take] = deque()
         self._asked: int | None = None  # the partition whose answer to basic.get is due
+        self._due: deque[str] = deque()  # the queues that owe an answer, in the order in which they were asked
         self._timer: Any = None
         channel.add_callback(self._got_nothing, [Basic.GetEmpty], one_shot=False)
         channel.add_on_cancel_callback(self._deleted)
@@ -144,6 +145,11 @@ class Intake:
         """Whether turns lie here that nobody took yet."""
         return any(lane.pushed for lane in self._lanes.values())
 
+    @property
+    def silent_queue(self) -> str | None:
+        """The queue whose answer is due, if any: a channel answers one question after the other."""
+        return self._due[0] if self._due else None
+
     def done(self, tag: int) -> None:
         """Acknowledge a turn; nothing, if it was already or went back."""
         if self._settles(tag):
@@ -181,12 +187,14 @@ class Intake:
                     self._give_all_back(take.turns)  # the caller gave up
                 continue
             self._asked = partition
-            self._channel.basic_get(queue_name(take.lane, partition), callback=self._got)
+            self._due.append(queue_name(take.lane, partition))
+            self._channel.basic_get(self._due[-1], callback=self._got)
 
     def _got(self, _channel: Any, method: Any, _properties: Any, body: bytes) -> None:
         take, partition = self._takes[0], self._asked
         assert partition is not None
         self._asked = None
+        self._due.remove(queue_name(take.lane, partition))
         _file(self._lanes[take.lane], partition, hot=True)
         self._lanes[take.lane].light_was_last = partition == LIGHT
         turn = self._turn(take.lane, method.delivery_tag, body)
@@ -195,12 +203,13 @@ class Intake:
         self._go_on()
 
     def _got_nothing(self, _frame: Any) -> None:
-        partition = self._asked
+        take, partition = self._takes[0], self._asked
         assert partition is not None
         self._asked = None
+        self._due.remove(queue_name(take.lane, partition))
         if partition == LIGHT:
-            self._takes[0].may_ask_light = False
-        _file(self._lanes[self._takes[0].lane], partition, hot=False)
+            take.may_ask_light = False
+        _file(self._lanes[take.lane], partition, hot=False)
         self._go_on()
 
     def _turn(self, lane: str, tag: int, body: bytes) -> Turn | None:
@@ -222,10 +231,12 @@ class Intake:
     def _consume(self, lane: str, partition: int, _frame: Any = None) -> None:
         if not self._lanes[lane].listening:
             return
+        name = queue_name(lane, partition)
+        self._due.append(name)
         tag = self._channel.basic_consume(
-            queue_name(lane, partition),
+            name,
             on_message_callback=partial(self._pushed, lane, partition),
-            callback=lambda _frame: None,
+            callback=lambda _frame: self._due.remove(name),
         )
         self._tags[tag] = (lane, partition)
 

@@ -25,7 +25,9 @@ from pika.exceptions import AMQPError, StreamLostError
 
 from errors import RabbitUnavailableError
 from queues.rabbitmq.answers import refuse
+from queues.rabbitmq.broken import BrokenQueues
 from queues.rabbitmq.intake import Intake
+from queues.rabbitmq.partitions import DECLARED
 from queues.rabbitmq.publisher import Publisher
 
 T = TypeVar("T")
@@ -38,6 +40,11 @@ LONGEST_PAUSE_S: Final = 3.0
 #: are the connection's: a channel can hang on a connection that is well.
 PULSE_S: Final = 1.0
 PULSE_WITHIN_S: Final = 3.0
+
+#: How long a broken queue may take to be deleted and declared, s. The server itself gives up after five.
+MENDED_WITHIN_S: Final = 15.0
+#: The code with which a server closes a connection over a fault of its own.
+INTERNAL_ERROR: Final = 541
 
 _CLOSE_WITHIN_S: Final = 1.0
 _JOIN_S: Final = 2.0
@@ -65,6 +72,11 @@ class Session:
             self._takes_turns = True
             self._intake.begin()
         return self._intake
+
+    @property
+    def silent_queue(self) -> str | None:
+        """The queue that owes this channel an answer, if any."""
+        return self._intake.silent_queue
 
     def lives(self) -> bool:
         """Ask for a sign of life, unless one is due. Returns whether there is hope of it."""
@@ -112,6 +124,8 @@ class Link:
         self._failures = 0
         self._why = "never connected"
         self._first_fault: str | None = None  # what made us close the connection
+        self._gave_up = False  # since the server left us without an answer
+        self._broken = BrokenQueues()
 
     def ask(self, step: Step[T], within_s: float) -> T:
         """Do a step and wait for its answer.
@@ -191,7 +205,28 @@ class Link:
         )
 
     def _opened(self, connection: Any) -> None:
-        connection.channel(on_open_callback=self._channel_opened)
+        if self._broken.to_mend:
+            connection.channel(on_open_callback=self._mend)
+        else:
+            connection.channel(on_open_callback=self._channel_opened)
+
+    def _mend(self, channel: Any) -> None:
+        # Nothing else is done meanwhile: whoever asks a broken queue is left without an answer.
+        channel.add_on_close_callback(self._channel_closed)
+        name = self._broken.to_mend.pop()
+        log.warning("wire.queue_made_anew", queue=name)
+        made = partial(channel.queue_declare, name, durable=True, arguments=DECLARED)
+        channel.queue_delete(name, callback=lambda _frame: made(callback=lambda _frame: self._mended(channel)))
+        self._loop.call_later(MENDED_WITHIN_S, partial(self._give_mending_up, channel))
+
+    def _mended(self, channel: Any) -> None:
+        # The next one in a new connection, as this one ends with its channel.
+        self._first_fault = "a queue was made anew"
+        channel.connection.close()
+
+    def _give_mending_up(self, channel: Any) -> None:
+        if channel.connection is self._connection and channel.is_open:
+            self._break_off("a broken queue can neither be used nor deleted")
 
     def _channel_opened(self, channel: Any) -> None:
         channel.add_on_close_callback(self._channel_closed)
@@ -218,7 +253,7 @@ class Link:
 
     def _break_off(self, why: str) -> None:
         # Closing it in good order would take answers too. pika has no public way to do without.
-        self._first_fault = why
+        self._first_fault, self._gave_up = why, True
         self._connection._terminate_stream(StreamLostError(why))
 
     def _begin(self, step: Step[Any], future: Future[Any]) -> None:
@@ -248,6 +283,9 @@ class Link:
             channel.connection.close()
 
     def _closed(self, error: Exception) -> None:
+        if self._session is not None and (self._gave_up or getattr(error, "reply_code", None) == INTERNAL_ERROR):
+            self._broken.found(self._session.silent_queue, time.monotonic())
+        self._gave_up = False
         self._lost(self._first_fault or _said(error))
         self._first_fault = None
         if self._closing:

@@ -23,9 +23,8 @@ from concurrent.futures import TimeoutError as NoAnswer
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import pika
-
-from errors import ConfigurationError, RabbitUnavailableError, UnknownLaneError
+from errors import RabbitUnavailableError, UnknownLaneError
+from queues.rabbitmq.address import connection_parameters
 from queues.rabbitmq.answers import answer
 from queues.rabbitmq.intake import Receipt
 from queues.rabbitmq.link import Link, Session, Step
@@ -44,8 +43,6 @@ ANSWER_WITHIN_S: Final = 2.0
 MESSAGES_A_SECOND: Final = 500
 #: Most turns that the sweep puts into an empty partition at once; it comes again when they are gone.
 TURNS_A_REFILL: Final = 500
-#: A server that says nothing for twice this time is gone, s.
-HEARTBEAT_S: Final = 5
 #: Longest time that one `wait_for_news` blocks, s.
 LONGEST_WAIT_S: Final = 1.0
 
@@ -72,7 +69,7 @@ class RabbitWire:
         self._shown = without_password(url)
         self._most = _HOLD_UNTIL_TOLD
         self._news = threading.Event()
-        self._link = Link(_parameters(url), lanes=self._lanes, heard=self._news.set)
+        self._link = Link(connection_parameters(url), lanes=self._lanes, heard=self._news.set)
         self._silence = Silence()
         self._starving = Starving()
 
@@ -221,27 +218,6 @@ class RabbitWire:
             hint="Start it or mend HEADRACE_BROKER_URL; no job is lost meanwhile.",
             url=self._shown,
         )
-
-
-def _parameters(url: str) -> pika.URLParameters:
-    try:
-        parameters = pika.URLParameters(url)
-        asked = parameters.heartbeat
-    except (ValueError, TypeError, IndexError):
-        # Without the cause: it may quote the URL's parts, and where they are mistaken for each other, the password.
-        raise ConfigurationError(
-            "the URL cannot be read",
-            field="HEADRACE_BROKER_URL",
-            value=without_password(url),
-            hint="Special characters in a password have to be percent-encoded.",
-        ) from None
-    parameters.heartbeat = HEARTBEAT_S if asked is None else asked
-    parameters.socket_timeout = ANSWER_WITHIN_S
-    parameters.stack_timeout = 2 * ANSWER_WITHIN_S
-    parameters.blocked_connection_timeout = 2 * HEARTBEAT_S
-    parameters.connection_attempts = 1  # the link tries again in its own way
-    parameters.client_properties = {"connection_name": "headrace"}
-    return parameters
 
 
 def _parcel(lane: str, tenant: str, *, light: bool, marked: bool = False) -> Parcel:

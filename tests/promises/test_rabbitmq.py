@@ -22,14 +22,8 @@ from tests.fleet import Fleet, Urls, eventually
 from tests.queues.rabbit import PrivateRabbit
 
 pytestmark = pytest.mark.rabbitmq
-JOBS = 300
+JOBS = 200
 LANES = Settings().lane_weights
-
-
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[PrivateRabbit]:
-    with PrivateRabbit() as server:
-        yield server
 
 
 @pytest.fixture

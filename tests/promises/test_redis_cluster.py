@@ -24,12 +24,6 @@ JOBS = 200
 LANES = Settings().lane_weights
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[PrivateCluster]:
-    with PrivateCluster() as server:
-        yield server
-
-
 @pytest.fixture
 def cluster_fleet(cluster: PrivateCluster, urls: Urls, tmp_path: Path) -> Iterator[Fleet]:
     """Processes that know of no other Redis: their request rates are on the cluster too."""

@@ -32,13 +32,19 @@ class PrivateRabbit:
             absent("rabbitmq-server")
         self._epmd_program = epmd
         self._dir = Path(tempfile.mkdtemp(prefix="rabbit-"))
-        self.port, self._dist_port, self._epmd_port = free_port(), free_port(), free_port()
+        self.port, self.tls_port, self._dist_port, self._epmd_port = (free_port() for _ in range(4))
+        self._certify()
         self._epmd: subprocess.Popen[bytes] | None = None
         self._node: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}"
+
+    @property
+    def certificate(self) -> Path:
+        """What it shows to those who come by TLS: of its own making, so nobody trusts it unless told to."""
+        return self._dir / "certificate.pem"
 
     @property
     def pid(self) -> int:
@@ -90,6 +96,28 @@ class PrivateRabbit:
             self._node.wait()
             self._node = None
 
+    def _certify(self) -> None:
+        openssl = shutil.which("openssl")
+        if openssl is None:
+            absent("openssl")
+        subprocess.run(
+            [
+                *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+                *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"),
+                *("-keyout", str(self._dir / "key.pem"), "-out", str(self.certificate)),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        (self._dir / "rabbitmq.conf").write_text(
+            f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.certfile = {self.certificate}\n"
+            f"ssl_options.keyfile = {self._dir / 'key.pem'}\n"
+            "ssl_options.verify = verify_none\n",
+            encoding="utf-8",
+        )
+
     def connect(self) -> pika.BlockingConnection:
         return pika.BlockingConnection(pika.URLParameters(self.url))
 
@@ -104,7 +132,8 @@ class PrivateRabbit:
     def settle(self, lanes: list[str]) -> None:
         """Declare every queue and wait until the node has their names on disk.
 
-        One node that is killed before that knows the queue, when it is back, and never answers for it.
+        One node that is killed before that knows the queue, when it is back, and never answers for it: mending it takes
+        the wire ten seconds, which not every test need spend.
         """
         with self.connect() as connection:
             channel = connection.channel()

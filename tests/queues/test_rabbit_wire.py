@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pika
 import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from errors import ConfigurationError, RabbitUnavailableError
+from errors import ConfigurationError, RabbitUnavailableError, ServiceError
 from queues.broker_url import open_wire
+from queues.rabbitmq.broken import AGAIN_WITHIN_S, BrokenQueues
 from queues.rabbitmq.partitions import DECLARED, PARTITIONS, encode, partition_of, queue_name, queue_names, tenant_of
 from queues.rabbitmq.starving import GIVEN_AGAIN_S, STARVED_S, Starving
 from queues.rabbitmq.wire import RabbitWire
@@ -24,12 +26,6 @@ from tests.queues.conftest import LANES, eventually
 from tests.queues.rabbit import PrivateRabbit
 
 LANE = "interactive"
-
-
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[PrivateRabbit]:
-    with PrivateRabbit() as server:
-        yield server
 
 
 @pytest.fixture
@@ -319,6 +315,68 @@ def test_urls_that_cannot_be_read_are_refused(url):
         open_wire(url, lanes=LANES)
     assert "hunter2" not in f"{caught.value} {caught.value.as_dict()}"
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.rabbitmq
+def test_over_tls_the_server_has_to_be_who_it_says(rabbit):
+    url = f"amqps://guest:guest@localhost:{rabbit.tls_port}"
+    trusting = open_wire(f"{url}?cacertfile={rabbit.certificate}&heartbeat=7", lanes={"tls": 1})
+    assert trusting.offer("tls", "ada") == 1
+    assert trusting.take("tls", 1) == [Turn("ada", "tls", 0.0)]
+    trusting.close()
+    rabbit.wipe(["tls"])
+    for other in (url, f"{url.replace('localhost', '127.0.0.1')}?cacertfile={rabbit.certificate}"):
+        wire = open_wire(other, lanes={"tls": 1})
+        with pytest.raises(RabbitUnavailableError, match="certificate verify failed"):
+            wire.facts()
+        wire.close()
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "amqps"])
+def test_a_certificate_that_cannot_be_used_is_refused_at_once(scheme, tmp_path):
+    file = tmp_path / "ca.pem"
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"ca\.pem|without TLS") as caught:
+            open_wire(f"{scheme}://u:hunter2@h/v?cacertfile={file}", lanes=LANES)
+        assert "hunter2" not in f"{caught.value} {caught.value.as_dict()} {caught.value.__cause__}"
+        file.write_text("no certificate")
+
+
+@pytest.mark.rabbitmq
+def test_a_queue_that_its_node_forgot_how_to_serve_is_made_anew(rabbit):
+    """A node that is killed right after it declared a queue comes back with one that never answers (RabbitMQ 3.10)."""
+    lanes = {"brittle": 1}
+    wire = RabbitWire(rabbit.url, lanes=lanes)
+    wire.hold_at_most(8)
+    wire.take("brittle", 1)
+    rabbit.kill()
+    rabbit.start()
+    waiting = {f"tenant-{i}": 1 for i in range(PARTITIONS * 4)}
+    assert {partition_of(tenant) for tenant in waiting} == set(range(PARTITIONS))
+
+    def served() -> bool:
+        with suppress(ServiceError):
+            wire.refill("brittle", waiting, set(waiting))
+            for turn in wire.take("brittle", 16):
+                waiting.pop(turn.tenant, None)
+                wire.done(turn)
+        return not waiting
+
+    eventually(served, within_s=60)
+    wire.close()
+    rabbit.wipe(list(lanes))
+
+
+def test_only_a_queue_that_costs_a_second_connection_is_taken_for_broken():
+    broken = BrokenQueues()
+    broken.found("a", 0.0)
+    broken.found("b", 1.0)
+    broken.found(None, 2.0)
+    assert broken.to_mend == set()
+    broken.found("a", AGAIN_WITHIN_S)
+    assert broken.to_mend == {"a"}
+    broken.found("b", 2.0 + AGAIN_WITHIN_S)
+    assert broken.to_mend == {"a"}, "that was long ago"
 
 
 @pytest.mark.rabbitmq

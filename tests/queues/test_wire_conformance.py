@@ -18,33 +18,28 @@ from errors import ServiceError, UnknownLaneError
 from queues.consumer import TurnConsumer
 from queues.slots import Slots
 from queues.turns import Turn, Wire
-from tests.queues.cluster import PrivateCluster
 from tests.queues.conftest import LANES, eventually
-from tests.queues.rabbit import PrivateRabbit
-from tests.queues.valkey import PrivateValkey
 from tests.queues.wires import Server, open_on, settle, wipe
 
 LANE = "interactive"
 SERVERS = [
-    pytest.param(PrivateValkey, id="redis"),
-    pytest.param(PrivateCluster, id="cluster"),
-    pytest.param(PrivateRabbit, id="rabbitmq", marks=pytest.mark.rabbitmq),
+    pytest.param("valkey", id="redis"),
+    pytest.param("cluster", id="cluster"),
+    pytest.param("rabbit", id="rabbitmq", marks=pytest.mark.rabbitmq),
 ]
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server of this module's own, wiped for each test."""
-    with request.param() as one:
-        yield one
+def server(request: pytest.FixtureRequest) -> Server:
+    """The session's server of each kind, wiped for each test."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def mortal(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server that tests may kill, if they start it again. It is never wiped, so turns of other tests may be there."""
-    with request.param() as one:
-        settle(one)
-        yield one
+@pytest.fixture(scope="module")
+def mortal(server: Server) -> Server:
+    """The same for tests that kill it, and start it again. It is not wiped, so turns of other tests may be there."""
+    settle(server)
+    return server
 
 
 @pytest.fixture

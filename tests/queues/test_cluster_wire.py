@@ -21,12 +21,6 @@ from tests.queues.wires import open_on
 LANE = "interactive"
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[PrivateCluster]:
-    with PrivateCluster() as server:
-        yield server
-
-
 @pytest.fixture
 def wire(cluster: PrivateCluster) -> Iterator[RedisWire]:
     cluster.flush()
