@@ -28,6 +28,11 @@ class _Cluster(RedisCluster):
     #: cost its caller the time limit twice.
     ERRORS_ALLOW_RETRY = (redis.ConnectionError, ClusterDownError, SlotNotCoveredError)  # type: ignore[assignment]
 
+    def determine_slot(self, *args: Any) -> int:
+        """Where a command's keys live: ours are all of one slot. redis-py would ask a node, and that may be away."""
+        first_key = args[3] if args[0] in ("EVAL", "EVALSHA") else args[1]
+        return self.keyslot(first_key)  # type: ignore[no-untyped-call,no-any-return]
+
 
 class Cluster:
     """Every master of a cluster behind one client. Thread-safe; connects at first use, and finds where a key lives.
