@@ -6,9 +6,10 @@ STAMP  := $(VENV)/.installed
 # Tests wait for real processes most of their time, so one more at once than a small machine has cores.
 AT_ONCE ?= 3
 PYTEST := $(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist worksteal
+FIGURES ?= .headrace-figures.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-pgbouncer lint format bench chaos lock clean
+.PHONY: help setup demo test test-pgbouncer lint format bench bench-peers chaos lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +45,14 @@ format: setup ## let ruff format and mend what it can
 
 bench: setup ## run the benchmarks and print their ratios
 	$(BIN)/python -m benchmarks
+
+bench-peers: setup ## beside dramatiq, Celery, Procrastinate and taskiq (needs the package index), then plots
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	@rm -f $(FIGURES)
+	for name in enqueue start_latency consume noisy_neighbour; do \
+	  $(BIN)/python -m benchmarks.peers.$$name --json $(FIGURES) || exit 1; done
+	$(BIN)/python -m benchmarks.plots $(FIGURES)
 
 chaos: setup ## play random schedules of faults against real processes (SEEDS=30)
 	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),30) --seconds 60
