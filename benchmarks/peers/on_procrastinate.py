@@ -31,7 +31,7 @@ class Procrastinate:
 
     def worker_commands(self, processes: int, slots: int) -> list[list[str]]:
         return [
-            ["procrastinate.cli", "--app", f"{__name__}.APP", "worker", "--concurrency", str(slots)]
+            ["procrastinate", "--app", f"{__name__}.APP", "worker", "--concurrency", str(slots)]
             for _ in range(processes)
         ]
 
