@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests wait for real processes most of their time, so one more at once than a small machine has cores.
 AT_ONCE ?= 3
 PYTEST := $(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist worksteal
-FIGURES ?= .headrace-figures.jsonl
+FIGURES ?= build/figures.jsonl
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-pgbouncer lint format bench bench-peers chaos lock clean

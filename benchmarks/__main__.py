@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_BENCHMARKS = ("__init__", "__main__", "rig")
+NOT_BENCHMARKS = ("__init__", "__main__", "rig", "figures", "plots")
 
 
 def main() -> int:

@@ -187,10 +187,6 @@ class System:
         """What Valkey has in use, bytes."""
         return int(self._server.info("memory")["used_memory"])
 
-    def wipe(self) -> None:
-        """Empty the wire."""
-        self._server.flushall()
-
     def _servers(self) -> tuple[float, float]:
         postgres = self._postmaster.cpu_times()
         used = postgres.user + postgres.system + postgres.children_user + postgres.children_system
@@ -235,6 +231,7 @@ def main() -> None:
     with ExitStack() as stack:
         small, big = (System(stack.enter_context(rig(scheduler=False)), stack) for _ in range(2))
         print(f"load {psutil.getloadavg()[0]:.1f}", flush=True)
+        empty = big.memory()
         big.compare_both_ways_in()
 
         few, crowd = small.tenants(FEW_TENANTS), big.tenants(given.tenants)
@@ -251,8 +248,7 @@ def main() -> None:
 
         owners, holders = small.tenants(OWNERS), big.tenants(OWNERS)
         small.put(owners, SHORT // OWNERS)
-        big.wipe()
-        empty, began = big.memory(), time.monotonic()
+        began = time.monotonic()
         big.pour(holders, given.backlog // OWNERS)
         big.tidy()
         print(f"{given.backlog:,} jobs poured in in {time.monotonic() - began:.0f} s", flush=True)

@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -208,7 +209,7 @@ def test_every_log_event_is_in_its_page_and_every_one_listed_is_logged() -> None
 
 def test_every_dependency_is_explained() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    wanted = [*project["project"]["dependencies"], *chain.from_iterable(project["dependency-groups"].values())]
     names = {re.split(r"[<>=\[ ]", one)[0] for one in wanted}
     assert {cells[0].strip("`") for cells in rows("dependencies.md")} == names
 

@@ -1,8 +1,8 @@
 """Quiet tenants' wait for the start, beside a flood of one tenant and without it: p99, ours and plain queues, in ms.
 
-    python -m benchmarks.peers.noisy_neighbour [--flood 6000] [--ours 100000] [--sleep-ms 100] [--json FILE]
+    python -m benchmarks.peers.noisy_neighbour [--flood 3000] [--ours 100000] [--sleep-ms 200] [--json FILE]
 
-Two worker processes of eight slots, jobs of 100 ms (a sleep; ours a provider's answer), so at most 160 a second. The
+Two worker processes of eight slots, jobs of 200 ms (a sleep; ours a provider's answer), so at most 80 a second. The
 flood is put in first; then ten quiet jobs a second, of ten tenants, for as many as ``--samples``. A plain queue knows
 no tenants, so a quiet job waits for all of the flood before it; its p99 grows with the flood, ours does not, which is
 why ours may meet a bigger one. A run is bounded: a peer's by the flood's length, ours by the samples, after which what
@@ -43,9 +43,9 @@ def told(name: str, what: str, waits: list[float]) -> float:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--flood", type=int, default=6_000, help="jobs of the flood before a peer (6000)")
+    parser.add_argument("--flood", type=int, default=3_000, help="jobs of the flood before a peer (3000)")
     parser.add_argument("--ours", type=int, default=100_000, help="jobs of the flood before ours (100000)")
-    parser.add_argument("--sleep-ms", type=int, default=100, help="what a job takes (100)")
+    parser.add_argument("--sleep-ms", type=int, default=200, help="what a job takes (200)")
     parser.add_argument("--samples", type=int, default=200, help="quiet jobs (200)")
     parser.set_defaults(rounds=1)
     given = parser.parse_args()
