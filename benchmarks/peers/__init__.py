@@ -8,8 +8,8 @@
 
 Each takes ``--json FILE`` (appends its figures there, for ``python -m benchmarks.plots``) and ``--only NAME …``.
 
-Each peer is one small file, ``on_<name>.py``, set up as its documentation shows, with an acknowledgement after the
-job rather than before it, so that a killed worker loses nothing, as with ours. The job is
+Each peer is one small file, ``on_<name>.py``, set up as its documentation shows; where there is a choice, a message is
+acknowledged after the job and not before, so that a killed worker loses nothing, as with ours. The job is
 :func:`benchmarks.peers.job.run`. What differs is said by each side's ``promise``: Redis's memory forgets in a crash, a
 commit does not.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.peers import peer
 from benchmarks.peers.reports import Reports, Span
 
-_READY_S, _STOP_S = 30.0, 20.0
+_READY_S, _PROBES_S, _STOP_S = 30.0, 10.0, 6.0
 _PROBE_MS = 20  # long enough that one process does not take all of them
 _FIRST_PROBE = -1_000_000  # below every job's number
 
@@ -63,7 +63,10 @@ class Guest:
         self._peer.send_all(numbers, sleep_ms)
 
     def spans(self, numbers: Sequence[int], *, within_s: float) -> list[Span]:
-        return self._reports.wait(numbers, within_s=within_s)
+        try:
+            return self._reports.wait(numbers, within_s=within_s)
+        except TimeoutError as error:
+            raise TimeoutError(f"{self.name}: {error}") from None
 
     def empty(self) -> None:
         self._peer.empty()
@@ -79,4 +82,7 @@ class Guest:
                 raise SystemExit(f"{self.name} did not start:\n{self._log.read_text()[-4_000:]}")
             self._peer.send_all(range(sent, sent := sent + processes * slots), _PROBE_MS)
             time.sleep(0.1)
-        self._reports.wait(range(_FIRST_PROBE, sent), within_s=_READY_S)
+        try:
+            self._reports.wait(range(_FIRST_PROBE, sent), within_s=_PROBES_S)
+        except TimeoutError as error:  # said, but what is measured comes after it
+            print(f"{self.name}, while it started: {error}", flush=True)

@@ -50,7 +50,6 @@ def main() -> None:
     parser.set_defaults(rounds=1)
     given = parser.parse_args()
     drained_s = 60 + 20 * given.flood * given.sleep_ms / 1000 / (PROCESSES * SLOTS)
-    ratios: dict[str, list[float]] = {}
 
     with sides(given.only) as (ours, guests):
         everybody: list[Side] = [ours, *guests]
@@ -67,9 +66,7 @@ def main() -> None:
                     ratio = told(side.name, f"flood of {flood:,}", waits) / without
                 side.empty()
                 print(f"{side.name:<16} p99 beside the flood ÷ alone: {ratio:,.1f}", flush=True)
-                ratios.setdefault(f"{side.name}\n({flood:,})", []).append(ratio)
-    for bar, found in ratios.items():
-        keep(given.json, "noisy-neighbour", bar, found)
+                keep(given.json, "noisy-neighbour", f"{side.name}\n({flood:,})", [ratio])
 
 
 if __name__ == "__main__":

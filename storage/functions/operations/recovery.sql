@@ -129,6 +129,7 @@ returns table (tenant_id uuid, lane text, turns integer) language sql stable as 
             select from headrace.queue q
             where q.tenant_id = p.tenant_id and q.lane = p.lane and q.state = 'queued'
               and not exists (select from headrace.features f where f.name = q.feature and f.paused_at is not null)
+            order by q.rank, q.id  -- by queue_next, never past what is scheduled in queue_of_user
             limit least(p_w, (select case when c.slots is not null then (
                 select count(*) from headrace.slots s
                 where s.cap_key = headrace.slot_key(p.tenant_id, 'lane', p.lane) and s.claim_id is null) end
