@@ -23,6 +23,8 @@ _NEWLINES = re.compile("\r\n?|\u2028|\u2029")
 
 def clean_text(text: str) -> str:
     """The text in Unicode's composed form (NFC), with plain newlines, without control characters."""
+    if type(text) is str and text.isascii() and text.isprintable():
+        return text  # most names and many questions: nothing to change
     text = _NEWLINES.sub("\n", text)
     text = _UNWANTED.sub("", text)
     text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair becomes a question mark

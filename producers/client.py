@@ -24,7 +24,7 @@ from errors import (
 )
 from producers.fields import Fields
 from producers.quote import Quote
-from producers.requests import JobRequest, as_row, check, refusal
+from producers.requests import JobRequest, as_row, as_rows, check, refusal
 from queues.turns import FEW_JOBS, Wire, is_light, within_cap
 from storage import jobs
 from storage.database import Database
@@ -142,7 +142,7 @@ class Client:
             chunk = pending.pop(tenant_id, [])
             if not chunk:
                 return
-            done = self._insert(tenant_id, [as_row(request) for _, request in chunk])
+            done = self._insert(tenant_id, as_rows([request for _, request in chunk]))
             self._offer(tenant_id, done)
             for (index, _), one in zip(chunk, done, strict=True):
                 if one.error is not None:

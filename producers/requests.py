@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -26,12 +27,15 @@ from errors import (
 )
 from guards.cleaning import clean_json, clean_text
 from guards.schemas import check_schema
-from prompts.messages import Message
-from router.tokens import count_o200k, estimate_input_tokens
+from router.tokens import count_o200k, frame_tokens
 from storage.ids import new_id
 
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together
 _PROMPT_TOKENS = 300  # a prompt's own words, unknown at the door: for fairness only, never for money
+_FRAME_LETTERS = len('{"role": "assistant", "content": ""}, ')  # around a message; a variable's are fewer
+_LETTER_BYTES = (
+    4  # at most: UTF-8, or two for what JSON escapes (cleaning left no control character but tab and newline)
+)
 _OUTPUT_TOKENS = 500  # an answer's expected length; a limit far above it must not make the job look heavy
 
 Text = Annotated[str, BeforeValidator(lambda value: clean_text(value) if isinstance(value, str) else value)]
@@ -93,8 +97,20 @@ def check(fields: Mapping[str, Any], *, now: datetime | None = None) -> JobReque
 
 def as_row(request: JobRequest) -> dict[str, Any]:
     """The request as ``headrace.enqueue_batch`` takes it, with its new id and its estimate in tokens."""
-    row = request.model_dump(mode="json", exclude_none=True, exclude={"tenant_id"})
-    return {"id": str(new_id()), **row, "estimated_tokens": estimated_tokens(request)}
+    (row,) = as_rows([request])
+    return row
+
+
+def as_rows(requests: Sequence[JobRequest]) -> list[dict[str, Any]]:
+    """The same for many requests: their texts are counted in one call."""
+    return [
+        {
+            "id": str(new_id()),
+            **request.model_dump(mode="json", exclude_none=True, exclude={"tenant_id"}),
+            "estimated_tokens": tokens,
+        }
+        for request, tokens in zip(requests, _estimates(requests), strict=True)
+    ]
 
 
 def refusal(error: Mapping[str, Any]) -> HeadraceError:
@@ -106,11 +122,22 @@ def refusal(error: Mapping[str, Any]) -> HeadraceError:
 
 def estimated_tokens(request: JobRequest) -> int:
     """About how many tokens the job will use, input and output: what fair shares are charged until it is known."""
+    (tokens,) = _estimates([request])
+    return tokens
+
+
+def _estimates(requests: Sequence[JobRequest]) -> Iterator[int]:
+    counts = iter(count_o200k(text for request in requests for text in _texts(request)))
+    for request in requests:
+        given = sum(islice(counts, len(_texts(request))))
+        around = _PROMPT_TOKENS if request.messages is None else frame_tokens(len(request.messages))
+        yield given + around + min(request.max_output_tokens or _OUTPUT_TOKENS, _OUTPUT_TOKENS)
+
+
+def _texts(request: JobRequest) -> Collection[str]:
     if request.messages is not None:
-        given = estimate_input_tokens([Message(one.role, one.content) for one in request.messages])
-    else:
-        given = sum(count_o200k(list((request.variables or {}).values()))) + _PROMPT_TOKENS
-    return given + min(request.max_output_tokens or _OUTPUT_TOKENS, _OUTPUT_TOKENS)
+        return [one.content for one in request.messages]
+    return (request.variables or {}).values()
 
 
 def _check_one_input(request: JobRequest) -> None:
@@ -137,8 +164,10 @@ def _check_times(request: JobRequest, now: datetime) -> None:
 
 def _check_size(request: JobRequest) -> None:
     for name in ("messages", "variables", "context", "output_schema"):
-        value = request.model_dump(mode="json", include={name})[name]
-        size = 0 if value is None else len(json.dumps(value, ensure_ascii=False).encode())
+        value = getattr(request, name)
+        if value is None or (name in ("messages", "variables") and _is_small(request)):
+            continue
+        size = len(json.dumps(value, ensure_ascii=False, default=_MessageIn.model_dump).encode())
         if size > MAX_INPUT_BYTES:
             raise TooLongError(
                 f"is over the cap of {MAX_INPUT_BYTES} bytes",
@@ -146,6 +175,14 @@ def _check_size(request: JobRequest) -> None:
                 value=f"{size} bytes",
                 hint="Split the input.",
             )
+
+
+def _is_small(request: JobRequest) -> bool:
+    """Whether messages or variables fit however their text is encoded: most do, and need not be written to know it."""
+    texts = _texts(request)
+    names = request.variables or ()
+    letters = sum(map(len, texts)) + sum(map(len, names)) + _FRAME_LETTERS * len(texts) + 2
+    return _LETTER_BYTES * letters <= MAX_INPUT_BYTES
 
 
 def _named(error: ValidationError) -> InvalidInputError:

@@ -31,14 +31,22 @@ _SCHEMA_FACTOR = 2
 
 
 def count_o200k(texts: Iterable[str]) -> list[int]:
-    """The o200k tokens of each text, in order. Half a millisecond for 20 kB; the GIL is released meanwhile."""
+    """The o200k tokens of each text, in order; the GIL is released meanwhile.
+
+    25 µs a call, 0.3 µs a short text, 35 µs for 20 kB: many texts belong into one call.
+    """
     # One thread: the callers are threads of a worker already, and starting a pool costs more than a text does.
     return [int(count) for count in toktok.batch_count([_sound(text) for text in texts], "o200k_base", threads=1)]
 
 
 def estimate_input_tokens(messages: Sequence[Message]) -> int:
     """About how many tokens the messages are, for routing and fair shares; never for money."""
-    return sum(count_o200k(message.content for message in messages)) + _frame(messages)
+    return sum(count_o200k(message.content for message in messages)) + frame_tokens(len(messages))
+
+
+def frame_tokens(messages: int) -> int:
+    """The tokens around the texts of so many messages."""
+    return _PER_MESSAGE * messages + _PER_REQUEST
 
 
 def input_token_bound(
@@ -50,7 +58,7 @@ def input_token_bound(
     """
     texts = [message.content for message in messages]
     bound = _bound_of(provider, model)
-    tokens = bound(texts) + _frame(messages)
+    tokens = bound(texts) + frame_tokens(len(messages))
     if schema is not None:
         tokens += _SCHEMA_FACTOR * bound([json.dumps(schema, ensure_ascii=False)]) + _SCHEMA_PROMPT
     return tokens
@@ -75,10 +83,6 @@ def _bound_claude(texts: Sequence[str]) -> int:
 def _bound_bytes(texts: Sequence[str]) -> int:
     """A tokenizer over bytes cannot need more than one token a byte; 1.6 leaves room for stranger ones."""
     return math.ceil(1.6 * sum(len(_sound(text).encode()) for text in texts))
-
-
-def _frame(messages: Sequence[Message]) -> int:
-    return _PER_MESSAGE * len(messages) + _PER_REQUEST
 
 
 def _sound(text: str) -> str:

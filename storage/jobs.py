@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import tuple_row
+from psycopg.rows import args_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from storage.connect import Connection
@@ -109,8 +110,9 @@ def enqueue_batch(
     connection: Connection, tenant_id: UUID, requests: Sequence[Mapping[str, Any]], *, wake: bool
 ) -> list[Enqueued]:
     """Insert many jobs of one tenant; refused ones come back with their reason. ``wake``: leave a scheduler's note."""
-    rows = connection.execute(sql("jobs", "enqueue_batch"), [tenant_id, Jsonb(list(requests)), wake]).fetchall()
-    return sorted((Enqueued(**row) for row in rows), key=lambda one: one.index)
+    with connection.cursor(row_factory=args_row(Enqueued)) as cursor:
+        done = cursor.execute(sql("jobs", "enqueue_batch"), [tenant_id, Jsonb(list(requests)), wake]).fetchall()
+    return sorted(done, key=attrgetter("index"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ returns jsonb language plpgsql stable as $$
 declare
     v_declared jsonb;
     v_octets integer;
+    v_message jsonb;
     v record;
 begin
     if coalesce(length(p_user), 0) not between 1 and 200 then
@@ -46,12 +47,13 @@ begin
         return headrace.refusal('too_long', case when p_prompt is null then 'messages' else 'variables' end,
             v_octets || ' bytes', format('the whole input is over the cap of %s bytes', headrace.max_input_bytes()));
     end if;
-    for v in select * from (values ('context', p_context), ('output_schema', p_output_schema), ('metadata', p_metadata)) x(name, given) loop
-        if headrace.is_too_deep(v.given) then
-            return headrace.refusal(case v.name when 'output_schema' then 'invalid_schema' else 'invalid_input' end, v.name,
-                null, 'is nested deeper than 64 levels');
-        end if;
-    end loop;
+    if headrace.is_too_deep(p_context) then
+        return headrace.refusal('invalid_input', 'context', null, 'is nested deeper than 64 levels');
+    elsif headrace.is_too_deep(p_output_schema) then
+        return headrace.refusal('invalid_schema', 'output_schema', null, 'is nested deeper than 64 levels');
+    elsif headrace.is_too_deep(p_metadata) then
+        return headrace.refusal('invalid_input', 'metadata', null, 'is nested deeper than 64 levels');
+    end if;
 
     if p_prompt is not null then
         select m.variables into v_declared from headrace.prompt_pointers o join headrace.prompts m on m.id = o.prompt_id
@@ -84,17 +86,18 @@ begin
         if jsonb_typeof(p_messages) <> 'array' or jsonb_array_length(p_messages) = 0 then
             return headrace.refusal('invalid_input', 'messages', null, 'needs a list of at least one {"role", "content"}');
         end if;
-        for v in select e.value, e.ordinality - 1 as i from jsonb_array_elements(p_messages) with ordinality e loop
-            if jsonb_typeof(v.value) <> 'object' or (v.value ->> 'role') is null
-               or (v.value ->> 'role') not in ('system', 'user', 'assistant') then
-                return headrace.refusal('invalid_input', format('messages[%s].role', v.i),
-                    v.value ->> 'role', 'must be system, user or assistant');
-            elsif jsonb_typeof(v.value -> 'content') is distinct from 'string' or length(v.value ->> 'content') = 0 then
-                return headrace.refusal('invalid_input', format('messages[%s].content', v.i), v.value ->> 'content',
+        for i in 0 .. jsonb_array_length(p_messages) - 1 loop
+            v_message := p_messages -> i;
+            if jsonb_typeof(v_message) <> 'object' or (v_message ->> 'role') is null
+               or (v_message ->> 'role') not in ('system', 'user', 'assistant') then
+                return headrace.refusal('invalid_input', format('messages[%s].role', i),
+                    v_message ->> 'role', 'must be system, user or assistant');
+            elsif jsonb_typeof(v_message -> 'content') is distinct from 'string' or v_message ->> 'content' = '' then
+                return headrace.refusal('invalid_input', format('messages[%s].content', i), v_message ->> 'content',
                     'must be text that is not empty');
-            elsif v.value - array['role', 'content'] <> '{}' then
-                return headrace.refusal('invalid_input', format('messages[%s]', v.i),
-                    (v.value - array['role', 'content'])::text, 'takes nothing but role and content');
+            elsif v_message - array['role', 'content'] <> '{}' then
+                return headrace.refusal('invalid_input', format('messages[%s]', i),
+                    (v_message - array['role', 'content'])::text, 'takes nothing but role and content');
             end if;
         end loop;
         if not p_messages @> '[{"role": "user"}]' then

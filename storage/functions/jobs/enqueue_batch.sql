@@ -11,11 +11,14 @@
 -- p_wake: leave a note for the scheduler (for transactions whose commit we do not see); else the caller offers turns.
 create or replace function headrace.enqueue_batch(p_tenant uuid, p_jobs jsonb, p_wake boolean)
 returns table (index integer, job_id uuid, created boolean, lane text, error jsonb)
-language plpgsql as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := headrace.now();
     v_rows headrace.job_request[];
+    v_refused integer;
+    v_keys integer;
+    v_born uuid[];
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
     if not exists (select from headrace.tenants where id = p_tenant) then
@@ -34,11 +37,10 @@ begin
                         + least(r.max_output_tokens, 500)), 1), 100000000),
                r.run_at, r.deadline, coalesce(r.on_over_budget, 'fail'), coalesce(r.on_unknown, 'retry'), r.force_tier,
                coalesce(r.metadata, '{}'), r.idempotency_key,
-               case when r.idempotency_key is not null then headrace.body_hash(e.value) end,
-               case when f.error is not null and not exists (
-                   select from headrace.jobs j where j.id = r.id and j.tenant_id = p_tenant) then f.error end
-           )::headrace.job_request order by r.ordinality)
-    into v_rows
+               case when r.idempotency_key is not null then headrace.body_hash(e.value) end, f.error
+           )::headrace.job_request order by r.ordinality),
+           count(f.error), count(r.idempotency_key)
+    into v_rows, v_refused, v_keys
     from jsonb_array_elements(p_jobs) with ordinality e(value, ordinality)
     cross join lateral (select e.ordinality, x.* from jsonb_to_record(e.value) as x(
         id uuid, user_id text, feature text, lane text, prompt text, variables jsonb, messages jsonb, context jsonb,
@@ -48,13 +50,21 @@ begin
         r.messages, r.context, r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown,
         r.force_tier, r.metadata, r.idempotency_key, v_now) as error) f;
 
-    return query select r.index, null::uuid, false, null::text, r.error from unnest(v_rows) r where r.error is not null;
+    if v_refused > 0 then  -- what is in already stays in, whatever would be said of it by now
+        return query
+        select r.index, null::uuid, false, null::text, r.error from unnest(v_rows) r
+        where r.error is not null and not exists (select from headrace.jobs j where j.id = r.id and j.tenant_id = p_tenant);
+        v_rows := array(
+            select r from unnest(v_rows) r
+            where r.error is null or exists (select from headrace.jobs j where j.id = r.id and j.tenant_id = p_tenant)
+            order by r.index);
+    end if;
 
     -- (2) keys: whoever comes first owns it; in the keys' order
-    if exists (select from unnest(v_rows) r where r.idempotency_key is not null and r.error is null) then
+    if v_keys > 0 then
         insert into headrace.idempotency (tenant_id, key, job_id, body_hash, created_at)
         select p_tenant, r.idempotency_key, r.id, r.body_hash, v_now
-        from unnest(v_rows) r where r.idempotency_key is not null and r.error is null
+        from unnest(v_rows) r where r.idempotency_key is not null
         order by r.idempotency_key, r.index
         on conflict do nothing;
         return query
@@ -64,16 +74,16 @@ begin
                    'message', 'the key was used before with another request', 'job_id', i.job_id) end
         from unnest(v_rows) r
         join headrace.idempotency i on i.tenant_id = p_tenant and i.key = r.idempotency_key
-        where r.error is null and i.job_id <> r.id;
-        select array_agg(r order by r.index) into v_rows
-        from unnest(v_rows) r
-        where r.error is null and not exists (
-            select from headrace.idempotency i
-            where i.tenant_id = p_tenant and i.key = r.idempotency_key and i.job_id <> r.id);
+        where i.job_id <> r.id;
+        v_rows := array(
+            select r from unnest(v_rows) r
+            where not exists (
+                select from headrace.idempotency i
+                where i.tenant_id = p_tenant and i.key = r.idempotency_key and i.job_id <> r.id)
+            order by r.index);
     end if;
 
-    -- (3) jobs, and queue rows for those that are new; ranks as queue_rank() gives them, one after the other
-    return query
+    -- (3) jobs: those that are not there yet
     with born as (
         insert into headrace.jobs (id, tenant_id, user_id, feature, lane, prompt, variables, messages, context,
             output_schema, max_output_tokens, estimated_tokens, run_at, deadline, on_over_budget, on_unknown,
@@ -81,42 +91,42 @@ begin
         select r.id, p_tenant, r.user_id, r.feature, r.lane, r.prompt, r.variables, r.messages, r.context,
             r.output_schema, r.max_output_tokens, r.estimated_tokens, r.run_at, r.deadline, r.on_over_budget,
             r.on_unknown, r.force_tier, r.metadata, r.idempotency_key, v_now
-        from unnest(v_rows) r where r.error is null
+        from unnest(v_rows) r
         on conflict do nothing
         returning id
-    ),
-    fresh as (
-        select r.*, r.run_at > v_now as later,
-               sum(r.estimated_tokens) over (partition by r.lane, r.user_id, r.run_at > v_now order by r.index)
-               - first_value(r.estimated_tokens) over (partition by r.lane, r.user_id, r.run_at > v_now order by r.index) as behind,
-               first_value(r.estimated_tokens) over (partition by r.lane, r.user_id, r.run_at > v_now order by r.index) as first_one
-        from unnest(v_rows) r join born b on b.id = r.id
-    ),
-    tags as (
-        select f.lane, f.user_id, headrace.queue_rank(p_tenant, f.lane, f.user_id, min(f.first_one)) as first_rank
-        from fresh f where f.later is not true group by f.lane, f.user_id
-    ),
-    queued as (
-        insert into headrace.queue (id, tenant_id, lane, user_id, feature, state, reason, rank, estimated_tokens,
-                                    run_at, deadline, created_at)
-        select f.id, p_tenant, f.lane, f.user_id, f.feature,
-               case when f.later then 'scheduled' else 'queued' end, case when f.later then 'asked_for' end,
-               case when f.later is not true then t.first_rank + f.behind end, f.estimated_tokens,
-               case when f.later then f.run_at end, f.deadline, v_now
-        from fresh f left join tags t on t.lane = f.lane and t.user_id = f.user_id
-        returning id, state
     )
-    select r.index, r.id, b.id is not null,
-           -- a job that was in before gets its turn too: the repeat is there because an answer was lost
-           case when b.id is null then (select x.lane from headrace.queue x
-                                        where x.id = r.id and x.tenant_id = p_tenant and x.state = 'queued')
-                when q.state = 'queued' then r.lane end,
-           null::jsonb
-    from unnest(v_rows) r left join born b on b.id = r.id left join queued q on q.id = r.id
-    where r.error is null;
+    select array_agg(b.id) into v_born from born b;
 
     if p_wake then
         insert into headrace.wakes (tenant_id, lane)
-        select p_tenant, r.lane from unnest(v_rows) r where r.error is null group by r.lane;
+        select p_tenant, r.lane from unnest(v_rows) r group by r.lane;
     end if;
+
+    -- (4) those that were in before get their turn too: the repeat is there because an answer was lost
+    if cardinality(v_born) is distinct from cardinality(v_rows) then
+        return query
+        select r.index, r.id, false,
+               (select q.lane from headrace.queue q where q.id = r.id and q.tenant_id = p_tenant and q.state = 'queued'),
+               null::jsonb
+        from unnest(v_rows) r where (r.id in (select unnest(v_born))) is not true;
+        v_rows := array(select r from unnest(v_rows) r where (r.id in (select unnest(v_born))) is true order by r.index);
+    end if;
+
+    -- (5) queue rows for those that are new; ranks as queue_rank() gives them, one after the other
+    insert into headrace.queue (id, tenant_id, lane, user_id, feature, state, reason, rank, estimated_tokens,
+                                run_at, deadline, created_at)
+    select f.id, p_tenant, f.lane, f.user_id, f.feature,
+           case when f.later then 'scheduled' else 'queued' end, case when f.later then 'asked_for' end,
+           first_value(f.tag) over w + f.behind, f.estimated_tokens, case when f.later then f.run_at end, f.deadline, v_now
+    from (select r.*, r.run_at > v_now as later,
+                 sum(r.estimated_tokens) over w - first_value(r.estimated_tokens) over w as behind,
+                 case when (r.run_at > v_now) is not true and row_number() over w = 1
+                      then headrace.queue_rank(p_tenant, r.lane, r.user_id, r.estimated_tokens) end as tag
+          from unnest(v_rows) r
+          window w as (partition by r.lane, r.user_id, r.run_at > v_now order by r.index)) f
+    window w as (partition by f.lane, f.user_id, f.later order by f.index);
+
+    return query
+    select r.index, r.id, true, case when (r.run_at > v_now) is not true then r.lane end, null::jsonb
+    from unnest(v_rows) r;
 end $$;
