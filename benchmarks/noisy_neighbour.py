@@ -8,6 +8,9 @@ of 24 threads. Rounds alternate: the flood paused, the flood running; so both si
 tables. Under the flood every slot is busy, so a quiet job waits for the next call that ends; what a plain queue would
 make it wait (the flood's jobs at the rate at which they were done) is printed beside it.
 
+The waits are those of a busy machine, which stalls at times with all that runs on it. How many jobs of the flood were
+begun while a quiet one waited tells of the queues alone.
+
 On RabbitMQ a lane is a number of partitions. Some of the quiet tenants (``--sharing``, one of ten) have the flood's as
 their own, which is more than chance would give them; their waits are told apart as well.
 """
@@ -19,6 +22,8 @@ import contextlib
 import random
 import statistics
 import time
+from bisect import bisect
+from dataclasses import dataclass
 from uuid import UUID
 
 from benchmarks.rig import Rig, rig
@@ -35,6 +40,19 @@ QUIET, PER_S = 10, 10.0
 CHUNK = 2_000
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A quiet tenant's job, from created to claimed; both in seconds of Postgres's clock."""
+
+    tenant: UUID
+    created: float
+    claimed: float
+
+    @property
+    def ms(self) -> float:
+        return (self.claimed - self.created) * 1000
+
+
 def flood(bench: Rig, database: Database, tenant: UUID, n: int) -> float:
     """Put so many jobs in, by the function that every way in ends in. How long that took, s."""
     started = time.monotonic()
@@ -49,8 +67,8 @@ def flood(bench: Rig, database: Database, tenant: UUID, n: int) -> float:
     return time.monotonic() - started
 
 
-def quiet_waits(bench: Rig, tenants: list[UUID], samples: int, seed: int) -> list[tuple[UUID, float]]:
-    """Whose job waited how long, ms."""
+def quiet_waits(bench: Rig, tenants: list[UUID], samples: int, seed: int) -> list[Wait]:
+    """Ask for so many jobs, and say how each waited."""
     dice = random.Random(seed)
     asked = []
     for _ in range(samples):
@@ -65,20 +83,29 @@ def quiet_waits(bench: Rig, tenants: list[UUID], samples: int, seed: int) -> lis
         bench.wait(tenant, 0)
     ids = ",".join(map(str, asked))
     rows = bench.query(
-        "select tenant_id, extract(epoch from first_claimed_at - created_at) * 1000 as ms from headrace.jobs"
-        f" where id = any('{{{ids}}}')"
+        "select tenant_id, extract(epoch from created_at) as created, extract(epoch from first_claimed_at) as claimed"
+        f" from headrace.jobs where id = any('{{{ids}}}')"
     )
     assert len(rows) == samples
-    return [(row["tenant_id"], float(row["ms"])) for row in rows]
+    return [Wait(row["tenant_id"], float(row["created"]), float(row["claimed"])) for row in rows]
 
 
-def told(name: str, waits: list[float]) -> float:
+def overtaken(bench: Rig, loud: UUID, waits: list[Wait]) -> list[int]:
+    """How many jobs of the flood were begun while each of these waited, sorted."""
+    rows = bench.query(
+        f"select extract(epoch from first_claimed_at) as claimed from headrace.jobs where tenant_id = '{loud}'"
+        " and first_claimed_at is not null order by first_claimed_at"
+    )
+    begun = [float(row["claimed"]) for row in rows]
+    return sorted(bisect(begun, wait.claimed) - bisect(begun, wait.created) for wait in waits)
+
+
+def told(name: str, waits: list[Wait]) -> float:
     """Print a line, and return the p99."""
-    waits = sorted(waits)
-    p99 = waits[int(len(waits) * 0.99)]
+    ms = sorted(wait.ms for wait in waits)
+    p99 = ms[int(len(ms) * 0.99)]
     print(
-        f"{name:<34} median {statistics.median(waits):7.1f} ms   p99 {p99:7.1f} ms   longest {waits[-1]:7.1f} ms",
-        flush=True,
+        f"{name:<34} median {statistics.median(ms):7.1f} ms   p99 {p99:7.1f} ms   longest {ms[-1]:7.1f} ms", flush=True
     )
     return p99
 
@@ -110,12 +137,12 @@ def compare(bench: Rig, database: Database, chosen: argparse.Namespace) -> None:
     pause(bench.endpoints, Kind.TENANT, str(loud))
     took = flood(bench, database, loud, chosen.jobs)
     print(f"{chosen.jobs:,} jobs were put in in {took:.0f} s", flush=True)
-    alone: list[tuple[UUID, float]] = []
-    beside: list[tuple[UUID, float]] = []
+    alone: list[Wait] = []
+    beside: list[Wait] = []
     done, busy_s = 0, 0.0
     for number in range(chosen.rounds):
         waits = quiet_waits(bench, tenants, chosen.samples, seed=number)
-        told("the flood paused", [ms for _, ms in waits])
+        told("the flood paused", waits)
         alone += waits
         resume(bench.settings, bench.endpoints, Kind.TENANT, str(loud))
         bench.wait_running(loud, at_least=PROCESSES * THREADS * 3 // 4)
@@ -125,18 +152,21 @@ def compare(bench: Rig, database: Database, chosen: argparse.Namespace) -> None:
         if still == 0:
             raise SystemExit("The flood ended before the quiet tenants had asked: give more jobs or fewer --samples.")
         done, busy_s = done + left - still, busy_s + time.monotonic() - began
-        told(f"with {left:,} jobs queued", [ms for _, ms in waits])
+        told(f"with {left:,} jobs queued", waits)
         beside += waits
         pause(bench.endpoints, Kind.TENANT, str(loud))
         bench.wait_running(loud, at_most=0)
     print(f"all {chosen.rounds} rounds")
-    ratio = told("beside", [ms for _, ms in beside]) / told("alone", [ms for _, ms in alone])
+    ratio = told("beside", beside) / told("alone", alone)
     if on_rabbitmq:
         for name, apart in ("beside, in another partition", False), ("beside, in the flood's partition", True):
-            waits_ms = [ms for tenant, ms in beside if shares(tenant, loud) is apart]
-            if waits_ms:
-                told(name, waits_ms)
+            some = [wait for wait in beside if shares(wait.tenant, loud) is apart]
+            if some:
+                told(name, some)
         print(f"{PARTITIONS} partitions; {chosen.sharing} of {QUIET} quiet tenants share the flood's")
+    ahead = overtaken(bench, loud, beside)
+    median, p99, most = statistics.median(ahead), ahead[int(len(ahead) * 0.99)], ahead[-1]
+    print(f"jobs of the flood begun while a quiet one waited: median {median:.0f}, p99 {p99}, most {most}")
     print(f"ratio of the p99s on {chosen.wire}: {ratio:.2f}")
     rate = done / busy_s
     print(f"{still:,} were left at the end; {rate:.0f} of them done in a second.")
