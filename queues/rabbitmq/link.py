@@ -125,6 +125,7 @@ class Link:
         self._why = "never connected"
         self._first_fault: str | None = None  # what made us close the connection
         self._gave_up = False  # since the server left us without an answer
+        self._blocked = False  # it reads nothing from us: it is short of memory or disk
         self._broken = BrokenQueues()
 
     def ask(self, step: Step[T], within_s: float) -> T:
@@ -205,10 +206,15 @@ class Link:
         )
 
     def _opened(self, connection: Any) -> None:
+        connection.add_on_connection_blocked_callback(lambda *_said: self._note_blocked(True))
+        connection.add_on_connection_unblocked_callback(lambda *_said: self._note_blocked(False))
         if self._broken.to_mend:
             connection.channel(on_open_callback=self._mend)
         else:
             connection.channel(on_open_callback=self._channel_opened)
+
+    def _note_blocked(self, blocked: bool) -> None:
+        self._blocked = blocked
 
     def _mend(self, channel: Any) -> None:
         # Nothing else is done meanwhile: whoever asks a broken queue is left without an answer.
@@ -283,9 +289,10 @@ class Link:
             channel.connection.close()
 
     def _closed(self, error: Exception) -> None:
-        if self._session is not None and (self._gave_up or getattr(error, "reply_code", None) == INTERNAL_ERROR):
+        fault = self._gave_up or getattr(error, "reply_code", None) == INTERNAL_ERROR
+        if self._session is not None and fault and not self._blocked:
             self._broken.found(self._session.silent_queue, time.monotonic())
-        self._gave_up = False
+        self._gave_up = self._blocked = False
         self._lost(self._first_fault or _said(error))
         self._first_fault = None
         if self._closing:

@@ -29,7 +29,6 @@ LANES = Settings().lane_weights
 @pytest.fixture
 def rabbit_fleet(rabbit: PrivateRabbit, urls: Urls, tmp_path: Path) -> Iterator[Fleet]:
     """Processes that are told of RabbitMQ by the one variable."""
-    rabbit.wipe(list(LANES))
     rabbit.settle(list(LANES))
     fleet = Fleet(urls, tmp_path)
     fleet.env["HEADRACE_BROKER_URL"] = rabbit.url

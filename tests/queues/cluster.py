@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,10 +101,14 @@ class PrivateCluster:
     def move(self, to: Master) -> None:
         """Give the wire's slot to another master, without its keys, as an operator moves an empty one."""
         with self._home.client() as old, to.client() as new:
-            name = str(new.execute_command("CLUSTER MYID"))
-            old.flushall()
-            for client in (new, old):  # the other masters hear of it, by and by
-                client.execute_command("CLUSTER SETSLOT", SLOT, "NODE", name)
+            assign = ("CLUSTER SETSLOT", SLOT, "NODE", str(new.execute_command("CLUSTER MYID")))
+            new.execute_command(*assign)  # the other masters hear of it, by and by
+
+            def let_go() -> bool:
+                old.flushall()  # it lets go of no slot with keys, and somebody may write one just now
+                return bool(old.execute_command(*assign))
+
+            _until(let_go, self._home.process)
         self._home = to
 
     def flush(self, *, scripts: bool = False) -> None:
@@ -153,13 +158,13 @@ def _is_well(client: redis.Redis) -> bool:
     return about["cluster_state"] == "ok" and int(about["cluster_size"]) == MASTERS
 
 
-def _until(holds: object, process: subprocess.Popen[bytes] | None) -> None:
+def _until(holds: Callable[[], object], process: subprocess.Popen[bytes] | None) -> None:
     deadline = time.monotonic() + 20
     while True:
         with suppress(redis.RedisError):
-            if callable(holds) and holds():
+            if holds():
                 return
         assert process is not None
         assert process.poll() is None, "a master ended"
-        assert time.monotonic() < deadline, "the cluster did not come up"
+        assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.02)

@@ -53,8 +53,9 @@ class PrivateRabbit:
         (node,) = [one for one in psutil.Process(self._node.pid).children(recursive=True) if one.name() == "beam.smp"]
         return node.pid
 
-    def start(self) -> None:
-        env = {
+    @property
+    def _env(self) -> dict[str, str]:
+        return {
             "PATH": os.environ["PATH"],
             "HOME": str(self._dir),
             "LC_ALL": "C.UTF-8",
@@ -74,6 +75,9 @@ class PrivateRabbit:
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
+
+    def start(self) -> None:
+        env = self._env
         if self._epmd is None:
             self._epmd = subprocess.Popen(
                 [self._epmd_program, "-port", str(self._epmd_port), "-address", "127.0.0.1"], env=env
@@ -130,11 +134,12 @@ class PrivateRabbit:
                     channel.queue_delete(name)
 
     def settle(self, lanes: list[str]) -> None:
-        """Declare every queue and wait until the node has their names on disk.
+        """Declare every queue anew and wait until the node has their names on disk.
 
         One node that is killed before that knows the queue, when it is back, and never answers for it: mending it takes
         the wire ten seconds, which not every test need spend.
         """
+        self.wipe(lanes)
         with self.connect() as connection:
             channel = connection.channel()
             for lane in lanes:
