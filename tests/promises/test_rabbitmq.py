@@ -13,13 +13,16 @@ import pytest
 
 from producers import Client
 from queues.broker_url import open_wire
-from queues.rabbitmq.partitions import queue_names
+from queues.rabbitmq.partitions import LIGHT, queue_name, queue_names
 from settings import Settings
+from storage import jobs
 from storage.database import Database
+from storage.ids import new_id
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually
 from tests.queues.rabbit import PrivateRabbit
+from workers.scheduler import Scheduler
 
 pytestmark = pytest.mark.rabbitmq
 JOBS = 200
@@ -119,6 +122,36 @@ def test_a_flood_puts_no_more_turns_on_the_wire_than_a_tenants_cap(
     rabbit_client.enqueue_many([request(ben, i, lane="batch") for i in range(3 * cap)])
     assert turns_on(rabbit, "interactive") == cap
     assert turns_on(rabbit, "batch") == cap
+
+
+def test_tenants_with_few_jobs_have_their_turns_before_floods_by_whichever_way_they_came(
+    rabbit: PrivateRabbit, rabbit_client: Client, app: Database, ops: Database
+) -> None:
+    flood, few, from_sql = (new_tenant(ops, name) for name in ("Flood", "Few", "From SQL"))
+    rabbit.wipe(list(LANES))
+    rabbit_client.enqueue_many([request(flood, i, lane="interactive") for i in range(20)])
+    rabbit_client.enqueue(**request(few, 0, lane="interactive"))
+    rabbit_client.enqueue(**request(flood, 0, lane="interactive"))
+    fields = {"user_id": "u", "feature": "chat", "estimated_tokens": 60, "lane": "interactive"}
+    for tenant, n in ((from_sql, 1), (flood, 20)):
+        rows = [fields | {"id": str(new_id()), "messages": [{"role": "user", "content": "Hi"}]} for _ in range(n)]
+        with app.connection() as connection:
+            jobs.enqueue_batch(connection, tenant, rows, wake=True)
+    wire = open_wire(rabbit.url, lanes=LANES)
+    Scheduler(
+        database=ops, wire=wire, worker_silent_s=10, max_deaths=3, turns_per_tenant=64, idempotency_days=30
+    ).drain_wakes()
+
+    wire.hold_at_most(8)
+    first = wire.take("interactive", 4)
+    assert {str(few), str(from_sql)} < {turn.tenant for turn in first}
+    wire.close()
+    with rabbit.connect() as connection:
+        channel, name = connection.channel(), queue_name("interactive", LIGHT)
+        eventually(
+            lambda: channel.queue_declare(name, passive=True).method.message_count == 2,
+            why="what was taken came back, and nobody else's turns are there",
+        )
 
 
 def test_doctor_finds_the_wire_and_says_what_it_cannot_see(
