@@ -50,8 +50,8 @@ bench-peers: setup ## beside dramatiq, Celery, Procrastinate and taskiq (needs t
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	@rm -f $(FIGURES)
-	for name in enqueue start_latency consume noisy_neighbour; do \
-	  $(BIN)/python -m benchmarks.peers.$$name --json $(FIGURES) || exit 1; done
+	for name in peers.enqueue peers.start_latency peers.consume peers.noisy_neighbour growth; do \
+	  $(BIN)/python -m benchmarks.$$name --json $(FIGURES) || exit 1; done
 	$(BIN)/python -m benchmarks.plots $(FIGURES)
 
 chaos: setup ## play random schedules of faults against real processes (SEEDS=30)

@@ -173,15 +173,19 @@ class System:
         postgres, valkey = (after - before for after, before in zip(self._servers(), servers, strict=True))
         return Cpu(*(1_000 * spent / JOBS for spent in (mine, postgres, valkey)))
 
-    def sweep_ms(self) -> float:
-        """How long the scheduler's question for missing turns takes, the median of five, ms."""
-        took = []
+    def sweep(self) -> str:
+        """What the scheduler does each second, the medians of five: how long Postgres and the wire take, ms."""
+        asked, told = [], []
         for _ in range(5):
             started = time.perf_counter()
             with self._ops.connection() as connection:
-                recovery.turns_wanted(connection, turns_per_tenant=W)
-            took.append((time.perf_counter() - started) * 1_000)
-        return statistics.median(took)
+                wanted = recovery.turns_wanted(connection, turns_per_tenant=W)
+            known = time.perf_counter()
+            for lane, turns in wanted.items():
+                self._wire.refill(lane, {str(tenant): n for tenant, n in turns.items()})
+            asked.append((known - started) * 1_000)
+            told.append((time.perf_counter() - known) * 1_000)
+        return f"{statistics.median(asked):.1f} ms to ask + {statistics.median(told):.1f} ms to tell"
 
     def memory(self) -> int:
         """What Valkey has in use, bytes."""
@@ -244,7 +248,7 @@ def main() -> None:
         big.tidy()
         small.tidy()
         compared(f"{given.tenants:,} tenants ÷ {FEW_TENANTS}", (small, few), (big, crowd), given.json)
-        print(f"a sweep: {small.sweep_ms():.1f} ms, {big.sweep_ms():.1f} ms", flush=True)
+        print(f"a sweep, small: {small.sweep()}; big: {big.sweep()}", flush=True)
 
         owners, holders = small.tenants(OWNERS), big.tenants(OWNERS)
         small.put(owners, SHORT // OWNERS)
@@ -258,7 +262,7 @@ def main() -> None:
             system.settle_in(tenants)
             system.work(OWNERS)
         compared(f"backlog {given.backlog:,} ÷ {SHORT:,}", (small, owners), (big, holders), given.json)
-        print(f"a sweep: {small.sweep_ms():.1f} ms, {big.sweep_ms():.1f} ms", flush=True)
+        print(f"a sweep, small: {small.sweep()}; big: {big.sweep()}", flush=True)
         print(f"Valkey with {given.backlog:,} jobs of {OWNERS} tenants queued: {grown:.2f} MB above empty")
         print(f"load {psutil.getloadavg()[0]:.1f}, {(time.monotonic() - started) / 60:.1f} minutes")
 

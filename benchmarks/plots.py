@@ -38,7 +38,7 @@ CHARTS = {
         "Idle start, enqueue call to start: p99 of a round", "ms (less is better)", 25, logarithmic=True
     ),
     "enqueue-one": Chart(
-        "Enqueue one by one, jobs/s, ours ÷ theirs", "ratio (more is better)", 1, "goal, where both are durable"
+        "Enqueue one by one, jobs/s, ours (durable) ÷ theirs (not)", "ratio (more is better)", 1, "even"
     ),
     "consume": Chart("No-op jobs/s, ours ÷ theirs (ours does far more a job)", "ratio (more is better)", 1, "even"),
     "noisy-neighbour": Chart(
@@ -79,7 +79,7 @@ def draw(name: str, bars: Sequence[Bar], into: Path) -> Path:
             axes.set_xscale("log")
         for place, one in enumerate(bars):
             axes.annotate(
-                f"{one.middle:,.3g}" if one.middle < 100 else f"{one.middle:,.0f}", (max(one.values), place),
+                f"{one.middle:,.{2 if one.middle < 10 else 0}f}", (max(one.values), place),
                 xytext=(6, 0), textcoords="offset points", va="center",
             )  # fmt: skip
         if chart.mark is not None:

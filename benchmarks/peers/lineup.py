@@ -26,7 +26,9 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="append the figures to this file, for benchmarks.plots")
-    parser.add_argument("--only", nargs="+", choices=sorted(peer.PEERS), default=sorted(peer.PEERS), help="peers")
+    parser.add_argument(
+        "--only", nargs="*", choices=sorted(peer.PEERS), default=sorted(peer.PEERS), help="peers; none: ours alone"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="rounds in turns (3)")
     return parser
 
