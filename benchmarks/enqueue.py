@@ -5,7 +5,7 @@ offered to the wire. CPU is that of this process and of Postgres with all its pr
 
 pip install procrastinate
 python -m benchmarks.enqueue             one by one and in bulk
-python -m benchmarks.enqueue 21          so many rounds
+python -m benchmarks.enqueue 51          so many rounds
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,7 +26,7 @@ import psycopg.conninfo
 
 from benchmarks.rig import Rig, rig
 
-ROUNDS, SINGLES, BULK, USERS = 11, 300, 5_000, 20
+ROUNDS, SINGLES, BULK, USERS = 21, 100, 5_000, 20
 ONE_BY_ONE, IN_BULK = "one by one", f"in bulk of {BULK:,}"
 TEXT = "My order 48-{n} has not arrived. It was promised for Tuesday, and nobody answers the phone. Where is it now?"
 
@@ -81,13 +82,14 @@ def measured(postmaster: int, jobs: int, work: Callable[[], object]) -> Round:
 def procrastinate_task(bench: Rig) -> Iterator[Any]:
     """A task of Procrastinate, in a database of its own on the same server."""
     try:
-        from procrastinate import App, SyncPsycopgConnector
+        peer: Any = import_module("procrastinate")
     except ImportError as error:
         raise SystemExit("This compares with Procrastinate, which is not here: pip install procrastinate") from error
     owner = bench.endpoints.require_owner()
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute("create database procrastinate")
-    app = App(connector=SyncPsycopgConnector(conninfo=psycopg.conninfo.make_conninfo(owner, dbname="procrastinate")))
+    connector = peer.SyncPsycopgConnector(conninfo=psycopg.conninfo.make_conninfo(owner, dbname="procrastinate"))
+    app = peer.App(connector=connector)
 
     def answer(**_: Any) -> None:
         """Nobody works here."""

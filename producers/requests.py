@@ -7,6 +7,7 @@ transaction that inserts the job; the rest is checked here.
 from __future__ import annotations
 
 import json
+import math
 import reprlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from storage.ids import new_id
 
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together
 _PROMPT_TOKENS = 300  # a prompt's own words, unknown at the door: for fairness only, never for money
+_SHORT_BYTES, _TOKEN_BYTES = 1000, 4  # up to here texts are not counted, but taken to have a token for so many bytes
 _FRAME_LETTERS = len('{"role": "assistant", "content": ""}, ')  # around a message; a variable's are fewer
 _LETTER_BYTES = (
     4  # at most: UTF-8, or two for what JSON escapes (cleaning left no control character but tab and newline)
@@ -121,15 +123,22 @@ def refusal(error: Mapping[str, Any]) -> HeadraceError:
 
 
 def estimated_tokens(request: JobRequest) -> int:
-    """About how many tokens the job will use, input and output: what fair shares are charged until it is known."""
+    """About how many tokens the job will use, input and output: what fair shares are charged until it is known.
+
+    Short texts are estimated from their bytes: the tokenizer would take longer than a check of the whole request, and
+    what it could tell is small beside the answer.
+    """
     (tokens,) = _estimates([request])
     return tokens
 
 
 def _estimates(requests: Sequence[JobRequest]) -> Iterator[int]:
-    counts = iter(count_o200k(text for request in requests for text in _texts(request)))
-    for request in requests:
-        given = sum(islice(counts, len(_texts(request))))
+    sizes = [sum(len(text.encode()) for text in _texts(request)) for request in requests]
+    long = [request for request, size in zip(requests, sizes, strict=True) if size > _SHORT_BYTES]
+    counts = iter(count_o200k(text for request in long for text in _texts(request)) if long else ())
+    for request, size in zip(requests, sizes, strict=True):
+        short = size <= _SHORT_BYTES
+        given = math.ceil(size / _TOKEN_BYTES) if short else sum(islice(counts, len(_texts(request))))
         around = _PROMPT_TOKENS if request.messages is None else frame_tokens(len(request.messages))
         yield given + around + min(request.max_output_tokens or _OUTPUT_TOKENS, _OUTPUT_TOKENS)
 

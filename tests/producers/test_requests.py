@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import DeadlinePassedError, ExtraVariableError, InvalidInputError, InvalidSchemaError, TooLongError
-from producers.requests import MAX_INPUT_BYTES, as_row, check, estimated_tokens
+from producers.requests import MAX_INPUT_BYTES, as_row, as_rows, check, estimated_tokens
 
 TENANT = UUID(int=1)
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -184,6 +184,8 @@ def test_a_broken_output_schema_is_named_by_its_path(schema: Any, field: str, va
     ("fields", "field"),
     [
         ({"messages": [{"role": "user", "content": "é" * (MAX_INPUT_BYTES // 2)}]}, "messages"),
+        ({"messages": [{"role": "user", "content": "🦆" * (MAX_INPUT_BYTES // 4)}]}, "messages"),
+        ({"messages": [{"role": "user", "content": '"' * (MAX_INPUT_BYTES // 2)}]}, "messages"),
         ({"context": ["x" * MAX_INPUT_BYTES]}, "context"),
         ({"output_schema": {"description": "x" * MAX_INPUT_BYTES}}, "output_schema"),
         ({"messages": None, "prompt": "chat", "variables": {"message": "x" * MAX_INPUT_BYTES}}, "variables"),
@@ -272,6 +274,34 @@ def test_the_estimate_grows_with_what_is_given_and_little_with_what_is_merely_al
     assert estimate(messages=[{"role": "user", "content": "word " * 1000}]) > short + 900
     assert estimate(max_output_tokens=20) < short
     assert estimate(max_output_tokens=100_000) == short
+
+
+def test_short_texts_are_estimated_from_their_bytes_and_long_ones_are_counted() -> None:
+    short, long = (
+        estimated_tokens(check({**BASE, "messages": [{"role": "user", "content": "a" * size}]}, now=NOW))
+        for size in (1000, 1001)
+    )
+    assert short - estimated_tokens(check({**BASE, "messages": [{"role": "user", "content": "abcd"}]}, now=NOW)) == 249
+    assert long < short  # eight and more of the same letter are one token
+
+
+def test_rows_that_are_made_together_are_those_that_are_made_alone() -> None:
+    requests = [
+        check({**fields, "max_output_tokens": 100 + n}, now=NOW)
+        for n, fields in enumerate(
+            [
+                BASE,
+                {**BASE, "messages": [{"role": "user", "content": "word " * words} for words in (900, 20, 400)]},
+                WITH_PROMPT,
+                {**WITH_PROMPT, "variables": {"a": "ape " * 800, "b": "bee " * 300}},
+                {**WITH_PROMPT, "variables": None},
+            ]
+        )
+    ]
+    together, alone = as_rows(requests), [as_row(request) for request in requests]
+    assert len({row.pop("id") for row in together + alone}) == 2 * len(requests)
+    assert together == alone
+    assert as_rows([]) == []
 
 
 TEXT = st.text(st.characters(), max_size=40)

@@ -29,6 +29,18 @@ begin
     end if;
 
     -- (1) decode and check
+    with asked as materialized (
+        select e.ordinality, e.value, x.* from jsonb_array_elements(p_jobs) with ordinality e(value, ordinality)
+        cross join lateral jsonb_to_record(e.value) as x(
+            id uuid, user_id text, feature text, lane text, prompt text, variables jsonb, messages jsonb, context jsonb,
+            output_schema jsonb, max_output_tokens integer, estimated_tokens bigint, run_at timestamptz,
+            deadline timestamptz, on_over_budget text, on_unknown text, force_tier text, metadata jsonb,
+            idempotency_key text)
+    ),
+    prompts as materialized (
+        select n.prompt, headrace.declared_variables(p_tenant, n.prompt) as declared
+        from (select distinct a.prompt from asked a where a.prompt is not null) n
+    )
     select array_agg(row(r.ordinality::integer - 1, coalesce(r.id, uuidv7()), r.user_id, r.feature, coalesce(r.lane, 'interactive'),
                r.prompt, case when r.prompt is not null then coalesce(r.variables, '{}') end, r.messages, r.context,
                r.output_schema, r.max_output_tokens,
@@ -37,16 +49,12 @@ begin
                         + least(r.max_output_tokens, 500)), 1), 100000000),
                r.run_at, r.deadline, coalesce(r.on_over_budget, 'fail'), coalesce(r.on_unknown, 'retry'), r.force_tier,
                coalesce(r.metadata, '{}'), r.idempotency_key,
-               case when r.idempotency_key is not null then headrace.body_hash(e.value) end, f.error
+               case when r.idempotency_key is not null then headrace.body_hash(r.value) end, f.error
            )::headrace.job_request order by r.ordinality),
            count(f.error), count(r.idempotency_key)
     into v_rows, v_refused, v_keys
-    from jsonb_array_elements(p_jobs) with ordinality e(value, ordinality)
-    cross join lateral (select e.ordinality, x.* from jsonb_to_record(e.value) as x(
-        id uuid, user_id text, feature text, lane text, prompt text, variables jsonb, messages jsonb, context jsonb,
-        output_schema jsonb, max_output_tokens integer, estimated_tokens bigint, run_at timestamptz, deadline timestamptz,
-        on_over_budget text, on_unknown text, force_tier text, metadata jsonb, idempotency_key text)) r
-    cross join lateral (select headrace.request_error(p_tenant, r.user_id, r.feature, r.lane, r.prompt, r.variables,
+    from asked r left join prompts p on p.prompt = r.prompt
+    cross join lateral (select headrace.request_error(r.user_id, r.feature, r.lane, r.prompt, p.declared, r.variables,
         r.messages, r.context, r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown,
         r.force_tier, r.metadata, r.idempotency_key, v_now) as error) f;
 

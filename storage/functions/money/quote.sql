@@ -15,8 +15,8 @@ declare
 begin
     plan := (select t.plan from headrace.tenants t where t.id = p_tenant);
     error := case when plan is null then headrace.refusal('unknown_tenant', 'tenant_id', p_tenant::text, 'no such tenant')
-        else headrace.request_error(p_tenant, r.user_id, r.feature, r.lane, r.prompt, r.variables, r.messages, r.context,
-            r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown, r.force_tier, r.metadata,
+        else headrace.request_error(r.user_id, r.feature, r.lane, r.prompt,
+            headrace.declared_variables(p_tenant, r.prompt), r.variables, r.messages, r.context, r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown, r.force_tier, r.metadata,
             r.idempotency_key, headrace.now()) end;
     if error is null and r.idempotency_key is not null then
         select i.job_id, i.body_hash = headrace.body_hash(p_request) as same
