@@ -27,6 +27,7 @@ import psycopg.conninfo
 from benchmarks.rig import Rig, rig
 
 ROUNDS, SINGLES, BULK, USERS = 21, 100, 5_000, 20
+PEER = "procrastinate"
 ONE_BY_ONE, IN_BULK = "one by one", f"in bulk of {BULK:,}"
 TEXT = "My order 48-{n} has not arrived. It was promised for Tuesday, and nobody answers the phone. Where is it now?"
 
@@ -87,8 +88,8 @@ def procrastinate_task(bench: Rig) -> Iterator[Any]:
         raise SystemExit("This compares with Procrastinate, which is not here: pip install procrastinate") from error
     owner = bench.endpoints.require_owner()
     with psycopg.connect(owner, autocommit=True) as connection:
-        connection.execute("create database procrastinate")
-    connector = peer.SyncPsycopgConnector(conninfo=psycopg.conninfo.make_conninfo(owner, dbname="procrastinate"))
+        connection.execute(f"create database {PEER}")
+    connector = peer.SyncPsycopgConnector(conninfo=psycopg.conninfo.make_conninfo(owner, dbname=PEER))
     app = peer.App(connector=connector)
 
     def answer(**_: Any) -> None:
@@ -97,6 +98,13 @@ def procrastinate_task(bench: Rig) -> Iterator[Any]:
     with app.open():
         app.schema_manager.apply_schema()
         yield app.task(name="answer")(answer)
+
+
+def analyze(bench: Rig) -> None:
+    """Both databases, as a scheduler (ours) or a minute of autovacuum (theirs) would by now."""
+    for database in ("headrace", PEER):
+        with psycopg.connect(bench.endpoints.require_owner(), dbname=database, autocommit=True) as connection:
+            connection.execute("analyze")
 
 
 def line(name: str, rounds: list[Round]) -> str:
@@ -139,7 +147,9 @@ def main() -> None:
             IN_BULK: (BULK, lambda: bench.client.enqueue_many(bulk), lambda: task.batch_defer(*bulk)),
         }
         for what, (jobs, ours, theirs) in sides.items():
-            ours(), theirs()  # connections, plans, pages
+            ours(), theirs()  # connections, pages
+            analyze(bench)
+            ours(), theirs()  # plans
             pairs = []
             for n in range(rounds):
                 first, second = (ours, theirs) if n % 2 == 0 else (theirs, ours)
