@@ -56,16 +56,25 @@ class RabbitWire:
     #: See :class:`queues.turns.Wire`.
     counts: Final = False
 
-    def __init__(self, url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        lanes: Mapping[str, int],
+        turns_per_tenant: int = 64,
+        answer_within_s: float = ANSWER_WITHIN_S,
+    ) -> None:
         """Describe the wire.
 
         :param url: ``amqp://`` or ``amqps://``.
         :param lanes: lane → weight.
         :param turns_per_tenant: most turns that one call gives a tenant.
+        :param answer_within_s: how long one caller waits for the server before it counts as away.
         :raises ConfigurationError: the URL cannot be read.
         """
         self._lanes = dict(lanes)
         self._turns_per_tenant = turns_per_tenant
+        self._answer_within_s = answer_within_s
         self._shown = without_password(url)
         self._most = _HOLD_UNTIL_TOLD
         self._news = threading.Event()
@@ -193,10 +202,11 @@ class RabbitWire:
     def _publish(self, parcels: list[Parcel]) -> int:
         if not parcels:
             return 0
-        within_s = ANSWER_WITHIN_S + len(parcels) / MESSAGES_A_SECOND
+        within_s = self._answer_within_s + len(parcels) / MESSAGES_A_SECOND
         return self._ask(lambda session, future: session.publisher.publish(parcels, future), within_s)
 
-    def _ask(self, step: Step[T], within_s: float = ANSWER_WITHIN_S) -> T:
+    def _ask(self, step: Step[T], within_s: float | None = None) -> T:
+        within_s = self._answer_within_s if within_s is None else within_s
         with self._silence.over() as worth_asking:
             if not worth_asking:
                 raise self._unavailable("it was silent a moment ago")

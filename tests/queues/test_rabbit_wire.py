@@ -24,6 +24,7 @@ from queues.turns import FEW_JOBS, Turn, is_light, within_cap
 from tests.ports import free_port
 from tests.queues.conftest import LANES, eventually
 from tests.queues.rabbit import PrivateRabbit
+from tests.queues.wires import PATIENT_S
 
 LANE = "interactive"
 
@@ -34,7 +35,7 @@ def open_wires(rabbit: PrivateRabbit) -> Iterator[Callable[[], RabbitWire]]:
     wires: list[RabbitWire] = []
 
     def one_more() -> RabbitWire:
-        wires.append(RabbitWire(rabbit.url, lanes=LANES))
+        wires.append(RabbitWire(rabbit.url, lanes=LANES, answer_within_s=PATIENT_S))
         wires[-1].hold_at_most(4)
         return wires[-1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from queues.broker_url import open_wire
+from queues.rabbitmq.wire import RabbitWire
 from queues.turns import Wire
 from tests.queues.cluster import PrivateCluster
 from tests.queues.conftest import LANES
@@ -26,8 +27,13 @@ class Server(Protocol):
     def kill(self) -> None: ...
 
 
+PATIENT_S = 6.0  # for a node that flushes to a disk which other tests use as well
+
+
 def open_on(server: Server, *, turns_per_tenant: int = 64) -> Wire:
     """A wire on this server."""
+    if isinstance(server, PrivateRabbit):
+        return RabbitWire(server.url, lanes=LANES, turns_per_tenant=turns_per_tenant, answer_within_s=PATIENT_S)
     return open_wire(server.url, lanes=LANES, turns_per_tenant=turns_per_tenant)
 
 
