@@ -2,6 +2,7 @@
 
     python -m benchmarks.noisy_neighbour                              a flood of 100,000 jobs, on Redis
     python -m benchmarks.noisy_neighbour 10000 --wire rabbitmq        a smaller one, on a RabbitMQ node of its own
+    python -m benchmarks.noisy_neighbour --ordinary 5                 other tenants keep the fleet busy on both sides
 
 Ten quiet tenants ask for one job now and then, ten in a second among them; calls take 0.2 to 0.6 s, on two processes
 of 24 threads. Rounds alternate: the flood paused, the flood running; so both sides meet the same machine and the same
@@ -10,6 +11,10 @@ make it wait (the flood's jobs at the rate at which they were done) is printed b
 
 The waits are those of a busy machine, which stalls at times with all that runs on it. How many jobs of the flood were
 begun while a quiet one waited tells of the queues alone.
+
+Without a flood an idle fleet has threads to spare, and a wait is no more than a commit and a wake; with one it is that
+of the next slot, whatever the queue does. With ``--ordinary`` tenants of some work each, no slot is free without the
+flood either: then the ratio says what the flood adds.
 
 On RabbitMQ a lane is a number of partitions. Some of the quiet tenants (``--sharing``, one of ten) have the flood's as
 their own, which is more than chance would give them; their waits are told apart as well.
@@ -38,6 +43,7 @@ from tests.queues.rabbit import SERVER, PrivateRabbit
 PROCESSES, THREADS = 2, 24
 QUIET, PER_S = 10, 10.0
 CHUNK = 2_000
+ORDINARY_PER_S = 150  # more than the fleet can do in a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,11 @@ def shares(tenant: UUID, loud: UUID) -> bool:
     return partition_of(str(tenant)) == partition_of(str(loud))
 
 
+def seconds(chosen: argparse.Namespace) -> int:
+    """How long the rounds take, and some more."""
+    return int((2 * chosen.rounds + 1) * chosen.samples / PER_S) + 30
+
+
 def compare(bench: Rig, database: Database, chosen: argparse.Namespace) -> None:
     loud = bench.tenant("flood")
     on_rabbitmq = chosen.wire == "rabbitmq"
@@ -131,6 +142,8 @@ def compare(bench: Rig, database: Database, chosen: argparse.Namespace) -> None:
     with bench.ops.connection() as connection:
         connection.execute("update headrace.tenants set daily_cost_cap_usd = 1000000")
         connection.execute("update headrace.plans set user_share = 1")
+    for number in range(chosen.ordinary):
+        flood(bench, database, bench.tenant(f"ordinary-{number}"), ORDINARY_PER_S * seconds(chosen) // chosen.ordinary)
     for _ in range(PROCESSES):
         bench.worker(threads=THREADS)
     quiet_waits(bench, tenants, chosen.samples // 2, seed=0)  # connections open, plans are made
@@ -145,7 +158,7 @@ def compare(bench: Rig, database: Database, chosen: argparse.Namespace) -> None:
         told("the flood paused", waits)
         alone += waits
         resume(bench.settings, bench.endpoints, Kind.TENANT, str(loud))
-        bench.wait_running(loud, at_least=PROCESSES * THREADS * 3 // 4)
+        bench.wait_running(loud, at_least=PROCESSES * THREADS * 3 // 4 // (chosen.ordinary + 1))
         left, began = _queued(bench, loud), time.monotonic()
         waits = quiet_waits(bench, tenants, chosen.samples, seed=number)
         still = _queued(bench, loud)
@@ -180,6 +193,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=300, help="quiet jobs on each side of a round")
     parser.add_argument("--latency-ms", type=int, nargs=2, default=[200, 600], metavar=("SHORTEST", "LONGEST"))
+    parser.add_argument("--ordinary", type=int, default=0, help="tenants that keep the fleet busy on both sides")
     parser.add_argument("--sharing", type=int, default=1, help="quiet tenants in the flood's partition (RabbitMQ)")
     chosen = parser.parse_args()
     with contextlib.ExitStack() as open_:
