@@ -47,10 +47,10 @@ class Rig:
         with self.ops.connection() as connection:
             return tenants.add(connection, name=name, plan=plan)
 
-    def worker(self, *, threads: int) -> subprocess.Popen[bytes]:
-        """Start one worker process and wait until it takes turns."""
+    def worker(self, *, threads: int, **settings: str) -> subprocess.Popen[bytes]:
+        """Start one worker process, with more environment if given, and wait until it takes turns."""
         log = self.directory / f"worker-{len(self.processes)}.log"
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.directory), **self.endpoints.environment()}
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.directory), **self.endpoints.environment(), **settings}
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "workers.boot", "--threads", str(threads)], env=env, stdout=out, stderr=out
