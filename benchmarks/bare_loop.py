@@ -1,8 +1,8 @@
 """The whole pipeline against a bare loop of the SDK's ``responses.create``: jobs/s of both, in alternating rounds.
 
-Same simulator, same prompts, same latency, same number of calls in flight, same number of processes; Postgres and Valkey
-run on the same cores all the while. The pipeline's jobs are enqueued before a round begins, in a paused lane; a round
-lasts from the first claim to the last end. CPU a job says what a busy machine hides: ms of all processes together.
+Same simulator, same prompts, same latency, same number of calls in flight, same number of processes; Postgres and
+Valkey run on the same cores all the while. The pipeline's jobs are enqueued before a round begins, in a paused lane; a
+round lasts from the first claim to the last end. CPU a job says what a busy machine hides: ms of all processes.
 
 python -m benchmarks.bare_loop                                  64 in flight, calls of 50 ms, 1 process
 python -m benchmarks.bare_loop --in-flight 256 --latency-ms 500 --processes 2

@@ -1,7 +1,7 @@
 """One worker process with 500 provider calls in flight: its memory, threads and connections; then 500 that drip.
 
-First calls of some seconds, answered; then a server that sends a byte now and then for ever, against a total deadline of
-3 s a call.
+First calls of some seconds, answered; then a server that sends a byte now and then for ever, against a total deadline
+of 3 s a call.
 
 python -m benchmarks.in_flight
 """

@@ -1,4 +1,4 @@
-"""The books of calls, several at once: begins and settles of one tenant in one transaction."""
+"""The books of jobs and calls, several at once: claims, begins and settles in one transaction."""
 
 from __future__ import annotations
 
@@ -13,10 +13,46 @@ from psycopg.types.json import Jsonb
 from errors import NotTogetherError
 from storage import jobs, runs
 from storage.connect import Connection
-from storage.jobs import Settled
+from storage.jobs import ClaimedJob, Settled, Stopped
 from storage.runs import Grant, PlannedCall, later_calls
 from storage.statements import sql
 from storage.storable import storable
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The claim of a tenant's next job of a lane; see :func:`storage.jobs.claim`."""
+
+    lane: str
+    claim_id: UUID
+    worker_id: UUID
+    timeout_s: float
+    turns_per_tenant: int
+
+    def alone(self, connection: Connection, tenant_id: UUID, *, repeat: bool) -> ClaimedJob | Stopped | None:
+        """Do it in a transaction of its own."""
+        return jobs.claim(
+            connection,
+            tenant_id,
+            self.lane,
+            claim_id=self.claim_id,
+            worker_id=self.worker_id,
+            timeout_s=self.timeout_s,
+            turns_per_tenant=self.turns_per_tenant,
+            repeat=repeat,
+        )
+
+    def as_step(self, *, repeat: bool) -> dict[str, Any]:
+        """The step as ``keep_all_books`` takes it."""
+        return {
+            "do": "claim",
+            "lane": self.lane,
+            "claim_id": str(self.claim_id),
+            "worker_id": str(self.worker_id),
+            "timeout_s": self.timeout_s,
+            "turns_per_tenant": self.turns_per_tenant,
+            "repeat": repeat,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +64,12 @@ class Begin:
     call: PlannedCall
     later: Sequence[PlannedCall] = ()
 
-    def alone(self, connection: Connection, tenant_id: UUID) -> Grant:
+    def alone(self, connection: Connection, tenant_id: UUID, *, repeat: bool) -> Grant:
         """Do it in a transaction of its own."""
         return runs.begin(connection, tenant_id, self.job_id, self.claim_id, self.call, self.later)
 
-    def as_step(self) -> dict[str, Any]:
-        """The step as ``keep_books`` takes it."""
+    def as_step(self, *, repeat: bool) -> dict[str, Any]:
+        """The step as ``keep_all_books`` takes it."""
         call = {name: str(value) if isinstance(value, UUID) else value for name, value in asdict(self.call).items()}
         return {"do": "begin", **_whose(self), **call, "later": later_calls(self.later)}
 
@@ -48,7 +84,7 @@ class Settle:
     verdict: str
     outcome: Mapping[str, Any]
 
-    def alone(self, connection: Connection, tenant_id: UUID) -> Settled:
+    def alone(self, connection: Connection, tenant_id: UUID, *, repeat: bool) -> Settled:
         """Do it in a transaction of its own."""
         return jobs.settle(
             connection,
@@ -60,35 +96,49 @@ class Settle:
             outcome=self.outcome,
         )
 
-    def as_step(self) -> dict[str, Any]:
-        """The step as ``keep_books`` takes it."""
+    def as_step(self, *, repeat: bool) -> dict[str, Any]:
+        """The step as ``keep_all_books`` takes it."""
         run = None if self.run is None else storable(dict(self.run)).obj
         outcome = storable(dict(self.outcome)).obj
         return {"do": "settle", **_whose(self), "run": run, "verdict": self.verdict, "outcome": outcome}
 
 
-Step: TypeAlias = Begin | Settle
+Step: TypeAlias = Claim | Begin | Settle
+Done: TypeAlias = ClaimedJob | Stopped | Grant | Settled | None
 
 
-def keep(connection: Connection, tenant_id: UUID, steps: Sequence[Step]) -> list[Grant | Settled]:
-    """Do all ``steps`` in one transaction; what each came to, in their order.
+def keep(
+    connection: Connection, steps: Sequence[tuple[UUID, Step]], *, wait: bool, repeat: Sequence[bool] = ()
+) -> list[Done]:
+    """Do all ``steps``, each with its tenant, in one transaction; what each came to, in their order.
 
-    Raises :class:`errors.NotTogetherError` when one of them failed, which undoes them all.
+    ``repeat``: which of them were tried before, as far as a claim has to know; none if it is not given.
+
+    Raises :class:`errors.NotTogetherError` when one of them failed, which undoes them all; unless ``wait``, also when
+    somebody else holds what one of them needs.
     """
-    given = Jsonb([one.as_step() for one in steps])
+    tried = repeat or [False] * len(steps)
+    given = [
+        one.as_step(repeat=again) | {"tenant_id": str(tenant_id)}
+        for (tenant_id, one), again in zip(steps, tried, strict=True)
+    ]
     try:
-        rows = connection.execute(sql("books", "keep"), [tenant_id, given]).fetchall()
-    except psycopg.OperationalError:  # the connection is gone or a lock was in the way: the same steps again
-        raise
+        rows = connection.execute(sql("books", "keep"), [Jsonb(given), wait]).fetchall()
     except psycopg.Error as error:
+        in_the_way = isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected) and not wait
+        if isinstance(error, psycopg.OperationalError) and not in_the_way:
+            raise  # the connection is gone or a lock was in the way: the same steps again
         raise NotTogetherError(str(error).strip(), steps=len(steps)) from error
-    done: list[Grant | Settled] = []
-    for row in rows:
-        del row["place"]
-        settled, offers = row.pop("settled"), row.pop("offers")
-        done.append(Grant(**row) if settled is None else Settled.of_row(settled, offers))
-    return done
+    return [_came_to(one, row) for (_, one), row in zip(steps, rows, strict=True)]
 
 
-def _whose(step: Step) -> dict[str, str]:
+def _came_to(step: Step, row: dict[str, Any]) -> Done:
+    del row["place"]
+    claimed, settled, offers = row.pop("claimed"), row.pop("settled"), row.pop("offers")
+    if isinstance(step, Claim):
+        return None if claimed is None else jobs.claimed(claimed)
+    return Grant(**row) if settled is None else Settled.of_row(settled, offers)
+
+
+def _whose(step: Begin | Settle) -> dict[str, str]:
     return {"job_id": str(step.job_id), "claim_id": str(step.claim_id)}

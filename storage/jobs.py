@@ -164,11 +164,17 @@ def claim(
     row = connection.execute(
         sql("jobs", "claim"), [tenant_id, lane, claim_id, worker_id, timeout_s, turns_per_tenant, repeat]
     ).fetchone()
-    if row is None:
-        return None
+    return None if row is None else claimed(row)
+
+
+def claimed(row: dict[str, Any]) -> ClaimedJob | Stopped:
+    """What a row of ``claim`` says; ids may be texts, as they are in JSON."""
     stopped_by = row.pop("stopped_by")
     if stopped_by is not None:
         return Stopped(stopped_by)
+    for name in ("job_id", "prompt_id"):
+        if isinstance(row[name], str):
+            row[name] = UUID(row[name])
     row["weight"] = float(row["weight"])
     row["rates"] = tuple(Rate(**one) for one in row["rates"] or ())
     return ClaimedJob(**row)

@@ -1,42 +1,73 @@
-"""Begins and settles calls, those of one tenant that come at the same time in one transaction.
+"""Claims jobs, begins and settles calls; those that come at the same time in one transaction.
 
-Every call of a tenant locks the same few rows: its caps. One transaction after the other would wait for a flush to
-disk each time (322 pairs a second were measured for one hot tenant); together they wait once. A step that comes alone
-goes at once, alone: nobody waits for company.
+A transaction costs its flush to disk, its round trip and its hand-over between threads, whatever it does; and every
+call of a tenant locks the same few rows, its caps, until that flush. So steps stand in line, and whoever is first does
+the steps of those behind as well. A step that comes alone goes at once: nobody waits for company.
+
+Tenants share a line as long as that goes well. When a step fails, or waits for a lock that somebody else holds, all
+tenants of its transaction stand in lines of their own for a while, so that none waits for what is another's affair.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
 import structlog
 
 from errors import NotTogetherError
 from storage import books
-from storage.books import Begin, Settle, Step
+from storage.books import Begin, Claim, Done, Settle, Step
 from storage.connect import Connection
 from storage.database import Database
-from storage.jobs import Settled
+from storage.jobs import ClaimedJob, Settled, Stopped
 from storage.runs import Grant, PlannedCall
 
-#: Most steps of one transaction; it holds the tenant's caps for their time.
+#: Most steps of one transaction; it holds its tenants' caps for their time.
 AT_ONCE: Final = 16
+#: Lines that tenants share in a process.
+LINES: Final = 1
+#: How long tenants stay apart whose steps did not go together, s.
+APART_S: Final = 1.0
 
+_Line: TypeAlias = int | UUID  # a shared one, or a tenant's own
 log = structlog.get_logger("headrace.ledger")
 
 
 class Ledger:
     """One object a process, shared by its threads. Waits for a Postgres that is away, as its callers would."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, draining: threading.Event | None = None, *, lines: int = LINES) -> None:
+        """Write nothing yet.
+
+        :param draining: set when nothing new is begun: a claim no longer waits for a Postgres that is away.
+        :param lines: how many are shared; 0: every tenant has its own.
+        """
         self._database = database
+        self._draining = draining
+        self._shared = lines
         self._lock = threading.Lock()
-        self._lines: dict[UUID, deque[_Waiting]] = {}  # a tenant is here while somebody does steps for it
+        self._lines: dict[_Line, deque[_Waiting]] = {}  # a line is here while somebody does its steps
+        self._apart: dict[UUID, float] = {}  # tenant → until when it stands in a line of its own
+
+    def claim(
+        self,
+        tenant_id: UUID,
+        lane: str,
+        *,
+        claim_id: UUID,
+        worker_id: UUID,
+        timeout_s: float,
+        turns_per_tenant: int,
+    ) -> ClaimedJob | Stopped | None:
+        """Claim the tenant's next job of a lane; see :func:`storage.jobs.claim`."""
+        step = Claim(lane, claim_id, worker_id, timeout_s, turns_per_tenant)
+        return cast("ClaimedJob | Stopped | None", self._do(tenant_id, step))
 
     def begin(self, tenant_id: UUID, job_id: UUID, claim_id: UUID, call: PlannedCall) -> Grant:
         """Check the caps, reserve, write the run; see :func:`storage.runs.begin`."""
@@ -55,78 +86,115 @@ class Ledger:
         """Price the run and carry out the verdict; see :func:`storage.jobs.settle`."""
         return cast("Settled", self._do(tenant_id, Settle(job_id, claim_id, run, verdict, outcome)))
 
-    def _do(self, tenant_id: UUID, step: Step) -> Grant | Settled:
+    def _do(self, tenant_id: UUID, step: Step) -> Done:
+        tried = False
         while True:
-            mine = _Waiting(step)
+            mine = _Waiting(tenant_id, step, tried)
             with self._lock:
-                line = self._lines.get(tenant_id)
+                where = self._line_of(tenant_id)
+                line = self._lines.get(where)
                 if line is None:
-                    line = self._lines[tenant_id] = deque()
+                    line = self._lines[where] = deque()
                     mine.leads = True
                 else:
                     line.append(mine)
             if not mine.leads:
-                mine.woken.wait()
+                mine.woken.acquire()
             if mine.leads:
-                self._lead(tenant_id, line, mine)
+                self._lead(where, line, mine)
             if mine.error is not None:
                 raise mine.error
-            if mine.done is not None:
+            if mine.is_done:
                 return mine.done
-            # whoever led was torn away before the answer came: the step is safe to repeat
+            tried = True  # it did not go together with others, or whoever led was torn away: safe to repeat
 
-    def _lead(self, tenant_id: UUID, line: deque[_Waiting], mine: _Waiting) -> None:
+    def _line_of(self, tenant_id: UUID) -> _Line:
+        if not self._shared or (self._apart and self._apart.get(tenant_id, 0.0) > time.monotonic()):
+            return tenant_id
+        return tenant_id.int % self._shared
+
+    def _lead(self, where: _Line, line: deque[_Waiting], mine: _Waiting) -> None:
         """Do one's own step and those of the others in line; then the next in line leads."""
         with self._lock:
             together = [mine, *(line.popleft() for _ in range(min(len(line), AT_ONCE - 1)))]
         try:
-            self._keep(tenant_id, together)
+            self._keep(together, own_line=isinstance(where, UUID))
         finally:
             with self._lock:
                 following = line.popleft() if line else None
                 if following is None:
-                    del self._lines[tenant_id]
+                    del self._lines[where]
                 else:
                     following.leads = True
+            if following is not None:  # first, so that the next transaction is under way while the others wake
+                following.woken.release()
             for one in together[1:]:
-                one.woken.set()
-            if following is not None:
-                following.woken.set()
+                one.woken.release()
 
-    def _keep(self, tenant_id: UUID, together: list[_Waiting]) -> None:
-        if len(together) > 1:
-            steps = [one.step for one in together]
-            try:
-                done = self._database.patiently(lambda connection, _repeat: books.keep(connection, tenant_id, steps))
-            except NotTogetherError as error:  # one of them will not do: which one shows when each goes alone
-                log.warning("ledger.one_by_one", error=str(error), steps=len(together))
-            except Exception as error:  # noqa: BLE001 (not ours to judge: it is raised to each of those who wait)
+    def _keep(self, together: list[_Waiting], *, own_line: bool) -> None:
+        if own_line and len(together) == 1:
+            self._keep_alone(together)
+            return
+        give_up = self._draining if all(isinstance(one.step, Claim) for one in together) else None
+        steps, tried = [(one.tenant_id, one.step) for one in together], [one.tried for one in together]
+
+        def keep(connection: Connection, repeat: bool) -> list[Done]:
+            return books.keep(connection, steps, wait=own_line, repeat=[repeat or one for one in tried])
+
+        try:
+            done = self._database.patiently(keep, give_up=give_up)
+        except NotTogetherError as error:
+            if own_line:  # one of them will not do: which one shows when each goes alone
+                log.warning("ledger.one_by_one", error=str(error), steps=len(steps))
                 for one in together:
-                    one.error = error
-                return
+                    one.tried = True
+                self._keep_alone(together)
             else:
-                for one, what in zip(together, done, strict=True):
-                    one.done = what
-                return
+                self._part(together, error)
+        except Exception as error:  # noqa: BLE001 (not ours to judge: it is raised to each of those who wait)
+            for one in together:
+                one.error = error
+        else:
+            for one, what in zip(together, done, strict=True):
+                one.ends(what)
+
+    def _part(self, together: list[_Waiting], error: NotTogetherError) -> None:
+        """Nothing was done: each comes again, in a line of its tenant's own."""
+        now, tenants = time.monotonic(), {one.tenant_id for one in together}
+        log.info("ledger.apart", error=str(error), tenants=len(tenants), steps=len(together))
+        with self._lock:
+            kept = {tenant: until for tenant, until in self._apart.items() if until > now}
+            self._apart = kept | dict.fromkeys(tenants, now + APART_S)
+
+    def _keep_alone(self, together: list[_Waiting]) -> None:
         for one in together:
+            give_up = self._draining if isinstance(one.step, Claim) else None
             try:
-                one.done = self._database.patiently(partial(_alone, tenant_id=tenant_id, step=one.step))
+                one.ends(self._database.patiently(partial(_alone, one=one), give_up=give_up))
             except Exception as error:  # noqa: BLE001 (the same)
                 one.error = error
 
 
-def _alone(connection: Connection, _repeat: bool, *, tenant_id: UUID, step: Step) -> Grant | Settled:
-    return step.alone(connection, tenant_id)
+def _alone(connection: Connection, repeat: bool, *, one: _Waiting) -> Done:
+    return one.step.alone(connection, one.tenant_id, repeat=repeat or one.tried)
 
 
 class _Waiting:
     """One step in line, and what becomes of it."""
 
-    __slots__ = ("done", "error", "leads", "step", "woken")
+    __slots__ = ("done", "error", "is_done", "leads", "step", "tenant_id", "tried", "woken")
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, tenant_id: UUID, step: Step, tried: bool) -> None:
+        self.tenant_id = tenant_id
         self.step = step
+        self.tried = tried  # before: its answer may be what was lost
         self.leads = False
-        self.woken = threading.Event()
-        self.done: Grant | Settled | None = None
+        self.woken = threading.Lock()  # free when it is told; a lock is the cheapest thing to wait for
+        self.woken.acquire()
+        self.is_done = False
+        self.done: Done = None
         self.error: Exception | None = None
+
+    def ends(self, done: Done) -> None:
+        """It is done, and this is what it came to."""
+        self.done, self.is_done = done, True

@@ -1,8 +1,8 @@
 """The life of one job in a worker, from a turn taken to the job settled. Read top to bottom.
 
 Each step is one named function; what is atomic with what shows here: `claim`, `begin` and `settle` are one short
-transaction each (of one tenant, `begin` and `settle` may share one with others that come at the same time), and no
-transaction is open while a provider is called.
+transaction each (those that come at the same time may share one: `workers/ledger.py`), and no transaction is open
+while a provider is called.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ from router.gateway import Gateway
 from router.plan import Plan, plan_job
 from router.policy import Policy, Target
 from router.providers.calls import CallReply, CallRequest
-from storage import jobs
-from storage.connect import Connection
 from storage.database import Database
 from storage.ids import new_id
 from storage.jobs import ClaimedJob, Stopped
@@ -84,7 +82,7 @@ class Pipeline:
         self._call_timeout_s = call_timeout_s
         self._claim_timeout_s = claim_timeout_s
         self._draining = draining
-        self._ledger = Ledger(database)
+        self._ledger = Ledger(database, draining)
         self._prompts = PromptCache(database)
 
     def run(self, turn: Turn) -> None:
@@ -113,20 +111,14 @@ class Pipeline:
 
     def _claim(self, turn: Turn) -> Claim | None:
         claim_id, tenant_id = new_id(), UUID(turn.tenant)
-
-        def step(connection: Connection, repeat: bool) -> ClaimedJob | Stopped | None:
-            return jobs.claim(
-                connection,
-                tenant_id,
-                turn.lane,
-                claim_id=claim_id,
-                worker_id=self._worker_id,
-                timeout_s=self._claim_timeout_s,
-                turns_per_tenant=self._turns.turns_per_tenant,
-                repeat=repeat,
-            )
-
-        job = self._database.patiently(step, give_up=self._draining)
+        job = self._ledger.claim(
+            tenant_id,
+            turn.lane,
+            claim_id=claim_id,
+            worker_id=self._worker_id,
+            timeout_s=self._claim_timeout_s,
+            turns_per_tenant=self._turns.turns_per_tenant,
+        )
         if isinstance(job, Stopped):  # whoever frees a slot of that cap offers the next turn
             log.debug("claim.stopped", tenant_id=turn.tenant, lane=turn.lane, by=job.by)
             return None

@@ -27,10 +27,14 @@ from tests.fleet import Fleet, Urls, eventually
 from tests.inside import fresh, one_simulator, pipeline, turn
 from tests.proxy import Loss, PostgresProxy, RedisProxy
 from tests.steps import answer, ask, call, end, put_one, take, used
+from workers.ledger import Ledger
 from workers.pipeline import Pipeline
 from workers.scheduler import Scheduler
 
-ENQUEUE, CLAIM, BEGIN, SETTLE = b"headrace.enqueue_batch", b"headrace.claim", b"headrace.begin", b"headrace.settle"
+ENQUEUE = b"headrace.enqueue_batch"
+# as steps of a transaction that may be shared, which is how a worker sends them; and each alone
+CLAIM, BEGIN, SETTLE = b'"do": "claim"', b'"do": "begin"', b'"do": "settle"'
+CLAIM_ALONE, BEGIN_ALONE, SETTLE_ALONE = b"headrace.claim", b"headrace.begin", b"headrace.settle"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,13 @@ def behind(proxy: PostgresProxy) -> Iterator[Database]:
 def worker(behind: Database, ops: Database, wiped_wire: Wire, simulator: Fleet) -> Pipeline:
     """A pipeline whose Postgres is behind the proxy."""
     return pipeline(behind, ops, wiped_wire, simulator)
+
+
+@pytest.fixture
+def apart(worker: Pipeline, behind: Database) -> Pipeline:
+    """The same, whose steps go alone and wait for locks, as they do when tenants stand in lines of their own."""
+    worker._ledger = Ledger(behind, lines=0)
+    return worker
 
 
 def asked(tenant: UUID, number: int = 0, **fields: Any) -> dict[str, Any]:
@@ -139,6 +150,19 @@ def test_a_job_ends_once_and_is_paid_once(
     assert len(simulator.journal()) == 1
     assert count(ops, "job_events") == 0
     check_books(ops, simulator.journal())
+
+
+@pytest.mark.parametrize("lost", [[CLAIM_ALONE], [BEGIN_ALONE], [SETTLE_ALONE]])
+def test_so_it_does_when_each_step_goes_alone(
+    lost: list[bytes],
+    proxy: PostgresProxy,
+    apart: Pipeline,
+    client: Client,
+    ops: Database,
+    simulator: Fleet,
+    tenant: UUID,
+) -> None:
+    test_a_job_ends_once_and_is_paid_once(lost, proxy, apart, client, ops, simulator, tenant)
 
 
 def test_settle_as_failed(
@@ -271,28 +295,28 @@ def test_an_enqueue_and_its_repeat_at_the_same_time(
 
 
 def test_a_claim_and_its_repeat_at_the_same_time(
-    urls: Urls, proxy: PostgresProxy, worker: Pipeline, client: Client, ops: Database, simulator: Fleet, tenant: UUID
+    urls: Urls, proxy: PostgresProxy, apart: Pipeline, client: Client, ops: Database, simulator: Fleet, tenant: UUID
 ) -> None:
     """Two jobs wait; a claim must not end up with both, or one of them would hang until the claim's deadline."""
     client.enqueue_many([asked(tenant, number) for number in range(2)])
-    loss = proxy.lose(CLAIM, at_once=True)
+    loss = proxy.lose(CLAIM_ALONE, at_once=True)
     lock = "lock table headrace.queue in share mode"  # lets a claim choose its job, not take it
-    while_locked(urls, lock, loss, lambda: worker.run(turn(tenant)), waiting=2)
+    while_locked(urls, lock, loss, lambda: apart.run(turn(tenant)), waiting=2)
     with ops.connection() as connection:
         assert jobs.count_by_state(connection, tenant) == {"queued": 1, "succeeded": 1}
-    worker.run(turn(tenant))
+    apart.run(turn(tenant))
     assert len(simulator.journal()) == 2
     check_books(ops, simulator.journal())
 
 
-@pytest.mark.parametrize(("statement", "table"), [(BEGIN, "runs"), (SETTLE, "spend_daily")])
+@pytest.mark.parametrize(("statement", "table"), [(BEGIN_ALONE, "runs"), (SETTLE_ALONE, "spend_daily")])
 def test_a_begin_or_a_settle_and_its_repeat_at_the_same_time(
-    statement: bytes, table: str, urls: Urls, proxy: PostgresProxy, worker: Pipeline, client: Client, ops: Database,
+    statement: bytes, table: str, urls: Urls, proxy: PostgresProxy, apart: Pipeline, client: Client, ops: Database,
     simulator: Fleet, tenant: UUID,
 ) -> None:  # fmt: skip
     client.enqueue(**asked(tenant))
     loss = proxy.lose(statement, at_once=True)
-    while_locked(urls, f"lock table headrace.{table} in share mode", loss, lambda: worker.run(turn(tenant)), waiting=2)
+    while_locked(urls, f"lock table headrace.{table} in share mode", loss, lambda: apart.run(turn(tenant)), waiting=2)
     row = only_job(ops)
     assert (row["state"], row["attempts"], count(ops, "job_events")) == ("succeeded", 1, 0)
     assert len(simulator.journal()) == 1
@@ -317,7 +341,7 @@ def test_a_zombies_settle_and_its_repeat_at_the_same_time(
             )
         )
 
-    loss = proxy.lose(SETTLE, at_once=True)
+    loss = proxy.lose(SETTLE_ALONE, at_once=True)
     while_locked(urls, "lock table headrace.spend_daily in share mode", loss, settle, waiting=2)
     check_books(ops, None)
 

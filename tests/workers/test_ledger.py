@@ -1,4 +1,4 @@
-"""Begins and settles that come at the same time share a transaction, and each gets its own answer."""
+"""Steps that come at the same time share a transaction, and each gets its own answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.books import Begin, Settle
 from storage.connect import Connection
 from storage.database import Database
 from storage.ids import new_id
-from storage.jobs import Settled
+from storage.jobs import ClaimedJob, Settled
 from storage.runs import Grant
 from tests.books import check_books
 from tests.conftest import new_tenant
@@ -46,9 +46,9 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     keep = books.keep
 
-    def watched(connection: Connection, tenant_id: UUID, steps: Any) -> Any:
+    def watched(connection: Connection, steps: Any, **how: Any) -> Any:
         seen.append(len(steps))
-        return keep(connection, tenant_id, steps)
+        return keep(connection, steps, **how)
 
     monkeypatch.setattr("workers.ledger.books.keep", watched)
     return seen
@@ -86,7 +86,7 @@ def together(ledger: Ledger, tenant: UUID, hold: Any, steps: list[Any]) -> list[
 def test_what_comes_at_the_same_time_shares_a_transaction(
     app: Database, ops: Database, tenant: UUID, batches: list[int], held: Any
 ) -> None:
-    ledger = Ledger(app)
+    ledger = Ledger(app, lines=0)
     claims = claimed(app, tenant, 21)
     calls = [call() for _ in claims]
     ledger.begin(tenant, *claims[0], calls[0])
@@ -117,7 +117,7 @@ def test_what_comes_at_the_same_time_shares_a_transaction(
 
 def test_each_gets_its_own_answer(app: Database, ops: Database, batches: list[int], held: Any) -> None:
     tenant = new_tenant(ops, "Mixed", daily_cap_usd=Decimal("0.005"))  # a user's part: 0.001
-    ledger = Ledger(app)
+    ledger = Ledger(app, lines=0)
     (first, lost, granted, too_much, later) = claimed(app, tenant, 5)
     call_of_first = call(input_bound=0, max_output_tokens=1000)  # 0.0005
     assert ledger.begin(tenant, *first, call_of_first).verdict == "granted"
@@ -147,7 +147,7 @@ def test_each_gets_its_own_answer(app: Database, ops: Database, batches: list[in
 def test_one_that_fails_takes_nobody_with_it(
     app: Database, ops: Database, tenant: UUID, batches: list[int], held: Any
 ) -> None:
-    ledger = Ledger(app)
+    ledger = Ledger(app, lines=0)
     claims = claimed(app, tenant, 5)
     calls = [call() for _ in claims]
     for one, planned in zip(claims, calls, strict=True):
@@ -178,7 +178,7 @@ def test_an_answer_that_is_lost_is_asked_for_again(urls: Urls, ops: Database, te
     claims = claimed(app, tenant, 6)
     calls = [call() for _ in claims]
     with PostgresProxy(urls.app) as proxy, Database(proxy.url) as behind:
-        loss = proxy.lose(b"keep_books")
+        loss = proxy.lose(b"keep_all_books")
         ends = [call() for _ in claims[3:]]
         for one, planned in zip(claims[3:], ends, strict=True):
             Ledger(app).begin(tenant, *one, planned)
@@ -189,7 +189,9 @@ def test_an_answer_that_is_lost_is_asked_for_again(urls: Urls, ops: Database, te
                 for one, planned in zip(claims[3:], ends, strict=True)
             ),
         ]
-        done = behind.patiently(lambda connection, _repeat: books.keep(connection, tenant, steps))
+        done = behind.patiently(
+            lambda connection, _repeat: books.keep(connection, [(tenant, one) for one in steps], wait=True)
+        )
         assert loss.done.is_set()
     assert [one.verdict if isinstance(one, Grant) else one for one in done] == ["granted"] * 3 + [Settled("ended")] * 3
     check_books(ops, None, all_ended=False)
@@ -217,3 +219,108 @@ def test_many_threads_of_several_tenants(app: Database, ops: Database) -> None:
         assert [one for many in threads.map(work, range(24)) for one in many] == ["ended"] * 120
     assert ledger._lines == {}
     check_books(ops, None)
+
+
+def test_tenants_share_a_transaction_and_each_claim_gets_its_own_job(
+    app: Database, ops: Database, batches: list[int]
+) -> None:
+    """While the first in line waits for a connection, the others stand behind it, whatever they are about."""
+    tenants = [new_tenant(ops, f"T{n}") for n in range(3)]
+    claims = {tenant: claimed(app, tenant, 2) for tenant in tenants}
+    calls = {tenant: call() for tenant in tenants}
+    worker_id = new_id()
+    with Database(app.url, connections=1) as database:
+        ledger = Ledger(database, lines=1)
+        for tenant in tenants:
+            assert ledger.begin(tenant, *claims[tenant][0], calls[tenant]).verdict == "granted"
+            with app.connection() as connection:
+                put_one(connection, tenant)
+
+        def claim(tenant: UUID) -> Any:
+            return ledger.claim(
+                tenant, "interactive", claim_id=new_id(), worker_id=worker_id, timeout_s=60, turns_per_tenant=64
+            )
+
+        def settle(tenant: UUID) -> Any:
+            used_up = used(calls[tenant].run_id)
+            told = answer(calls[tenant].run_id)
+            return ledger.settle(tenant, *claims[tenant][0], run=used_up, verdict="ended", outcome=told)
+
+        batches.clear()
+        work = [lambda t=t, what=what: what(t) for t in tenants for what in (claim, settle, claim)]
+        work += [lambda t=t: ledger.begin(t, *claims[t][1], call()) for t in tenants]
+        with ThreadPoolExecutor(len(work)) as threads:
+            with database.connection():
+                pending = []
+                for n, step in enumerate(work, start=1):
+                    pending.append(threads.submit(step))
+                    eventually(lambda n=n: 1 + len(ledger._lines.get(0, ())) == n, why="it is in line")
+            done = [one.result() for one in pending]
+    assert batches == [1, len(work) - 1]
+    for n in range(len(tenants)):
+        first, settled, second = done[3 * n : 3 * n + 3]
+        assert [isinstance(one, ClaimedJob) for one in (first, second)] == [True, False], "one job, so one claim has it"
+        assert isinstance(first.job_id, UUID)
+        assert settled == Settled("ended")
+    assert [one.verdict for one in done[9:]] == ["granted"] * 3
+    check_books(ops, None, all_ended=False)
+
+
+def test_who_waits_for_a_lock_keeps_no_other_tenant_waiting(
+    app: Database, ops: Database, tenant: UUID, held: Any
+) -> None:
+    """Somebody holds a tenant's caps: its steps wait, all others go on."""
+    other = new_tenant(ops, "Other")
+    ledger = Ledger(app, lines=1)
+    (first, second), of_other = claimed(app, tenant, 2), claimed(app, other, 20)
+    assert ledger.begin(tenant, *first, call()).verdict == "granted"
+    lock = held(tenant)
+    with ThreadPoolExecutor(21) as threads:
+        stuck = threads.submit(ledger.begin, tenant, *second, call())
+        granted = threads.map(lambda one: ledger.begin(other, *one, call()).verdict, of_other)
+        assert list(granted) == ["granted"] * 20
+        assert not stuck.done()
+        lock.rollback()
+        assert stuck.result(20).verdict == "granted"
+    check_books(ops, None, all_ended=False)
+
+
+def test_a_step_that_fails_parts_its_company_and_fails_alone(app: Database, ops: Database, tenant: UUID) -> None:
+    other = new_tenant(ops, "Other")
+    claims = [(tenant, *claimed(app, tenant, 1)[0]), *((other, *one) for one in claimed(app, other, 3))]
+    calls = [call() for _ in claims]
+    with Database(app.url, connections=1) as database:
+        ledger = Ledger(database, lines=1)
+        for one, planned in zip(claims, calls, strict=True):
+            ledger.begin(*one, planned)
+        with ThreadPoolExecutor(len(claims)) as threads:
+            with database.connection():
+                pending = []
+                for n, (one, planned) in enumerate(zip(claims, calls, strict=True)):
+                    run = used(planned.run_id) | ({"input_tokens": -1} if n == 1 else {})
+                    told = answer(planned.run_id)
+                    pending.append(
+                        threads.submit(ledger.settle, *one, run=run, verdict="ended", outcome=told)  # type: ignore[arg-type]
+                    )
+                    eventually(lambda n=n: len(ledger._lines.get(0, ())) == n, why="it is in line")
+            done = [one.exception() or one.result() for one in pending]
+    assert isinstance(done[1], psycopg.errors.CheckViolation)
+    assert [done[i] for i in (0, 2, 3)] == [Settled("ended")] * 3
+    check_books(ops, None, all_ended=False)
+
+
+def test_a_claim_whose_answer_was_lost_holds_one_job(urls: Urls, ops: Database, tenant: UUID, app: Database) -> None:
+    with app.connection() as connection:
+        for _ in range(3):
+            put_one(connection, tenant)
+    claim_id, worker_id = new_id(), new_id()
+    with PostgresProxy(urls.app) as proxy, Database(proxy.url) as behind:
+        loss = proxy.lose(b"keep_all_books")
+        job = Ledger(behind, lines=1).claim(
+            tenant, "interactive", claim_id=claim_id, worker_id=worker_id, timeout_s=60, turns_per_tenant=64
+        )
+        assert loss.done.is_set()
+    assert isinstance(job, ClaimedJob)
+    with ops.connection() as connection:
+        running = connection.execute("select id from headrace.queue where claim_id = %s", [claim_id]).fetchall()
+    assert [row["id"] for row in running] == [job.job_id]

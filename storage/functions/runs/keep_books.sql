@@ -19,14 +19,16 @@ declare
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
     perform pg_advisory_xact_lock_shared(headrace.caps_lock(null));  -- as begin does, before any row
-    select array_agg(distinct (x.step ->> 'job_id')::uuid) into v_jobs from jsonb_array_elements(p_steps) x(step);
-    perform from headrace.queue q where q.tenant_id = p_tenant and q.id = any (v_jobs) order by q.id for update;
-    v_runs := array(
-        select (x.step -> 'run' ->> 'id')::uuid from jsonb_array_elements(p_steps) x(step) where x.step ->> 'do' = 'settle'
-        union
-        select r.id from headrace.runs r
-        where r.tenant_id = p_tenant and r.status = 'started' and r.job_id = any (v_jobs));
-    perform from headrace.runs r where r.tenant_id = p_tenant and r.id = any (v_runs) order by r.id for no key update;
+    if jsonb_array_length(p_steps) > 1 then  -- one alone takes its own, in everybody's order
+        select array_agg(distinct (x.step ->> 'job_id')::uuid) into v_jobs from jsonb_array_elements(p_steps) x(step);
+        perform from headrace.queue q where q.tenant_id = p_tenant and q.id = any (v_jobs) order by q.id for update;
+        v_runs := array(
+            select (x.step -> 'run' ->> 'id')::uuid from jsonb_array_elements(p_steps) x(step) where x.step ->> 'do' = 'settle'
+            union
+            select r.id from headrace.runs r
+            where r.tenant_id = p_tenant and r.status = 'started' and r.job_id = any (v_jobs));
+        perform from headrace.runs r where r.tenant_id = p_tenant and r.id = any (v_runs) order by r.id for no key update;
+    end if;
 
     for s in select (x.nth - 1)::integer as place, x.step from jsonb_array_elements(p_steps) with ordinality x(step, nth)
              order by x.step ->> 'do' = 'begin', x.nth loop

@@ -1,2 +1,2 @@
--- Several begins and settles of one tenant (storage/functions/runs/keep_books.sql).
-select * from headrace.keep_books(%s, %s) order by place;
+-- Claims, begins and settles of one tenant or several (storage/functions/runs/keep_all_books.sql).
+select * from headrace.keep_all_books(%s, %s) order by place;

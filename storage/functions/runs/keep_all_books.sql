@@ -1,0 +1,56 @@
+-- Claims, begins and settles of one tenant or several in one transaction: one flush, one round trip. Each is what `claim`,
+-- `begin` or `settle` does alone, with the same identity, and safe to repeat.
+--
+-- p_steps: [{"do": "claim", "tenant_id", "lane", "claim_id", "worker_id", "timeout_s", "turns_per_tenant", "repeat"}, …], or a
+-- step as keep_books takes it, with its "tenant_id". Returns a row a step, by its place (from 0): `claimed`, the row of a
+-- claim, null when there was nothing to claim; the rest as keep_books does.
+-- Locks: tenant by tenant, in the order of their ids; in each a claim's, which waits for no row, then those of keep_books.
+--
+-- p_wait false: raises, and so does nothing, where tenants had better go apart: when a lock is not to be had at once
+-- (55P03), since nobody shall wait for what holds somebody else's caps; and when there is a cap of a model (HR409), whose
+-- slots are handed from tenant to tenant and so have no such order.
+create or replace function headrace.keep_all_books(p_steps jsonb, p_wait boolean)
+returns table (place integer, claimed jsonb, settled text, offers jsonb, verdict text, reserved_usd numeric, max_output_tokens integer,
+               cap_scope text, cap_key text, limit_usd numeric, spent_usd numeric, others_reserved_usd numeric, room_at timestamptz,
+               remaining_s double precision)
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+    v_tenants integer := 0;
+    t record;
+    s record;
+begin
+    if not p_wait then
+        perform set_config('lock_timeout', '100ms', true);
+    end if;
+    perform pg_advisory_xact_lock_shared(headrace.caps_lock(null));  -- as begin does, before any row
+    for t in
+        select (x.step ->> 'tenant_id')::uuid as id,
+               coalesce(jsonb_agg(x.step order by x.nth) filter (where x.step ->> 'do' <> 'claim'), '[]') as steps,
+               array_agg((x.nth - 1)::integer order by x.nth) filter (where x.step ->> 'do' <> 'claim') as places,
+               coalesce(jsonb_agg(x.step || jsonb_build_object('place', x.nth - 1)) filter (where x.step ->> 'do' = 'claim'), '[]') as claims
+        from jsonb_array_elements(p_steps) with ordinality x(step, nth) group by 1 order by 1
+    loop
+        v_tenants := v_tenants + 1;
+        perform set_config('app.tenant_id', t.id::text, true);
+        if v_tenants = 2 and exists (select from headrace.concurrency c where c.tenant_id is null) then
+            raise exception 'a model has a cap: tenants go apart' using errcode = 'HR409';
+        end if;
+        for s in select x.step from jsonb_array_elements(t.claims) x(step) loop
+            return query
+            select (s.step ->> 'place')::integer, (
+                select to_jsonb(c) from headrace.claim(
+                    t.id, s.step ->> 'lane', (s.step ->> 'claim_id')::uuid, (s.step ->> 'worker_id')::uuid,
+                    (s.step ->> 'timeout_s')::double precision, (s.step ->> 'turns_per_tenant')::integer,
+                    (s.step ->> 'repeat')::boolean) c),
+                null::text, null::jsonb, null::text, null::numeric, null::integer, null::text, null::text, null::numeric, null::numeric,
+                null::numeric, null::timestamptz, null::double precision;
+        end loop;
+        if t.places is not null then
+            return query
+            select t.places[k.place + 1], null::jsonb, k.settled, k.offers, k.verdict, k.reserved_usd, k.max_output_tokens, k.cap_scope,
+                   k.cap_key, k.limit_usd, k.spent_usd, k.others_reserved_usd, k.room_at, k.remaining_s
+            from headrace.keep_books(t.id, t.steps) k;
+        end if;
+    end loop;
+end $$;
