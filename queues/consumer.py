@@ -23,6 +23,8 @@ ACTOR: Final = "turn"
 
 #: Most turns of one round trip; more than a few free slots at once are rare.
 TURNS_A_ROUND: Final = 16
+#: While there are more turns than slots, the part of a process's slots that is worth a round trip.
+WORTH_A_ROUND: Final = 1 / 16
 #: First and longest pause after the wire did not answer, s.
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 3.0
@@ -52,6 +54,8 @@ class TurnConsumer(Consumer):
         self._lanes = LaneChooser(wire.lanes)
         self._taken: deque[Turn] = deque()
         self._failures = 0
+        self._worth = int(slots.total * WORTH_A_ROUND)
+        self._more = False  # the last take got all that it asked for
 
     def __next__(self) -> MessageProxy | None:
         """The next message, or None when there was none for a while."""
@@ -84,11 +88,13 @@ class TurnConsumer(Consumer):
         self._hand_back(turns)
 
     def _fetch(self) -> None:
-        free = self._slots.wait_free(self._timeout_s)
+        free = self._slots.wait_free(self._timeout_s, worth=self._worth if self._more else 1)
         if not free:
             return
+        self._more = False
         try:
             self._take(min(free, TURNS_A_ROUND))
+            self._more = len(self._taken) >= min(free, TURNS_A_ROUND)
             if not self._taken:
                 self._wire.wait_for_news(self._lanes.lanes, self._timeout_s)
         except ServiceError as error:

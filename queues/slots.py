@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import Final
+
+#: How long whoever waits for several slots puts up with fewer once there is one, s.
+GATHER_S: Final = 0.01
 
 
 class Slots:
@@ -15,6 +19,7 @@ class Slots:
         self._total = total
         self._free = total
         self._closed = False
+        self._wanted = 1  # how many are worth waking the consumer for
         self._changed = threading.Condition()
 
     @property
@@ -33,10 +38,17 @@ class Slots:
         with self._changed:
             return self._total - self._free
 
-    def wait_free(self, timeout_s: float) -> int:
-        """Wait until a slot is free, at most ``timeout_s``. Returns how many are; 0 after the time, or when closed."""
+    def wait_free(self, timeout_s: float, *, worth: int = 1) -> int:
+        """Wait until a slot is free, at most ``timeout_s``. Returns how many are; 0 after the time, or when closed.
+
+        With ``worth``, a moment (:data:`GATHER_S`) is given to so many to become free.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._free > 0 or self._closed, timeout_s)
+            if 0 < self._free < worth and not self._closed:
+                self._wanted = worth
+                self._changed.wait_for(lambda: self._free >= worth or self._closed, GATHER_S)
+                self._wanted = 1
             return 0 if self._closed else self._free
 
     def occupy(self, n: int) -> None:
@@ -48,7 +60,8 @@ class Slots:
         """Free ``n`` slots."""
         with self._changed:
             self._free += n
-            self._changed.notify_all()
+            if self._free >= self._wanted:
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Have no free slot from now on, and let those who wait for one go."""

@@ -105,6 +105,7 @@ class Settle:
 
 Step: TypeAlias = Claim | Begin | Settle
 Done: TypeAlias = ClaimedJob | Stopped | Grant | Settled | None
+_IN_THE_WAY = ("55P03", "40P01")  # a lock that is not available, a deadlock
 
 
 def keep(
@@ -125,8 +126,9 @@ def keep(
     try:
         rows = connection.execute(sql("books", "keep"), [Jsonb(given), wait]).fetchall()
     except psycopg.Error as error:
-        in_the_way = isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected) and not wait
-        if isinstance(error, psycopg.OperationalError) and not in_the_way:
+        said = error.sqlstate or ""
+        apart = said.startswith("HR") or (not wait and said in _IN_THE_WAY)  # of our own codes psycopg knows no class
+        if isinstance(error, psycopg.OperationalError) and not apart:
             raise  # the connection is gone or a lock was in the way: the same steps again
         raise NotTogetherError(str(error).strip(), steps=len(steps)) from error
     return [_came_to(one, row) for (_, one), row in zip(steps, rows, strict=True)]

@@ -43,3 +43,17 @@ def test_closing_leaves_no_slot_free_and_ends_every_wait():
     assert slots.closed
     assert slots.wait_free(0) == 0
     assert slots.occupied == 0
+
+
+def test_a_moment_is_given_to_several_to_become_free() -> None:
+    slots = Slots(8)
+    slots.occupy(8)
+    free: list[int] = []
+    waiting = threading.Thread(target=lambda: free.append(slots.wait_free(10, worth=2)))
+    waiting.start()
+    slots.release(1)
+    waiting.join(10)  # one alone is not waited with for long
+    assert len(free) == 1
+    assert 1 <= free[0] < 8
+    slots.release(2)
+    assert slots.wait_free(0, worth=2) == 3
