@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from errors import NotTogetherError
 from storage import jobs, runs
-from storage.connect import Connection
+from storage.connect import OUR_SQLSTATES, Connection
 from storage.jobs import ClaimedJob, Settled, Stopped
 from storage.runs import Grant, PlannedCall, later_calls
 from storage.statements import sql
@@ -127,7 +127,7 @@ def keep(
         rows = connection.execute(sql("books", "keep"), [Jsonb(given), wait]).fetchall()
     except psycopg.Error as error:
         said = error.sqlstate or ""
-        apart = said.startswith("HR") or (not wait and said in _IN_THE_WAY)  # of our own codes psycopg knows no class
+        apart = said.startswith(OUR_SQLSTATES) or (not wait and said in _IN_THE_WAY)
         if isinstance(error, psycopg.OperationalError) and not apart:
             raise  # the connection is gone or a lock was in the way: the same steps again
         raise NotTogetherError(str(error).strip(), steps=len(steps)) from error

@@ -10,6 +10,9 @@ from psycopg.rows import dict_row
 
 from errors import ConfigurationError, PostgresUnavailableError, UnsafeRoleError
 
+#: The class of SQLSTATEs that functions of ours raise. psycopg, which does not know it, counts it among outages.
+OUR_SQLSTATES = "HR"
+
 # Nothing is kept in a session, so that any PgBouncer in transaction mode can stand in front. Prepared statements are of
 # a session too, unless the pooler follows them (PgBouncer from 1.21). Each of our statements is one function call, so
 # they would save 7 % of the server's CPU and nothing that the pipeline's throughput shows: not worth a setting.

@@ -14,7 +14,7 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from storage.connect import SESSION, Connection, Row, connect, unavailable
+from storage.connect import OUR_SQLSTATES, SESSION, Connection, Row, connect, unavailable
 
 T = TypeVar("T")
 _log = structlog.get_logger("headrace.storage")
@@ -67,7 +67,7 @@ class Database:
 
         For steps that are safe to repeat with the same identity when the answer to their commit was lost. Waits with
         backoff (20 ms to 2 s, with jitter); gives up after ``within_s`` or when ``give_up`` is set, then raises
-        :class:`errors.PostgresUnavailableError`.
+        :class:`errors.PostgresUnavailableError`. What a function of ours raises is raised at once.
         """
         started = time.monotonic()
         pause_s, repeat = _FIRST_PAUSE_S, False
@@ -79,6 +79,8 @@ class Database:
                     with _tenant_set(connection, tenant_id):
                         return step(connection, repeat)
             except psycopg.OperationalError as error:
+                if (error.sqlstate or "").startswith(OUR_SQLSTATES):
+                    raise  # Postgres did answer
                 gone_s = time.monotonic() - started
                 if (within_s is not None and gone_s >= within_s) or (give_up is not None and give_up.is_set()):
                     raise unavailable(self.url, error) from error

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
+import pytest
+
 from storage.connect import Connection
 from storage.database import Database
 from tests.fleet import Urls, eventually
@@ -27,3 +30,15 @@ def test_a_step_gets_through_soon_after_an_outage(urls: Urls) -> None:
         gate.open()
 
         assert waiting.result() == {"one": 1}
+
+
+def test_what_a_function_of_ours_raises_is_no_outage(app: Database) -> None:
+    tries = []
+
+    def fail(connection: Connection, repeat: bool) -> None:
+        tries.append(repeat)
+        connection.execute("do $$ begin raise exception 'impossible' using errcode = 'HR500'; end $$")
+
+    with pytest.raises(psycopg.Error, match="impossible"):
+        app.patiently(fail)
+    assert tries == [False]
