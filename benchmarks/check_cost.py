@@ -44,6 +44,7 @@ def filled(owner: psycopg.Connection[tuple[object, ...]], tenant: UUID, there: i
         owner.execute(FILL, {"tenant": tenant, "n": n})
         there += n
     owner.execute("vacuum analyze headrace.runs")
+    owner.execute("checkpoint")  # what was poured in is not written out by who is measured
 
 
 def measured(bench: Rig, database: Database, owner: psycopg.Connection[tuple[object, ...]], tenant: UUID) -> float:
