@@ -283,6 +283,9 @@ def test_never_more_calls_than_the_cap(urls: Urls, app: Database, ops: Database)
                     one.settle("hand_back")
 
     def nothing_left() -> bool:
+        for thread in running:
+            if thread.done():
+                thread.result()  # it failed, and what it held would be waited for in vain
         let_in(ops)
         with ops.connection() as connection:
             return not connection.execute("select from headrace.queue limit 1").fetchall()

@@ -223,8 +223,11 @@ begin
         end loop;
     end loop;
     foreach v_key in array v_models loop
-        update headrace.slots s set promised_to = null, promised_tenant = null, promised_at = null
-        where s.cap_key = v_key and s.claim_id is null and s.promised_at < headrace.now() - make_interval(secs => p_promise_s);
+        -- whoever takes one of them just now may wait for a row of slot_shares that is held here: he is passed over
+        update headrace.slots s set promised_to = null, promised_tenant = null, promised_at = null from (
+            select x.n from headrace.slots x where x.cap_key = v_key and x.claim_id is null
+              and x.promised_at < headrace.now() - make_interval(secs => p_promise_s) for update skip locked) x
+        where s.cap_key = v_key and s.n = x.n;
         for v_room in 1 .. p_limit loop
             select o.value ->> 'tenant_id' as tenant_id, o.value ->> 'lane' as lane into v_one
             from jsonb_array_elements(headrace.release_for_model(v_key)) o;
