@@ -101,7 +101,10 @@ class PrivateCluster:
     def move(self, to: Master) -> None:
         """Give the wire's slot to another master, without its keys, as an operator moves an empty one."""
         with self._home.client() as old, to.client() as new:
-            assign = ("CLUSTER SETSLOT", SLOT, "NODE", str(new.execute_command("CLUSTER MYID")))
+            new_id, old_id = (str(one.execute_command("CLUSTER MYID")) for one in (new, old))
+            assign = ("CLUSTER SETSLOT", SLOT, "NODE", new_id)
+            # who imports a slot outbids its owner when it takes it; else the two would contradict each other
+            new.execute_command("CLUSTER SETSLOT", SLOT, "IMPORTING", old_id)
             new.execute_command(*assign)  # the other masters hear of it, by and by
 
             def let_go() -> bool:
@@ -110,6 +113,9 @@ class PrivateCluster:
 
             _until(let_go, self._home.process)
         self._home = to
+        for master in self.masters:
+            with master.client() as client:
+                _until(lambda client=client: _owner(client) == new_id, master.process)
 
     def flush(self, *, scripts: bool = False) -> None:
         """Forget every key of every master."""
@@ -156,6 +162,14 @@ def _is_well(client: redis.Redis) -> bool:
     said = client.execute_command("CLUSTER INFO")
     about = said if isinstance(said, dict) else dict(line.split(":") for line in said.split())
     return about["cluster_state"] == "ok" and int(about["cluster_size"]) == MASTERS
+
+
+def _owner(client: redis.Redis) -> str | None:
+    """Who has the wire's slot, as this master knows it."""
+    for first, last, (_, _, owner, *_), *_ in client.execute_command("CLUSTER SLOTS"):
+        if first <= SLOT <= last:
+            return str(owner)
+    return None
 
 
 def _until(holds: Callable[[], object], process: subprocess.Popen[bytes] | None) -> None:
