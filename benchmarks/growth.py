@@ -155,14 +155,14 @@ class System:
                     turns_per_tenant=W,
                 )  # fmt: skip
             assert isinstance(job, ClaimedJob)
-            self._account.claimed(turn, job)
+            charged = self._account.claimed(turn, job)
             planned = call()
             run, outcome = books(planned)
             with self._app.connection() as connection:
                 assert runs.begin(connection, tenant, job.job_id, claim_id, planned).verdict == "granted"
             with self._app.connection() as connection:
                 jobs.settle(connection, tenant, job.job_id, claim_id, run=run, verdict="ended", outcome=outcome)
-            self._account.settled(turn, job, 300, queued=False)
+            self._account.settled(turn, job, 300, charged=charged, queued=False)
 
     def measured(self) -> Cpu:
         """CPU a job, ms."""

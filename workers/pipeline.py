@@ -91,7 +91,7 @@ class Pipeline:
         if claim is None:
             self._turns.claimed_nothing(turn)
             return
-        self._turns.claimed(turn, claim.job)
+        charged = self._turns.claimed(turn, claim.job)
         work = Work()
         try:
             outcome = self._work(claim, work)
@@ -104,7 +104,7 @@ class Pipeline:
                 on_unknown=claim.job.on_unknown,
             )
         state = self._settle(claim, work.unsettled_run, outcome)
-        self._turns.settled(turn, claim.job, work.tokens, queued=state == "queued")
+        self._turns.settled(turn, claim.job, work.tokens, charged=charged, queued=state == "queued")
         _log_line(claim, outcome, state, work)
 
     # ------------------------------------------------------------------------------------------------- the stations

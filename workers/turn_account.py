@@ -6,6 +6,7 @@ All of it is hints: when the wire does not answer, it is logged and the sweep re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -13,7 +14,10 @@ import structlog
 from errors import ServiceError
 from queues.turns import Turn, Wire
 from storage.jobs import ClaimedJob
+from workers.expected_tokens import ExpectedTokens
 
+#: A charge that is off by less than this part of it is left as it is until the job has ended.
+WORTH_A_CORRECTION: Final = 1 / 4
 TURNED_AWAY_TOKENS = 100  # what a claim that leads to no answer costs its tenant: some ms of a worker, in tokens
 log = structlog.get_logger("headrace.turns")
 
@@ -24,16 +28,25 @@ class TurnAccount:
     def __init__(self, wire: Wire, *, turns_per_tenant: int) -> None:
         self._wire = wire
         self.turns_per_tenant = turns_per_tenant
+        self._expected = ExpectedTokens()
 
     def claimed_nothing(self, turn: Turn) -> None:
         """The turn found no job: its charge is given back, down to a small price."""
         _hint(lambda: self._wire.refund(turn))
 
-    def claimed(self, turn: Turn, job: ClaimedJob) -> None:
-        """The average is replaced by this job's estimate; a backlog beyond W gets the next turn offered."""
-        _hint(lambda: self._wire.correct(turn.lane, turn.tenant, _units(job, job.estimated_tokens) - turn.charge))
+    def claimed(self, turn: Turn, job: ClaimedJob) -> float:
+        """The average gives way to what this job is expected to use; a backlog beyond W gets the next turn offered.
+
+        Returns what the tenant has been charged for the job so far, in work units: for :meth:`settled`.
+        """
+        charged = turn.charge
+        expected = _units(job, self._expected.of(turn.tenant, job.feature, job.estimated_tokens))
+        if abs(expected - charged) > WORTH_A_CORRECTION * charged:
+            _hint(lambda: self._wire.correct(turn.lane, turn.tenant, expected - turn.charge))
+            charged = expected
         if job.more:
             _hint(lambda: self._wire.offer(turn.lane, turn.tenant))
+        return charged
 
     def let_in(self, offers: Sequence[tuple[UUID, str]]) -> None:
         """A slot was freed for each of these (tenant, lane): their turn, at once."""
@@ -41,20 +54,21 @@ class TurnAccount:
             if lane in self._wire.lanes:
                 _hint(lambda lane=lane, tenant=tenant: self._wire.offer(lane, str(tenant)))  # type: ignore[misc]
 
-    def settled(self, turn: Turn, job: ClaimedJob, tokens: int, *, queued: bool) -> None:
-        """The estimate is replaced by what was used; a job that is queued again gets its turn offered.
+    def settled(self, turn: Turn, job: ClaimedJob, tokens: int, *, charged: float, queued: bool) -> None:
+        """What was charged gives way to what was used; a job that is queued again gets its turn offered.
 
         A job that was turned away has used no tokens, but a worker's time all the same: a tenant whose jobs are all
         turned away would else have every turn.
         """
         used = _units(job, max(tokens, min(job.estimated_tokens, TURNED_AWAY_TOKENS)))
-        estimated = _units(job, job.estimated_tokens)
-        _hint(lambda: self._wire.correct(turn.lane, turn.tenant, used - estimated, observed=used if tokens else None))
+        if tokens:
+            self._expected.learn(turn.tenant, job.feature, estimated=job.estimated_tokens, used=tokens)
+        _hint(lambda: self._wire.correct(turn.lane, turn.tenant, used - charged, observed=used if tokens else None))
         if queued:
             _hint(lambda: self._wire.offer(turn.lane, turn.tenant))
 
 
-def _units(job: ClaimedJob, tokens: int) -> float:
+def _units(job: ClaimedJob, tokens: float) -> float:
     return tokens / job.weight
 
 

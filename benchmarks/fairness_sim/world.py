@@ -142,15 +142,15 @@ class World:
             self._freed(process)
             return
         self.waiting[turn.tenant] -= 1
-        self._account.claimed(turn, held.claimed)
+        charged = self._account.claimed(turn, held.claimed)
         work = held.job.tokens / held.claimed.weight
         self.on_start(Started(self.now, taken_at, turn.tenant, held.job, self.now - held.asked_at, work))
         seconds = CALL_S + held.job.tokens * TOKEN_S * self.dice.uniform(0.8, 1.2)
-        self.after(seconds, partial(self._end, process, turn, held))
+        self.after(seconds, partial(self._end, process, turn, held, charged))
 
-    def _end(self, process: _Process, turn: Turn, held: Held) -> None:
+    def _end(self, process: _Process, turn: Turn, held: Held, charged: float) -> None:
         self._backlog.end(turn.tenant, held)
-        self._account.settled(turn, held.claimed, held.job.tokens, queued=False)
+        self._account.settled(turn, held.claimed, held.job.tokens, charged=charged, queued=False)
         self.on_end(turn.tenant, held.job)
         self._freed(process)
 

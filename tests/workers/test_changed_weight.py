@@ -28,9 +28,9 @@ def dealt(app: Database, wire: Wire, n: int) -> Counter[UUID]:
         with app.as_tenant(tenant) as connection, connection.transaction():
             job = steps.take(connection, tenant, claim_id=claim, worker_id=new_id())
             assert job is not None
-            account.claimed(turn, job)
+            charged = account.claimed(turn, job)
             steps.end(connection, tenant, job.job_id, claim, None, "ended", outcome="rejected", reason="too_long")
-            account.settled(turn, job, TOKENS, queued=False)
+            account.settled(turn, job, TOKENS, charged=charged, queued=False)
         got[tenant] += 1
     return got
 
