@@ -14,7 +14,7 @@ from typing import Final
 SMOOTHING: Final = 1 / 8
 #: How far off an estimate is believed to be at most, either way.
 MOST_OFF: Final = 64.0
-#: Most (tenant, feature) pairs that are remembered; whoever is forgotten is taken at his word.
+#: Most (tenant, feature) pairs that are remembered; whoever is forgotten is a stranger again.
 MOST_KEPT: Final = 10_000
 
 
@@ -23,17 +23,21 @@ class ExpectedTokens:
 
     def __init__(self) -> None:
         self._off: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._off_anybody: dict[str, float] = {}  # by feature, over all tenants: what a stranger is expected to be
         self._lock = threading.Lock()
 
     def of(self, tenant: str, feature: str, estimated: int) -> float:
         """The tokens that a job with this estimate is expected to use."""
         with self._lock:
-            return estimated * self._off.get((tenant, feature), 1.0)
+            off = self._off.get((tenant, feature))
+            return estimated * (self._off_anybody.get(feature, 1.0) if off is None else off)
 
     def learn(self, tenant: str, feature: str, *, estimated: int, used: int) -> None:
         """Take note of what a job used."""
         seen = min(max(used / max(estimated, 1), 1 / MOST_OFF), MOST_OFF)
         with self._lock:
+            anybody = self._off_anybody.get(feature, seen)
+            self._off_anybody[feature] = anybody + (seen - anybody) * SMOOTHING
             before = self._off.pop((tenant, feature), seen)
             self._off[tenant, feature] = before + (seen - before) * SMOOTHING
             if len(self._off) > MOST_KEPT:
