@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
@@ -21,11 +20,11 @@ from storage.ids import new_id
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually
+from tests.promises.arithmetic import JOBS, all_ended_well, ended, request, staff
 from tests.queues.rabbit import PrivateRabbit
 from workers.scheduler import Scheduler
 
 pytestmark = pytest.mark.rabbitmq
-JOBS = 200
 LANES = Settings().lane_weights
 
 
@@ -46,19 +45,6 @@ def rabbit_client(rabbit: PrivateRabbit, app: Database) -> Iterator[Client]:
     client.close()
 
 
-def request(tenant: UUID, i: int, **more: object) -> dict[str, object]:
-    return {
-        "tenant_id": tenant,
-        "user_id": f"u-{i % 3}",
-        "feature": "chat",
-        "prompt": "chat",
-        "variables": {"message": f"What is {i} times {i + 1}?"},
-        "max_output_tokens": 100,
-        "lane": "batch" if i % 5 == 0 else "interactive",
-        **more,
-    }
-
-
 def turns_on(rabbit: PrivateRabbit, lane: str) -> int:
     """Turns that no process holds."""
     with rabbit.connect() as connection:
@@ -66,24 +52,11 @@ def turns_on(rabbit: PrivateRabbit, lane: str) -> int:
         return sum(channel.queue_declare(name, passive=True).method.message_count for name in queue_names(lane))
 
 
-def ended(ops: Database) -> int:
-    (row,) = ops.patiently(
-        lambda connection, _: connection.execute(
-            "select count(*)::integer as n from headrace.jobs where outcome is not null"
-        ).fetchall()
-    )
-    return int(row["n"])
-
-
 def test_all_jobs_end_once_though_the_node_is_killed_and_its_queues_are_deleted(
     rabbit: PrivateRabbit, rabbit_fleet: Fleet, rabbit_client: Client, ops: Database
 ) -> None:
     fleet = rabbit_fleet
-    fleet.simulator(openai={"latency_ms": 100}, anthropic={"latency_ms": 100})
-    fleet.start("scheduler", "workers.scheduler_boot")
-    for name in ("worker-1", "worker-2"):
-        fleet.worker(name, threads=4)
-    tenants = [new_tenant(ops, f"T{i}") for i in range(5)]
+    tenants = staff(fleet, ops)
     batch = rabbit_client.enqueue_many([request(tenants[i % 5], i) for i in range(JOBS)])
     assert batch.refused == []
 
@@ -98,12 +71,7 @@ def test_all_jobs_end_once_though_the_node_is_killed_and_its_queues_are_deleted(
 
     check_books(ops, fleet.journal())
     assert rabbit_client.result(late, tenant_id=tenants[0]).output
-    with ops.connection() as connection:
-        rows = connection.execute("select outcome, count(*)::integer as n from headrace.jobs group by 1").fetchall()
-    assert {row["outcome"]: row["n"] for row in rows} == {"succeeded": JOBS + 1}
-    for name in ("worker-1", "worker-2", "scheduler"):
-        assert fleet.processes[name].poll() is None, fleet.log(name)
-    assert [fleet.end(name) for name in ("worker-1", "worker-2", "scheduler")] == [0, 0, 0]
+    all_ended_well(fleet, ops)
 
 
 def test_a_flood_puts_no_more_turns_on_the_wire_than_a_tenants_cap(

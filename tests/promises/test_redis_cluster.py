@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
@@ -16,11 +15,10 @@ from queues.broker_url import open_wire
 from settings import Settings
 from storage.database import Database
 from tests.books import check_books
-from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually
+from tests.promises.arithmetic import JOBS, all_ended_well, ended, request, staff
 from tests.queues.cluster import PrivateCluster
 
-JOBS = 200
 LANES = Settings().lane_weights
 
 
@@ -40,36 +38,11 @@ def cluster_client(cluster: PrivateCluster, app: Database) -> Iterator[Client]:
     client.close()
 
 
-def request(tenant: UUID, i: int) -> dict[str, object]:
-    return {
-        "tenant_id": tenant,
-        "user_id": f"u-{i % 3}",
-        "feature": "chat",
-        "prompt": "chat",
-        "variables": {"message": f"What is {i} times {i + 1}?"},
-        "max_output_tokens": 100,
-        "lane": "batch" if i % 5 == 0 else "interactive",
-    }
-
-
-def ended(ops: Database) -> int:
-    with ops.connection() as connection:
-        row = connection.execute(
-            "select count(*)::integer as n from headrace.jobs where outcome is not null"
-        ).fetchone()
-    assert row is not None
-    return int(row["n"])
-
-
 def test_all_jobs_end_once_though_masters_are_killed_wiped_and_relieved(
     cluster: PrivateCluster, cluster_fleet: Fleet, cluster_client: Client, ops: Database
 ) -> None:
     fleet = cluster_fleet
-    fleet.simulator(openai={"latency_ms": 100}, anthropic={"latency_ms": 100})
-    fleet.start("scheduler", "workers.scheduler_boot")
-    for name in ("worker-1", "worker-2"):
-        fleet.worker(name, threads=4)
-    tenants = [new_tenant(ops, f"T{i}") for i in range(5)]
+    tenants = staff(fleet, ops)
     batch = cluster_client.enqueue_many([request(tenants[i % 5], i) for i in range(JOBS)])
     assert batch.refused == []
 
@@ -86,12 +59,7 @@ def test_all_jobs_end_once_though_masters_are_killed_wiped_and_relieved(
 
     check_books(ops, fleet.journal())
     assert cluster_client.result(late, tenant_id=tenants[0]).output
-    with ops.connection() as connection:
-        rows = connection.execute("select outcome, count(*)::integer as n from headrace.jobs group by 1").fetchall()
-    assert {row["outcome"]: row["n"] for row in rows} == {"succeeded": JOBS + 1}
-    for name in ("worker-1", "worker-2", "scheduler"):
-        assert fleet.processes[name].poll() is None, fleet.log(name)
-    assert [fleet.end(name) for name in ("worker-1", "worker-2", "scheduler")] == [0, 0, 0]
+    all_ended_well(fleet, ops)
 
 
 def test_doctor_finds_the_cluster(cluster: PrivateCluster, cluster_fleet: Fleet, urls: Urls) -> None:
