@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from errors import OutputInvalidError
+from guards.cleaning import DEEPEST
 from guards.schemas import mismatch
 from router.providers.calls import CallReply
+from router.providers.text import storable
+
+# A fence is a line that begins with three backticks. A JSON string cannot hold one, for it has no raw line break.
+_FENCE: Final = re.compile(r"^[ \t]*```[^\n`]*$", re.MULTILINE)
 
 
 def read_answer(reply: CallReply, schema: Mapping[str, Any] | None) -> tuple[str, Any]:
     """The answer's text (without characters that Postgres cannot keep) and, when a schema was asked for, its value.
 
-    Raises :class:`errors.OutputInvalidError` when the text is no JSON or does not match the schema (checked before).
+    A text that holds one fenced block and is not JSON itself counts as what is inside the fence.
+
+    Raises :class:`errors.OutputInvalidError` when the text is not JSON or does not match the schema (checked before).
     """
-    text = reply.text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    text = storable(reply.text)
     if schema is None or reply.finish == "refusal":
         return text, None
     try:
-        value = json.loads(text, parse_constant=_no_number)
+        text, value = _value_of(text)
     except (ValueError, RecursionError) as error:
         cut = " (cut at max_output_tokens)" if reply.finish == "length" else ""
         raise OutputInvalidError(f"the answer is no JSON{cut}: {error}", finish=reply.finish) from error
@@ -28,6 +37,41 @@ def read_answer(reply: CallReply, schema: Mapping[str, Any] | None) -> tuple[str
     if why is not None:
         raise OutputInvalidError(f"the answer does not match the output schema {why}", finish=reply.finish)
     return text, value
+
+
+def _value_of(text: str) -> tuple[str, Any]:
+    try:
+        return text, _read(text)
+    except ValueError:
+        fences = [*_FENCE.finditer(text)]
+        if len(fences) != 2:
+            raise
+        inside = text[fences[0].end() : fences[1].start()].strip()
+        return inside, _read(inside)
+
+
+def _read(text: str) -> Any:
+    return _storable(json.loads(text, parse_constant=_no_number, parse_float=_finite), DEEPEST)
+
+
+def _storable(value: Any, levels: int) -> Any:
+    """The value without what jsonb refuses (an escaped NUL, half of a surrogate pair), in bounded depth."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict | list):
+        if levels == 0:
+            raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+        if isinstance(value, dict):
+            return {storable(key): _storable(one, levels - 1) for key, one in value.items()}
+        return [_storable(one, levels - 1) for one in value]
+    return value
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:20]} is beyond the range of numbers")
+    return number
 
 
 def _no_number(name: str) -> NoReturn:
