@@ -103,7 +103,7 @@ class Pipeline:
                 backoff=self._backoff,
                 on_unknown=claim.job.on_unknown,
             )
-        state = self._settle(claim, work.unsettled_run, outcome)
+        state = self._settle(claim, work.unsettled_run, outcome, admitted=work.admitted)
         self._turns.settled(turn, claim.job, work.tokens, charged=charged, queued=state == "queued")
         _log_line(claim, outcome, state, work)
 
@@ -173,7 +173,11 @@ class Pipeline:
         return plan_job(claim.job, prompt, self._policy, check_schema=check_schema)
 
     def _admit(self, claim: Claim, work: Work) -> NoRoom | None:
-        """Count the request under its rates: once a job, before its first call. Another attempt is our affair."""
+        """Count the request under its rates: once a job, before its first call. Another attempt is our affair.
+
+        A job that was counted and then had to wait (for money, a slot, a provider, another worker) comes back without
+        rates: its row remembers.
+        """
         if self._rates is None or work.admitted or claim.job.attempt > 1:
             return None
         no_room = self._rates.admit(claim.tenant_id, claim.job.rates)
@@ -222,9 +226,13 @@ class Pipeline:
         work.unsettled_run = None
         return state == "kept"
 
-    def _settle(self, claim: Claim, run: Mapping[str, Any] | None, outcome: Outcome | None) -> str:
+    def _settle(
+        self, claim: Claim, run: Mapping[str, Any] | None, outcome: Outcome | None, *, admitted: bool = False
+    ) -> str:
         """The only way out of *running*: run and verdict in one transaction. No outcome: another call follows."""
         verdict, facts = ("next_call", {}) if outcome is None else (outcome.verdict, outcome.as_settled())
+        if admitted and verdict != "ended":  # however often it has to wait now, its rates have counted it
+            facts["admitted"] = True
         settled = self._ledger.settle(
             claim.tenant_id, claim.job.job_id, claim.id, run=run, verdict=verdict, outcome=facts
         )

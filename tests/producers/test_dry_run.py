@@ -213,7 +213,7 @@ def test_a_quote_neither_needs_to_write_nor_waits_for_who_does(urls: Urls, wiped
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             client.enqueue(tenant_id=tenant, **CHAT)
         with psycopg.connect(urls.owner) as other:
-            other.execute("select headrace.lock_caps(%s, 'u-1', 'chat', now())", [tenant])
+            other.execute("select headrace.lock_caps(%s, 'u-1', 'chat')", [tenant])
             other.execute("lock headrace.jobs, headrace.queue, headrace.caps in share row exclusive mode")
             quote = client.enqueue(tenant_id=tenant, dry_run=True, idempotency_key="k", **CHAT)
         assert quote.verdict is Verdict.WOULD_RUN

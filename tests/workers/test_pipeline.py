@@ -20,16 +20,19 @@ from errors import (
     ProviderRefusedError,
     ProviderUnavailableError,
 )
+from guards.rates import RateGuard
 from producers import Client, Result
+from queues.redis.client import client as redis_client
 from queues.turns import Turn, Wire
 from router.breakers import Breakers
 from router.gateway import Gateway
 from router.policy import load_policy
 from router.providers.calls import CallReply, CallRequest, Finish, Usage
-from storage import recovery
+from storage import limits, recovery
 from storage.database import Database
 from storage.ids import new_id
 from storage.jobs import State
+from storage.rates import Rate
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Urls
@@ -101,6 +104,7 @@ def stage(client: Client, ops: Database, urls: Urls, wiped_wire: Wire, tenant: U
             turns=TurnAccount(wiped_wire, turns_per_tenant=64),
             gateway=Gateway({"openai": openai, "anthropic": anthropic}, Breakers(fail_max=1000, reset_s=60)),
             policy=load_policy(None),
+            rates=RateGuard(redis_client(urls.redis)),
             backoff=Backoff(max_attempts=2, base_s=0.01),
             call_timeout_s=5.0,
             claim_timeout_s=60.0,
@@ -267,6 +271,33 @@ def test_a_job_cancelled_in_mid_call_ends_cancelled_and_is_paid(stage: Stage) ->
     result = stage.run()
     assert (result.state, result.output) == (State.CANCELLED, None)
     assert result.cost_usd > 0
+
+
+def test_a_request_is_counted_once_however_often_its_job_has_to_wait(stage: Stage, urls: Urls) -> None:
+    """It waits for money, for a provider and for another worker; a request rate has counted it when it came first."""
+    with stage.ops.connection() as connection:
+        limits.set_rate(connection, stage.tenant, limits.Scope.USER, "u", 12, actor="a test")
+    guard, rate = RateGuard(redis_client(urls.redis)), Rate("user", "u", 12)
+    held = [BreakerOpenError(provider=name, retry_after_s=30.0) for name in ("openai", "anthropic")]
+
+    def drain(_: CallRequest) -> str:
+        stage.draining.set()
+        raise held[0]
+
+    stage.openai.script, stage.anthropic.script = [held[0], held[0], drain], [held[1], held[1]]
+    result = stage.run()
+    for state in (State.SCHEDULED, State.SCHEDULED, State.QUEUED):
+        assert (result.state, result.attempts) == (state, 0)
+        assert guard.room(stage.tenant, rate)[0] == 11
+        with psycopg.connect(urls.owner, autocommit=True) as owner:
+            owner.execute("update headrace.queue set run_at = headrace.now() where state = 'scheduled'")
+        with stage.ops.connection() as connection:
+            recovery.release_due(connection)
+        stage.draining.clear()
+        result = stage.take(result.job_id)
+    assert (result.state, guard.room(stage.tenant, rate)[0]) == (State.SUCCEEDED, 11)
+    assert stage.run().state is State.SUCCEEDED
+    assert guard.room(stage.tenant, rate)[0] == 10, "another request is another one"
 
 
 def test_a_draining_worker_hands_back_what_has_not_begun(stage: Stage) -> None:

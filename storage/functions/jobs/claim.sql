@@ -9,7 +9,7 @@
 -- No row: nothing to claim (or the tenant, the lane or every queued feature is paused). p_repeat: the answer to this
 -- same claim was lost; what it had claimed is read back. The first try may still be under way on the connection that
 -- broke, and SKIP LOCKED would not see it: the claim's own lock lets the repeat wait for it, so no claim holds two jobs.
--- rates: the request rates that bind it (rates_of.sql). more: W or more are still queued and the lane has another free slot,
+-- rates: the request rates that bind it (rates_of.sql), null once they have counted it. more: W or more are still queued and the lane has another free slot,
 -- so the caller offers one turn.
 create or replace function headrace.claim(
     p_tenant uuid, p_lane text, p_claim uuid, p_worker uuid, p_timeout_s double precision, p_w integer,
@@ -21,7 +21,7 @@ returns table (job_id uuid, user_id text, feature text, attempt integer, rank bi
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-    v_now timestamptz := headrace.now();
+    v_now timestamptz;
     q headrace.queue;
     v_capped boolean;
     v_lane_key text;      -- of the caps that bind the job, and the slots that were found
@@ -42,6 +42,7 @@ begin
             return;
         end if;
         perform pg_advisory_xact_lock_shared(headrace.caps_lock(p_tenant));
+        v_now := headrace.now();
         v_capped := exists (select from headrace.concurrency c where c.tenant_id = p_tenant);
         if v_capped then
             v_lane_key := headrace.cap_key_of(p_tenant, 'lane', p_lane);
@@ -83,13 +84,15 @@ begin
         where x.id = q.id and x.tenant_id = p_tenant returning * into q;
     end if;
 
+    v_now := coalesce(v_now, headrace.now());
     return query
     select j.id, j.user_id, j.feature, q.attempts, q.rank, j.estimated_tokens,
            t.plan, coalesce(t.weight, p.weight),
            coalesce((select o.prompt_id from headrace.prompt_pointers o where o.tenant_id = p_tenant and o.name = j.prompt),
                     (select o.prompt_id from headrace.prompt_pointers o where o.tenant_id is null and o.name = j.prompt)),
            j.variables, j.messages, j.context, j.output_schema, j.max_output_tokens, j.on_over_budget, j.on_unknown,
-           j.force_tier, j.metadata, headrace.rates_of(p_tenant, p, q), extract(epoch from j.deadline - v_now)::double precision,
+           j.force_tier, j.metadata, case when not q.admitted then headrace.rates_of(p_tenant, p, q) end,
+           extract(epoch from j.deadline - v_now)::double precision,
            extract(epoch from v_now - greatest(j.created_at, j.run_at))::double precision,
            exists (select from headrace.queue x
                    where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued' offset p_w - 1)

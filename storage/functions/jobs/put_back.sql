@@ -1,9 +1,9 @@
 -- Take a running job out of *running* and let it run again: at once (p_run_at null: queued) or later (scheduled, with
 -- the reason). Its reservation is released; the caller frees its slots when all else is done. An attempt that was not the job's own doing (hand
--- back, defer) is not counted. p_waits_for: what has to have room first (queue.waits_for). A cancelled or expired job ends instead. Returns the job's new state.
+-- back, defer) is not counted. p_admitted: its request rates have counted it. p_waits_for: what has to have room first (queue.waits_for). A cancelled or expired job ends instead. Returns the job's new state.
 create or replace function headrace.put_back(p_tenant uuid, q headrace.queue, p_run_at timestamptz, p_reason text,
                                              p_burns_attempt boolean, p_died boolean, v_now timestamptz,
-                                             p_waits_for text default null, p_need numeric default null)
+                                             p_waits_for text default null, p_need numeric default null, p_admitted boolean default false)
 returns text language plpgsql as $$
 begin
     if q.cancel_requested_at is not null then
@@ -27,7 +27,7 @@ begin
         -- who waits in a list keeps its place in it
         rank = case when p_waits_for is null then greatest(x.rank, headrace.virtual_time(p_tenant, x.lane)) else x.rank end,
         attempts = x.attempts - case when p_burns_attempt then 0 else 1 end,
-        waits_for = p_waits_for, need_usd = p_need,
+        waits_for = p_waits_for, need_usd = p_need, admitted = x.admitted or p_admitted,
         deaths = x.deaths + case when p_died then 1 else 0 end,
         claim_id = null, worker_id = null, claimed_at = null, claim_deadline = null
     where x.id = q.id and x.tenant_id = p_tenant;

@@ -4,7 +4,8 @@
 -- p_run: what settle_run takes, or null when no call is to be settled.
 -- p_verdict: ended | retry | defer | hand_back | next_call
 -- p_outcome: ended: {"outcome", "reason", "error", "run_id", "output", "output_json", "finish", "max_output_tokens"};
---            retry and defer: {"delay_s" | "until", "reason"}; defer also {"waits_for", "need_usd"}: see queue.waits_for.
+--            retry and defer: {"delay_s" | "until", "reason"}; defer also {"waits_for", "need_usd"}: see queue.waits_for;
+--            retry, defer and hand_back: {"admitted"}: whether the job's request rates have counted it.
 -- Returns ended, scheduled, queued, kept, cancelled, expired; lost: the job is no longer this claim's (the run was
 -- settled all the same). A repeat after a lost answer returns what the first try did, or lost, which is harmless.
 -- offers: turns to offer after the commit, [{"tenant_id", "lane"}, …], where a slot that was freed lets somebody in, else null. A repeat
@@ -15,14 +16,16 @@ create or replace function headrace.settle(p_tenant uuid, p_job uuid, p_claim uu
                                            out settled text, out offers jsonb)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    v_now timestamptz := headrace.now();
+    v_now timestamptz;
+    v_admitted constant boolean := coalesce((p_outcome ->> 'admitted')::boolean, false);
     q headrace.queue;
 begin
     perform set_config('app.tenant_id', p_tenant::text, true);
     select * into q from headrace.queue where id = p_job and tenant_id = p_tenant for update;
     if p_run is not null then
-        perform headrace.settle_run(p_tenant, p_run, v_now);
+        perform headrace.settle_run(p_tenant, p_run, headrace.now());
     end if;
+    v_now := headrace.now();  -- after the waits for the row and for the caps
     if q.claim_id is distinct from p_claim then
         settled := case when exists (select from headrace.jobs j
                                      where j.id = p_job and j.tenant_id = p_tenant and j.ended_claim = p_claim)
@@ -50,9 +53,9 @@ begin
         settled := headrace.put_back(p_tenant, q,
             coalesce((p_outcome ->> 'until')::timestamptz, v_now + make_interval(secs => (p_outcome ->> 'delay_s')::double precision)),
             p_outcome ->> 'reason', p_verdict = 'retry', false, v_now, p_outcome ->> 'waits_for',
-            (p_outcome ->> 'need_usd')::numeric);
+            (p_outcome ->> 'need_usd')::numeric, v_admitted);
     when 'hand_back' then
-        settled := headrace.put_back(p_tenant, q, null, 'handed_back', false, false, v_now);
+        settled := headrace.put_back(p_tenant, q, null, 'handed_back', false, false, v_now, null, null, v_admitted);
     end case;
     if exists (select from headrace.slots s where s.claim_id = p_claim) then
         offers := headrace.free_slots(p_tenant, p_claim, p_verdict = 'next_call');

@@ -1,10 +1,10 @@
--- Book a change of one run under its three caps: `d_spent` in the bucket of the run's start, `d_reserved` released or
--- taken. Locks caps in the one order. Crossing 80 % of spent warns once; falling under 75 % re-arms (DESIGN: soft limit).
-create or replace function headrace.book(p_tenant uuid, p_user text, p_feature text, started timestamptz,
-                                         d_spent numeric, d_reserved numeric, v_now timestamptz)
+-- Book a change of one run under its three caps, which the caller has locked (lock_caps.sql): `d_spent` in the bucket of
+-- the run's start, `d_reserved` released or taken. Crossing 80 % of spent warns once; falling under 75 % re-arms (DESIGN: soft limit).
+create or replace function headrace.book(p_tenant uuid, v_caps headrace.locked_cap[], started timestamptz,
+                                         d_spent numeric, d_reserved numeric)
 returns void language plpgsql as $$
 declare
-    v_caps headrace.locked_cap[] := headrace.lock_caps(p_tenant, p_user, p_feature, v_now);
+    v_now constant timestamptz := v_caps[1].at;
     v_hour timestamptz := date_trunc('hour', started, 'UTC');
 begin
     if d_spent <> 0 then

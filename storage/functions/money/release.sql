@@ -15,7 +15,7 @@ begin
     end loop;
     delete from headrace.reservations where claim_id = p_claim and tenant_id = p_tenant returning * into r;
     if r.amount_usd > 0 then
-        perform headrace.book(p_tenant, r.user_id, r.feature, v_now, 0, -r.amount_usd, v_now);
+        perform headrace.book(p_tenant, headrace.lock_caps(p_tenant, r.user_id, r.feature), v_now, 0, -r.amount_usd);
     end if;
     return v_unknown;
 end $$;

@@ -67,7 +67,7 @@ begin
              from jsonb_to_recordset(v_changed) as c(user_id text, feature text, key_owner text, created_at timestamptz,
                                                      before_usd numeric, after_usd numeric)
              where c.key_owner = 'platform' group by 1, 2, 3 having sum(c.after_usd - c.before_usd) <> 0 order by 1, 2, 3 loop
-        perform headrace.book(p_tenant, g.user_id, g.feature, g.hour, g.d_usd, 0, v_now);
+        perform headrace.book(p_tenant, headrace.lock_caps(p_tenant, g.user_id, g.feature), g.hour, g.d_usd, 0);
     end loop;
 
     insert into headrace.spend_daily as d (day, tenant_id, user_id, feature, prompt_id, provider, model, key_owner,
@@ -82,7 +82,7 @@ begin
         cost_usd = d.cost_usd + excluded.cost_usd, over_calls = d.over_calls + excluded.over_calls,
         over_reserved_usd = d.over_reserved_usd + excluded.over_reserved_usd;
 
-    perform headrace.bill(p_tenant, (v_now at time zone 'UTC')::date, 0, 0, 0, sum(c.after_usd - c.before_usd))
+    perform headrace.bill(p_tenant, (headrace.now() at time zone 'UTC')::date, 0, 0, 0, sum(c.after_usd - c.before_usd))
     from jsonb_to_recordset(v_changed) as c(key_owner text, before_usd numeric, after_usd numeric)
     where c.key_owner = 'platform' having sum(c.after_usd - c.before_usd) <> 0;
 

@@ -10,6 +10,8 @@
 --
 -- p_later: worst cases of the plan's later calls, [{"provider", "model", "input_bound", "max_output_tokens"}, …].
 -- p_processing: standard, or batch (the provider's own batches, at their discount).
+-- Its time is read after the waits for locks, and read again when the caps are held: the run starts then, is priced as of
+-- then, and is booked in that hour (lock_caps.sql says why).
 -- Locks: queue row → caps (tenant → user → feature) → a slot (never waited for).
 create or replace function headrace.begin(
     p_tenant uuid, p_job uuid, p_claim uuid, p_run uuid, p_kind text, p_provider text, p_model text, p_tier text,
@@ -21,18 +23,19 @@ create or replace function headrace.begin(
     out remaining_s double precision)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    v_now timestamptz := headrace.now();
+    v_now timestamptz;
     v_batch boolean := p_processing = 'batch';
     q record;
     p headrace.model_prices;
     v_later numeric := 0;
     v_worst numeric;
     v_least numeric;   -- what the whole plan costs at most when this answer is as short as the prompt allows
-    v_held numeric;
-    v_need numeric;
+    v_held numeric := 0;
+    v_need numeric := 0;
     v_room numeric;
     v_wait boolean := false;
     l record;
+    v_caps headrace.locked_cap[];
     c headrace.locked_cap;
     v_slot boolean := false;  -- a slot of the model's concurrency cap was taken
     v_others boolean;  -- somebody waits for others' reservations to settle: it may be his turn
@@ -43,6 +46,7 @@ begin
     select x.user_id, x.feature, x.lane, x.rank, x.attempts, x.deadline, x.cancel_requested_at, x.waits_for into q
     from headrace.queue x where x.id = p_job and x.tenant_id = p_tenant and x.claim_id = p_claim for no key update;
     if not found then verdict := 'lost'; return; end if;
+    v_now := headrace.now();
     remaining_s := extract(epoch from q.deadline - v_now);
 
     select r.reserved_usd, r.max_output_tokens into reserved_usd, max_output_tokens
@@ -52,21 +56,7 @@ begin
     if q.cancel_requested_at is not null then verdict := 'cancelled'; return; end if;
     if q.deadline <= v_now then verdict := 'expired'; return; end if;
 
-    p := headrace.price_in_force(p_provider, p_model, v_now);
-    if p.id is null then verdict := 'unpriced'; return; end if;
-    for l in select * from jsonb_to_recordset(p_later)
-             as x(provider text, model text, input_bound bigint, max_output_tokens bigint) loop
-        v_worst := headrace.worst_case(headrace.price_in_force(l.provider, l.model, v_now), l.input_bound, l.max_output_tokens,
-                                       v_batch);
-        if v_worst is null then verdict := 'unpriced'; return; end if;
-        v_later := v_later + v_worst;
-    end loop;
-
-    max_output_tokens := p_max_output;
-    v_worst := headrace.worst_case(p, p_input_bound, p_max_output, v_batch);
-
     if p_key_owner = 'platform' then
-        v_least := v_later + headrace.worst_case(p, p_input_bound, least(p_min_output, p_max_output), v_batch);
         select r.amount_usd into v_held from headrace.reservations r where r.claim_id = p_claim and r.tenant_id = p_tenant;
         if found then
             -- what its open runs hold is taken; what is left was reserved for the plan's later calls
@@ -75,12 +65,39 @@ begin
                 where o.job_id = p_job and o.claim_id = p_claim and o.status = 'started' and o.tenant_id = p_tenant), 0);
         else
             v_held := 0;
+            v_caps := headrace.lock_caps(p_tenant, q.user_id, q.feature);  -- a claim's first call has to reserve
         end if;
-        v_need := greatest(v_worst + v_later - v_held, 0);
+    end if;
 
+    loop  -- once; twice where only the price tells that caps have to be locked, which may take until another price holds
+        if v_caps is not null then
+            v_now := v_caps[1].at;
+            remaining_s := extract(epoch from q.deadline - v_now);
+            if q.deadline <= v_now then verdict := 'expired'; return; end if;
+        end if;
+        p := headrace.price_in_force(p_provider, p_model, v_now);
+        if p.id is null then verdict := 'unpriced'; return; end if;
+        v_later := 0;
+        for l in select * from jsonb_to_recordset(p_later)
+                 as x(provider text, model text, input_bound bigint, max_output_tokens bigint) loop
+            v_worst := headrace.worst_case(headrace.price_in_force(l.provider, l.model, v_now), l.input_bound, l.max_output_tokens,
+                                           v_batch);
+            if v_worst is null then verdict := 'unpriced'; return; end if;
+            v_later := v_later + v_worst;
+        end loop;
+        v_worst := headrace.worst_case(p, p_input_bound, p_max_output, v_batch);
+        exit when p_key_owner <> 'platform';
+        v_least := v_later + headrace.worst_case(p, p_input_bound, least(p_min_output, p_max_output), v_batch);
+        v_need := greatest(v_worst + v_later - v_held, 0);
+        exit when v_need = 0 or v_caps is not null;
+        v_caps := headrace.lock_caps(p_tenant, q.user_id, q.feature);
+    end loop;
+    max_output_tokens := p_max_output;
+
+    if p_key_owner = 'platform' then
         if v_need > 0 then
             v_others := exists (select from headrace.queue w where w.tenant_id = p_tenant and w.waits_for >= 'room:' and w.waits_for < 'room;');
-            foreach c in array headrace.lock_caps(p_tenant, q.user_id, q.feature, v_now) loop
+            foreach c in array v_caps loop
                 continue when c.limit_usd is null;
                 -- what the claim itself already holds is not in its own way
                 v_room := c.limit_usd - c.spent_usd - c.reserved_usd + v_held;

@@ -1,6 +1,7 @@
 -- Settle one run: price it, turn its reservation into spend, keep the rollup current. Fenced by the run's own status
 -- (started or unknown), so a repeat does nothing and a zombie's true usage still corrects an *unknown* run.
 -- Statuses: succeeded and failed cost what their tokens say (a refused call: none); unknown costs the reserved worst case.
+-- What waited for the caps is booked at the time after that wait.
 -- Locks: run → caps. Returns the cost in USD, or null when there was nothing to settle.
 create or replace function headrace.settle_run(p_tenant uuid, p_run jsonb, v_now timestamptz)
 returns numeric language plpgsql as $$
@@ -11,11 +12,16 @@ declare
     v_before headrace.runs;
     v_cost numeric;
     v_spent_before numeric;
+    v_caps headrace.locked_cap[];
     v_first boolean;   -- an unknown call was counted when it became unknown; what comes now corrects it
 begin
     select * into v_before from headrace.runs
     where id = v_id and tenant_id = p_tenant and status in ('started', 'unknown') for no key update;
     if not found or (v_before.status = 'unknown' and v_status = 'unknown') then return null; end if;
+    if v_before.key_owner = 'platform' then
+        v_caps := headrace.lock_caps(p_tenant, v_before.user_id, v_before.feature);
+        v_now := v_caps[1].at;
+    end if;
 
     if v_status = 'unknown' then
         v_cost := v_before.reserved_usd;
@@ -41,8 +47,8 @@ begin
 
     v_spent_before := coalesce(v_before.cost_usd, 0);
     if r.key_owner = 'platform' then
-        perform headrace.book(p_tenant, r.user_id, r.feature, r.created_at, v_cost - v_spent_before,
-                              case when v_before.status = 'started' then -r.reserved_usd else 0 end, v_now);
+        perform headrace.book(p_tenant, v_caps, r.created_at, v_cost - v_spent_before,
+                              case when v_before.status = 'started' then -r.reserved_usd else 0 end);
         if v_before.status = 'started' then
             update headrace.reservations set amount_usd = amount_usd - r.reserved_usd
             where claim_id = r.claim_id and tenant_id = p_tenant;
