@@ -88,7 +88,7 @@ def test_a_begin_that_waited_for_its_caps_starts_after_the_wait(
         clock.advance(1)
         holder.execute(
             "select headrace.lock_caps(%s, 'u-1', 'chat')", [tenant]
-        )  # the window is rolled by another begin
+        )  # as another begin would
         holder.commit()
         assert beginning.result(20) == "granted"
         (run,) = owner.execute("select created_at, settled_at from headrace.runs").fetchall()
