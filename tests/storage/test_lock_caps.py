@@ -86,9 +86,7 @@ def test_a_begin_that_waited_for_its_caps_starts_after_the_wait(
         waits = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
         eventually(lambda: owner.execute(waits).fetchall(), every_s=0.01)
         clock.advance(1)
-        holder.execute(
-            "select headrace.lock_caps(%s, 'u-1', 'chat')", [tenant]
-        )  # as another begin would
+        holder.execute("select headrace.lock_caps(%s, 'u-1', 'chat')", [tenant])  # as another begin would
         holder.commit()
         assert beginning.result(20) == "granted"
         (run,) = owner.execute("select created_at, settled_at from headrace.runs").fetchall()
