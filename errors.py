@@ -373,6 +373,24 @@ class PostgresUnavailableError(ServiceError):
     code = "postgres_unavailable"
 
 
+class StatementError(HeadraceError):
+    """Postgres answered, and did not do the statement."""
+
+    code = "statement_error"
+
+
+class StatementRefusedError(StatementError, PermanentError):
+    """Postgres refuses the statement and would refuse it again: a fault of ours, or of the data."""
+
+    code = "statement_refused"
+
+
+class StatementFailedError(StatementError, RetryableError):
+    """Postgres failed at the statement again and again: it is short of something, or the statement is too much."""
+
+    code = "statement_failed"
+
+
 class RedisUnavailableError(ServiceError):
     """Redis does not answer."""
 

@@ -12,9 +12,10 @@ from psycopg.types.json import Jsonb
 
 from errors import NotTogetherError
 from storage import jobs, runs
-from storage.connect import OUR_SQLSTATES, Connection
+from storage.connect import Connection, cause_of
 from storage.jobs import ClaimedJob, Settled, Stopped
 from storage.runs import Grant, PlannedCall, later_calls
+from storage.sqlstates import Meaning, meaning
 from storage.statements import sql
 from storage.storable import storable
 
@@ -105,7 +106,6 @@ class Settle:
 
 Step: TypeAlias = Claim | Begin | Settle
 Done: TypeAlias = ClaimedJob | Stopped | Grant | Settled | None
-_IN_THE_WAY = ("55P03", "40P01")  # a lock that is not available, a deadlock
 
 
 def keep(
@@ -126,11 +126,13 @@ def keep(
     try:
         rows = connection.execute(sql("books", "keep"), [Jsonb(given), wait]).fetchall()
     except psycopg.Error as error:
-        said = error.sqlstate or ""
-        apart = said.startswith(OUR_SQLSTATES) or (not wait and said in _IN_THE_WAY)
-        if isinstance(error, psycopg.OperationalError) and not apart:
-            raise  # the connection is gone or a lock was in the way: the same steps again
-        raise NotTogetherError(str(error).strip(), steps=len(steps)) from error
+        match meaning(error):
+            case Meaning.OUTAGE:
+                raise  # the same steps again, when Postgres is back
+            case Meaning.IN_THE_WAY if wait:
+                raise  # the same steps again, when the lock is free
+        # by name alone: what Postgres says of a step may hold its tenant's text
+        raise NotTogetherError(f"{type(error).__name__} ({error.sqlstate})", steps=len(steps)) from cause_of(error)
     return [_came_to(one, row) for (_, one), row in zip(steps, rows, strict=True)]
 
 

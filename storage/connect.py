@@ -8,10 +8,20 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg.rows import dict_row
 
-from errors import ConfigurationError, PostgresUnavailableError, UnsafeRoleError
+from errors import (
+    ConfigurationError,
+    PostgresUnavailableError,
+    StatementFailedError,
+    StatementRefusedError,
+    UnsafeRoleError,
+)
 
-#: The class of SQLSTATEs that functions of ours raise. psycopg, which does not know it, counts it among outages.
-OUR_SQLSTATES = "HR"
+_TELL_NAMES_ONLY = ("0A", "42", "54")  # classes whose messages hold names of ours and limits, and never the data
+_HINTS = {
+    "25006": "It is read-only: a standby, a primary that was demoted, or a disk that is full. What runs waits for it.",
+    "53300": "It is out of connections: raise max_connections, or put a PgBouncer in front.",
+    "53100": "Its disk is full.",
+}
 
 # Nothing is kept in a session, so that any PgBouncer in transaction mode can stand in front. Prepared statements are of
 # a session too, unless the pooler follows them (PgBouncer from 1.21). Each of our statements is one function call, so
@@ -50,11 +60,51 @@ def connect(url: str) -> Connection:
 
 
 def unavailable(url: str, error: Exception) -> PostgresUnavailableError:
-    """The typed error for a server that does not answer."""
+    """The typed error for a server that does not answer, or answers that it cannot do this now."""
+    first_line = str(error).strip().splitlines()[0] if str(error) else repr(error)
+    sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
+    if sqlstate is None:
+        return PostgresUnavailableError(
+            f"Postgres does not answer at {redacted(url)}: {first_line}",
+            hint="Is it running and reachable? `headrace doctor` checks every service.",
+        )
     return PostgresUnavailableError(
-        f"Postgres does not answer at {redacted(url)}: {str(error).strip().splitlines()[0] if str(error) else error!r}",
-        hint="Is it running and reachable? `headrace doctor` checks every service.",
+        f"Postgres at {redacted(url)} cannot do this now: {first_line}",
+        sqlstate=sqlstate,
+        hint=_HINTS.get(sqlstate, "Its log tells more; what runs waits for it."),
     )
+
+
+def refused(error: psycopg.Error) -> StatementRefusedError:
+    """The typed error for a statement that would be refused again. It never tells what the statement carried."""
+    return StatementRefusedError(f"Postgres refuses the statement: {_named(error)}", **_facts(error))
+
+
+def failed(error: psycopg.Error, *, tried_s: float) -> StatementFailedError:
+    """The typed error for a statement that failed for ``tried_s`` seconds."""
+    return StatementFailedError(
+        f"Postgres failed at the statement for {tried_s:.0f} s: {_named(error)}",
+        hint="Look at its memory, its statement_timeout and its log.",
+        **_facts(error),
+    )
+
+
+def cause_of(error: psycopg.Error) -> psycopg.Error | None:
+    """What a typed error is raised from: nothing where the message of Postgres may hold a tenant's text."""
+    return error if (error.sqlstate or "")[:2] in _TELL_NAMES_ONLY else None
+
+
+def _named(error: psycopg.Error) -> str:
+    named = f"{type(error).__name__} ({error.sqlstate or 'not sent'})"
+    if cause_of(error) is not None:
+        named += f", {str(error).strip().splitlines()[0]}"
+    return named
+
+
+def _facts(error: psycopg.Error) -> dict[str, str]:
+    diag = error.diag
+    facts = {"sqlstate": error.sqlstate, "constraint": diag.constraint_name, "table": diag.table_name}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def refuse_unsafe_role(

@@ -12,14 +12,16 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from storage.connect import OUR_SQLSTATES, SESSION, Connection, Row, connect, unavailable
+from storage.connect import SESSION, Connection, Row, cause_of, connect, failed, refused, unavailable
+from storage.sqlstates import Meaning, reading
 
 T = TypeVar("T")
 _log = structlog.get_logger("headrace.storage")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
 _CONNECTION_WITHIN_S = 1.0  # who waits in the pool does not make it connect anew; who asks it again does
+_STRAIN_S = 30.0  # how long a statement is repeated that may itself be what is too much for Postgres
 
 
 class Database:
@@ -42,15 +44,20 @@ class Database:
         )
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """One autocommit connection of the pool."""
-        with self._pool.connection() as connection:
-            yield connection
+    def connection(self, *, within_s: float | None = None) -> Iterator[Connection]:
+        """One autocommit connection of the pool, had ``within_s`` seconds (10 if not given)."""
+        with self._pool.connection(timeout=within_s) as connection:
+            try:
+                yield connection
+            except psycopg.Error as error:
+                if reading(error).anew:
+                    connection.close()  # the pool makes another one, which may lead to another server
+                raise
 
     @contextmanager
     def as_tenant(self, tenant_id: UUID) -> Iterator[Connection]:
         """A transaction in which ``tenant_id`` is set, for plain reads and writes as ``headrace_app``."""
-        with self._pool.connection() as connection, _tenant_set(connection, tenant_id):
+        with self.connection() as connection, _tenant_set(connection, tenant_id):
             yield connection
 
     def patiently(
@@ -65,25 +72,40 @@ class Database:
 
         With ``tenant_id`` the step runs in a transaction in which that is set, as in :meth:`as_tenant`.
 
-        For steps that are safe to repeat with the same identity when the answer to their commit was lost. Waits with
-        backoff (20 ms to 2 s, with jitter); gives up after ``within_s`` or when ``give_up`` is set, then raises
-        :class:`errors.PostgresUnavailableError`. What a function of ours raises is raised at once.
+        For steps that are safe to repeat with the same identity when the answer to their commit was lost. What an
+        error means is told by :mod:`storage.sqlstates`. Waits with backoff (20 ms to 2 s, with jitter). What a function
+        of ours raises is raised at once.
+
+        :raises PostgresUnavailableError: an outage, after ``within_s`` or when ``give_up`` is set.
+        :raises StatementRefusedError: the statement would fail again; at once.
+        :raises StatementFailedError: it failed for half a minute, and may be what is too much for Postgres.
         """
         started = time.monotonic()
         pause_s, repeat = _FIRST_PAUSE_S, False
+        strained_since: float | None = None
         while True:
             try:
-                with self._pool.connection(timeout=_CONNECTION_WITHIN_S) as connection:
+                with self.connection(within_s=_CONNECTION_WITHIN_S) as connection:
                     if tenant_id is None:
                         return step(connection, repeat)
                     with _tenant_set(connection, tenant_id):
                         return step(connection, repeat)
-            except psycopg.OperationalError as error:
-                if (error.sqlstate or "").startswith(OUR_SQLSTATES):
-                    raise  # Postgres did answer
-                gone_s = time.monotonic() - started
-                if (within_s is not None and gone_s >= within_s) or (give_up is not None and give_up.is_set()):
+            except psycopg.Error as error:
+                now, meaning = time.monotonic(), reading(error).meaning
+                if meaning is Meaning.REFUSAL:
+                    raise
+                if meaning is Meaning.FAULT:
+                    raise refused(error) from cause_of(error)
+                gone_s = now - started
+                if (
+                    isinstance(error, PoolClosed)
+                    or (within_s is not None and gone_s >= within_s)
+                    or (give_up is not None and give_up.is_set())
+                ):
                     raise unavailable(self.url, error) from error
+                strained_since = None if meaning is not Meaning.STRAIN else strained_since or now
+                if strained_since is not None and now - strained_since >= _STRAIN_S:
+                    raise failed(error, tried_s=now - strained_since) from cause_of(error)
                 _log.warning("postgres.repeat", error=str(error).strip(), waited_s=round(gone_s, 2))
                 if isinstance(error, PoolTimeout):
                     continue  # it has waited already, and nothing was done that could have to be repeated

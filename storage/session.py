@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import psycopg
 
 from errors import ConfigurationError, MigrationError
-from storage.connect import Connection, connect, unavailable
+from storage.connect import Connection, cause_of, connect, refused, unavailable
+from storage.sqlstates import Meaning, meaning
 
 _NOT_THERE = (
     psycopg.errors.UndefinedTable,
@@ -31,7 +32,8 @@ def translated(url: str) -> Iterator[None]:
 
     :raises MigrationError: the schema is not there, or not this release's.
     :raises ConfigurationError: the role may not do this.
-    :raises PostgresUnavailableError: the server went away.
+    :raises PostgresUnavailableError: the server went away, or cannot do this now.
+    :raises StatementRefusedError: our bug, or the data; what a function of ours raises comes as it is.
     """
     try:
         yield
@@ -45,8 +47,14 @@ def translated(url: str) -> Iterator[None]:
             hint="HEADRACE_DATABASE_URL logs in as headrace_app, HEADRACE_OPS_DATABASE_URL as headrace_ops. "
             "If the database is new, run `headrace migrate` first.",
         ) from error
-    except psycopg.OperationalError as error:
-        raise unavailable(url, error) from error
+    except psycopg.Error as error:
+        match meaning(error):
+            case Meaning.REFUSAL:
+                raise
+            case Meaning.FAULT:
+                raise refused(error) from cause_of(error)
+            case _:
+                raise unavailable(url, error) from error
 
 
 def _first_line(error: psycopg.Error) -> str:

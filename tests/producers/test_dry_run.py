@@ -210,8 +210,8 @@ def test_nothing_is_written_anywhere(quoting: Client, ops: Database, urls: Urls,
 def test_a_quote_neither_needs_to_write_nor_waits_for_who_does(urls: Urls, wiped_wire: Wire, tenant: UUID) -> None:
     with Database(f"{urls.app}&options=-c%20default_transaction_read_only%3Don", connections=2) as read_only:
         client = Client(read_only, wiped_wire, quoter=lambda: Quoter(read_only, load_policy(None)))
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            client.enqueue(tenant_id=tenant, **CHAT)
+        with read_only.connection() as connection, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute("create table public.t ()")
         with psycopg.connect(urls.owner) as other:
             other.execute("select headrace.lock_caps(%s, 'u-1', 'chat')", [tenant])
             other.execute("lock headrace.jobs, headrace.queue, headrace.caps in share row exclusive mode")
