@@ -26,6 +26,7 @@ Verdict = Literal["ok", "note", "wrong"]
 
 SCHEDULER_ANSWERS_WITHIN_S = 2.0
 MOST_CLOCK_DIFFERENCE_S = 5.0
+LEAST_MONTHS_AHEAD = 2
 _SLOW_S = 0.02
 
 
@@ -95,6 +96,7 @@ def _ops(settings: Settings, services: Endpoints) -> Iterator[Finding]:
             yield Finding("migrations", "wrong", f"pending: {', '.join(missing)}", "Run `headrace migrate`.")
             return
         yield Finding("migrations", "ok", "none is pending")
+        yield _calendar(connection)
         yield _prices(settings, connection)
         yield from _processes(settings, connection)
 
@@ -146,6 +148,17 @@ def _clock(facts: ServerFacts) -> Finding:
     if difference_s > MOST_CLOCK_DIFFERENCE_S:
         return Finding("clock", "wrong", says, "Let both follow NTP: ids and deadlines are made by this clock.")
     return Finding("clock", "ok", says)
+
+
+def _calendar(connection: Connection) -> Finding:
+    calendar = health.calendar(connection)
+    says = f"partitions are made for {calendar.months_ahead} months ahead"
+    if calendar.default_bytes:
+        says += f"; the default partitions hold {calendar.default_bytes / 1e6:.1f} MB"
+    if calendar.months_ahead < LEAST_MONTHS_AHEAD:
+        to_do = "Is a scheduler running? It makes them; its event scheduler.partitions_missing says what is in the way."
+        return Finding("calendar", "wrong", says, to_do)
+    return Finding("calendar", "ok", says)
 
 
 def _prices(settings: Settings, connection: Connection) -> Finding:

@@ -37,7 +37,8 @@ grant delete on headrace.queue, headrace.reservations, headrace.wakes, headrace.
 
 grant execute on all functions in schema headrace to headrace_app, headrace_ops;
 grant execute on function headrace.enqueue to headrace_producer;
-revoke execute on function headrace.ensure_partitions, headrace.take_back, headrace.release_due, headrace.expire,
+revoke execute on function headrace.ensure_partitions, headrace.make_partition, headrace.lock_quietly, headrace.months_missing,
+    headrace.take_back, headrace.release_due, headrace.expire,
     headrace.drain_wakes, headrace.analyze_grown, headrace.release_for_money, headrace.release_for_rate,
     headrace.reprice, headrace.close_day, headrace.release_for_slots, headrace.set_concurrency, headrace.lend_slots,
     headrace.bursting from headrace_app;

@@ -41,6 +41,14 @@ class Backlog:
     oldest_queued_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Whole months after this one that have their partitions (six at most), and bytes in the default partitions."""
+
+    months_ahead: int
+    default_bytes: int
+
+
 def server(connection: Connection) -> ServerFacts:
     """What this connection is and where it leads."""
     row = connection.execute(sql("health", "server")).fetchone()
@@ -63,6 +71,13 @@ def backlog(connection: Connection) -> Backlog:
     row = connection.execute(sql("health", "backlog")).fetchone()
     assert row is not None, "an aggregate returns a row"
     return Backlog(**row)
+
+
+def calendar(connection: Connection) -> Calendar:
+    """How far ahead the partitions of `jobs` and `runs` are made, as headrace_ops."""
+    row = connection.execute(sql("health", "calendar")).fetchone()
+    assert row is not None, "an aggregate returns a row"
+    return Calendar(**row)
 
 
 def unpriced(connection: Connection, models: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from importlib.resources.abc import Traversable
 import psycopg
 
 from errors import MigrationError
+from storage import recovery
 from storage.connect import Connection, connect
 
 LEAST_SERVER = 180000
@@ -54,8 +55,11 @@ def migrate(owner_url: str) -> Migrated:
             connection.execute("set local check_function_bodies = off")
             for name, text in functions:
                 _run(connection, name, text)
-            connection.execute("select headrace.ensure_partitions()")
             _run(connection, "grants.sql", _read(files("storage") / "grants.sql"))
+        # Each in a transaction of its own, so that no lock is held until the end of a migration. What cannot be made
+        # now is made by the scheduler.
+        while recovery.ensure_partitions(connection).outcome == "made":
+            pass
     return Migrated(tuple(applied), len(functions))
 
 

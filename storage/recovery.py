@@ -86,10 +86,24 @@ def without_claim(connection: Connection) -> set[tuple[str, UUID]]:
     return {(row["lane"], row["tenant_id"]) for row in rows}
 
 
-def ensure_partitions(connection: Connection) -> int:
-    """Make the partitions of the months ahead; how many were missing."""
+@dataclass(frozen=True, slots=True)
+class PartitionPass:
+    """What a look at the partitions of the months ahead came to.
+
+    ``outcome`` is ``made`` (one was), ``busy`` (a transaction is in the way: try again later), ``taken`` (rows of that
+    time lie in the default partition), ``large`` (the default partition is too large to attach one beside it), or None
+    when all are there. ``missing`` is how many are still missing.
+    """
+
+    outcome: str | None
+    missing: int
+
+
+def ensure_partitions(connection: Connection) -> PartitionPass:
+    """Make the earliest partition that is missing. Call it again, in a transaction of its own, while one was made."""
     row = connection.execute(sql("recovery", "ensure_partitions")).fetchone()
-    return int(row["made"]) if row else 0
+    assert row is not None, "a function with OUT parameters returns a row"
+    return PartitionPass(**row)
 
 
 def analyze_grown(connection: Connection) -> int:

@@ -1,8 +1,8 @@
 """The scheduler: what time and accidents ask for. Any number of them may run; each step is safe beside itself.
 
 Every 200 ms: due jobs, jobs that wait for room or a slot, the notes of foreign transactions. Every second: lost
-workers' jobs, expiry, bursts, the sweep. Every ten minutes: partitions ahead, old idempotency keys; every hour: unusual
-spend.
+workers' jobs, expiry, bursts, the sweep. Every minute: partitions of the months ahead. Every ten minutes: old
+idempotency keys; every hour: unusual spend.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class Scheduler:
             Chore("lend", 1.0, self.lend_slots),
             Chore("sweep", 1.0, self.sweep),
             Chore("statistics", 1.0, self.statistics),
+            Chore("partitions", 60.0, self.partitions),
             Chore("housekeeping", 600.0, self.housekeeping),
             Chore("unusual", 3600.0, self.flag_unusual),
         ]
@@ -182,11 +183,21 @@ class Scheduler:
         """Let Postgres plan anew for tables that have grown."""
         self._do(recovery.analyze_grown)
 
-    def housekeeping(self) -> None:
-        """Partitions ahead; idempotency keys that are too old."""
-        made = self._do(recovery.ensure_partitions)
+    def partitions(self) -> None:
+        """Make the partitions of the months ahead, each in a transaction of its own.
+
+        What cannot be made now is tried again in a minute. There are months of time, so nothing has to wait for it.
+        """
+        made = 0
+        while (calendar := self._do(recovery.ensure_partitions)).outcome == "made":
+            made += 1
         if made:
             log.info("scheduler.partitions_made", partitions=made)
+        if calendar.missing:
+            log.info("scheduler.partitions_missing", partitions=calendar.missing, reason=calendar.outcome)
+
+    def housekeeping(self) -> None:
+        """Idempotency keys that are too old."""
         self._do(lambda connection: recovery.forget_keys(connection, days=self._idempotency_days))
 
     def flag_unusual(self) -> None:

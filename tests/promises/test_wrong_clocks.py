@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psycopg
-import pytest
 
 from console import checkup
 from producers import Client
-from storage import health, recovery
+from storage import health
 from storage.database import Database
 from storage.ids import new_id
 from storage.jobs import State
 from tests.books import check_books
-from tests.clock import Clock
 from tests.fleet import Fleet, Urls
 from tests.promises.test_foreign_transactions import ask, foreign
-from tests.steps import put_one, take
-
-START = datetime(2034, 5, 20, tzinfo=UTC)
 
 
 def made_at(at: datetime) -> UUID:
@@ -54,34 +48,6 @@ def test_jobs_of_a_service_whose_clock_is_years_off_run_once(
         assert {partition_of(owner, job_id) for job_id in ids} == {"headrace.jobs_default"}
     assert len(fleet.journal()) == 2
     check_books(ops, fleet.journal())
-
-
-@pytest.fixture
-def clock(urls: Urls) -> Iterator[Clock]:
-    """Postgres's time, by hand from now on."""
-    with psycopg.connect(urls.owner, autocommit=True) as owner:
-        yield Clock(owner, START)
-
-
-def test_what_came_too_early_keeps_no_month_from_coming(
-    app: Database, ops: Database, urls: Urls, tenant: UUID, clock: Clock
-) -> None:
-    """A job of the future is in the way of its month's partition: then that month stays in the default one."""
-    with app.connection() as connection, ops.connection() as operations:
-        assert recovery.ensure_partitions(operations) == 6  # this month and two more, of jobs and of runs
-        early = put_one(connection, tenant, id=str(made_at(START + timedelta(days=90))))
-
-        for days, made in ((30, 1), (60, 2), (90, 2)):  # of June, July and August, jobs of the last one is missing
-            clock.set(START + timedelta(days=days))
-            assert recovery.ensure_partitions(operations) == made
-        in_time = put_one(connection, tenant, id=str(made_at(START + timedelta(days=90, hours=1))))
-        later = put_one(connection, tenant, id=str(made_at(START + timedelta(days=120))))
-
-        with psycopg.connect(urls.owner) as owner:
-            where = [partition_of(owner, job_id) for job_id in (early, in_time, later)]
-        assert where == ["headrace.jobs_default", "headrace.jobs_default", "headrace.jobs_2034_09"]
-        claimed = [take(connection, tenant, claim_id=new_id(), worker_id=new_id()) for _ in range(4)]
-        assert {job.job_id for job in claimed if job} == {early, in_time, later}
 
 
 def test_a_machine_that_disagrees_with_postgres_is_told_so(ops: Database) -> None:

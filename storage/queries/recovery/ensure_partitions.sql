@@ -1,2 +1,2 @@
--- Partitions of the months ahead (storage/functions/operations/housekeeping.sql).
-select headrace.ensure_partitions() as made;
+-- The earliest partition that is missing, made (storage/functions/operations/housekeeping.sql).
+select e.outcome, e.missing from headrace.ensure_partitions() e;
