@@ -202,6 +202,7 @@ class ProviderError(HeadraceError):
 
     code = "provider_error"
     billable: ClassVar[bool | None] = False
+    timed_out: bool = False  # time ran out; whether that says anything of the provider depends on how much there was
 
     def __init__(
         self,
@@ -238,6 +239,12 @@ class ProviderUnreachableError(ProviderError, RetryableError):
     code = "provider_unreachable"
 
 
+class ProviderNotSentError(ProviderError, PermanentError):
+    """The request could not be sent from here: our side refused it, so the provider knows nothing of it."""
+
+    code = "provider_not_sent"
+
+
 class ProviderAnswerLostError(ProviderError, RetryableError):
     """The request was sent but no complete answer came back: whether it was billed is unknown."""
 
@@ -249,6 +256,7 @@ class ProviderTimeoutError(ProviderAnswerLostError):
     """The call passed its total timeout: whether it was billed is unknown."""
 
     code = "provider_timeout"
+    timed_out = True
 
 
 class ProviderMalformedAnswerError(ProviderAnswerLostError):

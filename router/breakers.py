@@ -1,15 +1,20 @@
-"""A breaker for each provider: after failures in a row it is left alone for a while, then one call probes it.
+"""Circuit breakers: a provider that fails again and again is left alone for a while.
 
-The counting and the states are ``pybreaker``'s. Its ``call()`` holds a lock for as long as the guarded call lasts,
-which would serialise all calls to a provider, and its ``calling()`` counts every exception that is no failure as a
-success and lets every caller through when half-open. So a call here runs outside of ``pybreaker``: it is admitted
-first, and what it showed about the provider's health is reported afterwards, in an instant.
+One breaker a provider and process, around pybreaker's circuit. pybreaker counts failures in a row and holds the
+states; what it lacks is added here: a probe of its own after the pause (its half-open circuit lets everybody through),
+an admission that holds no lock during the call (its ``call`` does), and outcomes that are neither success nor failure.
+So a call is admitted first, runs, and what it showed about the provider's health is reported afterwards.
+
+A breaker judges the provider, never a tenant. The failures of one tenant alone may come from what it asks, so they
+open a breaker of that tenant's own and leave the others in peace: the provider's breaker opens when the failures in a
+row are of two tenants at least. A call that ran out of its job's own time says nothing at all.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -18,20 +23,23 @@ import pybreaker
 from errors import (
     BreakerOpenError,
     ProviderAnswerLostError,
+    ProviderError,
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
 
 # What speaks of the provider's health; a timeout and a malformed answer are lost answers too. Refusals and rate limits
-# speak of the request or of our use: they neither open a breaker nor heal one.
+# speak of the request or of our use, and what was not sent speaks of us: they neither open a breaker nor heal one.
 _FAILURES = (ProviderUnavailableError, ProviderUnreachableError, ProviderAnswerLostError)
 
 # While a probe is under way nobody knows how long it takes: look again after this many seconds.
 _PROBE_WAIT_S = 1.0
+# Breakers of single tenants that are kept, those made last; a forgotten one counts anew.
+_MOST_TENANTS = 4096
 
 
 class Breakers:
-    """The breakers of this process, one for each provider, made at its first call."""
+    """The breakers of this process: one for each provider, and one for each provider's tenant that has failed."""
 
     def __init__(self, *, fail_max: int, reset_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         """``fail_max`` failures in a row open a breaker; after ``reset_s`` seconds it lets one call through."""
@@ -39,30 +47,44 @@ class Breakers:
         self._reset_s = reset_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._breakers: dict[str, _Breaker] = {}
+        self._of_all: dict[str, _Breaker] = {}
+        self._of_one: OrderedDict[tuple[str, str], _Breaker] = OrderedDict()
 
     @contextmanager
-    def calling(self, provider: str) -> Iterator[None]:
+    def calling(self, provider: str, *, tenant: str | None = None, hurried: bool = False) -> Iterator[None]:
         """Guard the call in this block and learn from its outcome. Calls of many threads run side by side.
 
+        :param tenant: whose call it is; None for a call of our own, whose failures count alone.
+        :param hurried: the call has less than its whole time, so that running out of it is no failure.
         :raises BreakerOpenError: not now; ``details`` say which ``provider`` and after how many seconds
             (``retry_after_s``) it is worth trying again.
         """
-        breaker = self._breaker(provider)
-        is_probe = breaker.admit()
+        of_all, of_one = self._breaker(provider), self._own(provider, tenant)
+        own_ticket = None if of_one is None else of_one.admit()
+        try:
+            ticket = of_all.admit()
+        except BreakerOpenError:
+            if of_one is not None:
+                of_one.report(None, tenant, own_ticket)
+            raise
         healthy: bool | None = None
         try:
             yield
             healthy = True
-        except _FAILURES:
-            healthy = False
+        except _FAILURES as error:
+            healthy = None if hurried and _timed_out(error) else False
             raise
         finally:
-            breaker.report(healthy, is_probe=is_probe)
+            of_all.report(healthy, tenant, ticket)
+            if of_one is None and healthy is False and tenant is not None:
+                of_one = self._begin_own(provider, tenant)
+            if of_one is not None:
+                of_one.report(healthy, None, own_ticket)
 
-    def wait_s(self, provider: str) -> float:
+    def wait_s(self, provider: str, *, tenant: str | None = None) -> float:
         """Seconds until a call may be made; 0.0 when it may be made now. Asks only: nothing is admitted by it."""
-        return self._breaker(provider).wait_s()
+        own = self._own(provider, tenant)
+        return max(self._breaker(provider).wait_s(), 0.0 if own is None else own.wait_s())
 
     def state(self, provider: str) -> str:
         """``closed``, ``open`` or ``half-open`` (a probe is under way, or the next call is one)."""
@@ -70,14 +92,33 @@ class Breakers:
 
     def _breaker(self, provider: str) -> _Breaker:
         with self._lock:
-            if provider not in self._breakers:
-                self._breakers[provider] = _Breaker(provider, self._fail_max, self._reset_s, self._clock)
-            return self._breakers[provider]
+            if provider not in self._of_all:
+                self._of_all[provider] = self._new(provider)
+            return self._of_all[provider]
+
+    def _own(self, provider: str, tenant: str | None) -> _Breaker | None:
+        return None if tenant is None else self._of_one.get((provider, tenant))
+
+    def _begin_own(self, provider: str, tenant: str) -> _Breaker:
+        with self._lock:
+            own = self._of_one.setdefault((provider, tenant), self._new(provider))
+            self._of_one.move_to_end((provider, tenant))
+            while len(self._of_one) > _MOST_TENANTS:
+                self._of_one.popitem(last=False)
+            return own
+
+    def _new(self, provider: str) -> _Breaker:
+        return _Breaker(provider, self._fail_max, self._reset_s, self._clock)
+
+
+def _timed_out(error: BaseException) -> bool:
+    return isinstance(error, ProviderError) and error.timed_out
 
 
 class _Breaker:
     def __init__(self, provider: str, fail_max: int, reset_s: float, clock: Callable[[], float]) -> None:
         self._provider = provider
+        self._fail_max = fail_max
         self._reset_s = reset_s
         self._clock = clock
         self._lock = threading.Lock()
@@ -86,45 +127,46 @@ class _Breaker:
         )
         # pybreaker's own times are wall-clock times, which jump.
         self._opened_at = 0.0
-        self._probing = False
+        self._probes = 0
+        self._probe_since: float | None = None  # of the probe that is under way
+        self._failed: set[str] = set()  # tenants of the failures in a row; two are enough to know
 
-    def admit(self) -> bool:
-        """Let a call through, and say whether it is the probe of a breaker that was open."""
+    def admit(self) -> int | None:
+        """Let a call through; the probe's number if it is the probe of a breaker that was open."""
         with self._lock:
             if self._circuit.current_state == pybreaker.STATE_CLOSED:
-                return False
-            if self._probing:
-                raise self._refusal(min(_PROBE_WAIT_S, self._reset_s))
+                return None
+            wait_s = self._wait_s()
+            if wait_s > 0:
+                raise self._refusal(wait_s)
             if self._circuit.current_state == pybreaker.STATE_OPEN:
-                wait_s = self._opened_at + self._reset_s - self._clock()
-                if wait_s > 0:
-                    raise self._refusal(wait_s)
                 self._circuit.half_open()
-            self._probing = True
-            return True
+            self._probes += 1
+            self._probe_since = self._clock()
+            return self._probes
 
     def wait_s(self) -> float:
         """Seconds until a call may be made, 0.0 for now."""
         with self._lock:
-            if self._circuit.current_state == pybreaker.STATE_CLOSED:
-                return 0.0
-            if self._probing:
-                return min(_PROBE_WAIT_S, self._reset_s)
-            return max(0.0, self._opened_at + self._reset_s - self._clock())
+            return self._wait_s()
 
-    def report(self, healthy: bool | None, *, is_probe: bool) -> None:
-        """Count an outcome: a success, a failure, or (``None``) neither.
+    def report(self, healthy: bool | None, tenant: str | None, probe: int | None) -> None:
+        """Count an outcome: a success, a failure, or (``None``) neither. ``probe``: what :meth:`admit` returned.
 
-        A call that began while the breaker was closed and ends after it opened is old news: the probe decides.
+        A call that began while the breaker was closed and ends after it opened is old news: the probe decides. So is a
+        probe that took so long that another one was let through.
         """
         with self._lock:
-            if is_probe:
-                self._probing = False
+            if probe is not None:
+                if probe != self._probes or self._probe_since is None:
+                    return
+                self._probe_since = None
             elif self._circuit.current_state != pybreaker.STATE_CLOSED:
                 return
             if healthy:
+                self._failed.clear()
                 self._circuit.call(lambda: None)
-            elif healthy is False:
+            elif healthy is False and self._is_the_providers(tenant):
                 with suppress(_FailureSeen):
                     self._circuit.call(_fail)
                 if self._circuit.current_state == pybreaker.STATE_OPEN:
@@ -133,6 +175,24 @@ class _Breaker:
     def state(self) -> str:
         with self._lock:
             return str(self._circuit.current_state)
+
+    def _is_the_providers(self, tenant: str | None) -> bool:
+        """Whether a failure counts: the one that would open a closed breaker has to have another tenant's before it."""
+        if tenant is None:
+            return True
+        if len(self._failed) < 2:
+            self._failed.add(tenant)
+        would_open = self._circuit.fail_counter + 1 >= self._fail_max
+        return self._circuit.current_state != pybreaker.STATE_CLOSED or not would_open or len(self._failed) > 1
+
+    def _wait_s(self) -> float:
+        state = self._circuit.current_state
+        if state == pybreaker.STATE_CLOSED:
+            return 0.0
+        if self._probe_since is not None:  # for so long it alone is waited for, so that a slow one holds nobody up
+            left_s = self._probe_since + self._reset_s - self._clock()
+            return min(_PROBE_WAIT_S, self._reset_s, left_s) if left_s > 0 else 0.0
+        return max(0.0, self._opened_at + self._reset_s - self._clock()) if state == pybreaker.STATE_OPEN else 0.0
 
     def _refusal(self, wait_s: float) -> BreakerOpenError:
         return BreakerOpenError(

@@ -1,12 +1,14 @@
-"""The one way to a provider: through its breaker."""
+"""The one way to a provider: through its breaker, and only when an answer can come in time."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
 from errors import BreakerOpenError, ConfigurationError, NoProviderKeyError, ProviderAuthError
 from router.breakers import Breakers
+from router.pace import Pace
 from router.policy import Target
 from router.providers.anthropic_messages import AnthropicMessages
 from router.providers.calls import CallReply, CallRequest, Provider
@@ -20,6 +22,7 @@ class Gateway:
         """``providers`` by name; one without a key is not among them."""
         self._providers = providers
         self._breakers = breakers
+        self._pace = Pace()
 
     def call(self, target: Target, request: CallRequest) -> CallReply:
         """Ask the target once. The target's model rules, whatever model the request names.
@@ -33,14 +36,21 @@ class Gateway:
             raise self._without_key(target)
         if request.model != target.model:
             request = replace(request, model=target.model)
-        with self._breakers.calling(target.provider):
-            return provider.call(request)
+        started = time.monotonic()
+        with self._breakers.calling(target.provider, tenant=request.tenant_id, hurried=request.hurried):
+            reply = provider.call(request)
+        self._pace.answered(target, time.monotonic() - started)
+        return reply
 
-    def held(self, target: Target) -> NoProviderKeyError | BreakerOpenError | None:
+    def hopeless(self, target: Target, within_s: float) -> bool:
+        """Whether no answer of the target can be expected within so many seconds."""
+        return within_s < self._pace.least_s(target)
+
+    def held(self, target: Target, *, tenant: str) -> NoProviderKeyError | BreakerOpenError | None:
         """Why the target cannot be asked now, or None when it can: asked before anything is reserved for a call."""
         if target.provider not in self._providers:
             return self._without_key(target)
-        wait_s = self._breakers.wait_s(target.provider)
+        wait_s = self._breakers.wait_s(target.provider, tenant=tenant)
         if wait_s <= 0:
             return None
         return BreakerOpenError(

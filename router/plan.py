@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from errors import TooLongError, UnknownFeatureError, UnknownPromptError
 from prompts.messages import Message
@@ -21,6 +21,10 @@ from router.tokens import estimate_input_tokens, input_token_bound
 from storage.ids import new_id
 from storage.prompts import PromptVersion
 from storage.runs import PlannedCall
+
+#: The shortest answer that a provider can be asked for, tokens; 1 where none is named. OpenAI's API reference gives it
+#: for ``max_output_tokens``. A reservation that shrank the answer below it would buy a refusal.
+LEAST_OUTPUT_TOKENS: Final = {"openai": 16}
 
 
 class Asked(Protocol):
@@ -65,6 +69,7 @@ class Plan:
     def call(self, target: Target) -> PlannedCall:
         """The call to one target, with a new run id and the bound of what it can use."""
         bound = input_token_bound(target.provider, target.model, self.messages, self.output_schema)
+        least = LEAST_OUTPUT_TOKENS.get(target.provider, 1)
         return PlannedCall(
             run_id=new_id(),
             kind="answer",
@@ -74,8 +79,8 @@ class Plan:
             route_rule=self.route.rule,
             fallback=target != self.route.primary,
             input_bound=math.ceil(bound * self.input_margins.get(target.model, 1.0)),
-            max_output_tokens=self.max_output_tokens,
-            min_output_tokens=self.min_output_tokens,
+            max_output_tokens=max(self.max_output_tokens, least),
+            min_output_tokens=None if self.min_output_tokens is None else max(self.min_output_tokens, least),
             prompt_id=None if self.prompt is None else self.prompt.id,
         )
 

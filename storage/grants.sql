@@ -9,7 +9,8 @@ grant select on headrace.plans, headrace.features, headrace.lanes, headrace.mode
     headrace.prompts, headrace.prompt_pointers, headrace.prompt_history, headrace.jobs, headrace.queue, headrace.results,
     headrace.idempotency, headrace.job_events, headrace.job_status, headrace.runs, headrace.caps, headrace.spend_buckets,
     headrace.reservations, headrace.spend_daily, headrace.outbox, headrace.audit, headrace.chunks,
-    headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily, headrace.concurrency to headrace_app;
+    headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily, headrace.concurrency,
+    headrace.deployment to headrace_app;
 grant insert on headrace.jobs, headrace.queue, headrace.results, headrace.idempotency, headrace.job_events, headrace.wakes,
     headrace.runs, headrace.caps, headrace.spend_buckets, headrace.reservations, headrace.spend_daily,
     headrace.billing_daily, headrace.outbox, headrace.chunks to headrace_app;

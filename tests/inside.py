@@ -13,6 +13,7 @@ from queues.turns import Turn, Wire
 from router.breakers import Breakers
 from router.gateway import Gateway, build_providers
 from router.policy import load_policy
+from router.pseudonyms import Pseudonyms
 from storage import workers
 from storage.database import Database
 from storage.ids import new_id
@@ -64,6 +65,7 @@ def pipeline(database: Database, ops: Database, wire: Wire, simulator: Fleet, **
             build_providers("sim-openai", f"{url}/v1", "sim-anthropic", url), Breakers(fail_max=5, reset_s=10)
         ),
         "policy": load_policy(None),
+        "pseudonyms": Pseudonyms(b"of a test"),
         "backoff": Backoff(max_attempts=3, base_s=0.02, cap_s=0.02),
         "call_timeout_s": 30.0,
         "claim_timeout_s": 300.0,

@@ -25,9 +25,11 @@ from queues.broker_url import open_wire, redis_client
 from router.breakers import Breakers
 from router.gateway import Gateway, build_providers
 from router.policy import load_policy
+from router.pseudonyms import Pseudonyms
 from settings import Settings, plain
 from storage.connect import refuse_unsafe_role
 from storage.database import Database
+from storage.deployment import pseudonym_key
 from storage.ids import new_id
 from workers import actors
 from workers.backoff import Backoff
@@ -92,6 +94,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
             turns=TurnAccount(wire, turns_per_tenant=settings.turns_per_tenant),
             gateway=Gateway(providers, Breakers(fail_max=settings.breaker_fail_max, reset_s=settings.breaker_reset_s)),
             policy=load_policy(settings.routing_policy),
+            pseudonyms=Pseudonyms(database.patiently(lambda c, _repeat: pseudonym_key(c), within_s=START_WITHIN_S)),
             rates=rate_guard(settings),
             backoff=Backoff(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
             call_timeout_s=settings.call_timeout_s,

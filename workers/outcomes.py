@@ -157,6 +157,12 @@ def of_full_rate(no_room: NoRoom) -> Defer:
     return Defer("rate_limited", delay_s=no_room.wait_s, waits_for=no_room.rate.waits_for)
 
 
+def too_late(model: str, left_s: float) -> Ended:
+    """The deadline leaves less time than any answer of the model has taken here: a call could only cost."""
+    message = f"the deadline leaves {max(left_s, 0.0):.2f} s, and no answer of {model} has come so fast here"
+    return Ended("expired", "deadline_passed", {"code": "deadline_passed", "message": message})
+
+
 def of_held_providers(held: Sequence[HeadraceError]) -> Outcome:
     """What it means that no provider could even be asked: wait for the first breaker, or give up without a key."""
     waits = [float(error.details["retry_after_s"]) for error in held if isinstance(error, BreakerOpenError)]

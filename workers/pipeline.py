@@ -7,6 +7,7 @@ while a provider is called.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import structlog
 
 from errors import (
     BreakerOpenError,
+    DeadlinePassedError,
     HeadraceError,
     InternalFaultError,
     InvalidInputError,
@@ -31,6 +33,7 @@ from router.gateway import Gateway
 from router.plan import Plan, plan_job
 from router.policy import Policy, Target
 from router.providers.calls import CallReply, CallRequest
+from router.pseudonyms import Pseudonyms
 from storage.database import Database
 from storage.ids import new_id
 from storage.jobs import ClaimedJob, Stopped
@@ -53,6 +56,13 @@ class Claim:
     id: UUID
     tenant_id: UUID
     job: ClaimedJob
+    since: float  # when it was made; Python's clock
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the job's deadline; endless without one."""
+        left_s = self.job.remaining_s
+        return math.inf if left_s is None else left_s - (time.monotonic() - self.since)
 
 
 class Pipeline:
@@ -66,6 +76,7 @@ class Pipeline:
         turns: TurnAccount,
         gateway: Gateway,
         policy: Policy,
+        pseudonyms: Pseudonyms,
         rates: RateGuard | None = None,
         backoff: Backoff,
         call_timeout_s: float,
@@ -77,6 +88,7 @@ class Pipeline:
         self._turns = turns
         self._gateway = gateway
         self._policy = policy
+        self._pseudonyms = pseudonyms
         self._rates = rates
         self._backoff = backoff
         self._call_timeout_s = call_timeout_s
@@ -122,7 +134,7 @@ class Pipeline:
         if isinstance(job, Stopped):  # whoever frees a slot of that cap offers the next turn
             log.debug("claim.stopped", tenant_id=turn.tenant, lane=turn.lane, by=job.by)
             return None
-        return None if job is None else Claim(claim_id, tenant_id, job)
+        return None if job is None else Claim(claim_id, tenant_id, job, time.monotonic())
 
     def _work(self, claim: Claim, work: Work) -> Outcome:
         """Plan the job and ask its providers, one after the other, until one answers. Decides; ends nothing."""
@@ -133,12 +145,16 @@ class Pipeline:
 
         held: list[HeadraceError] = []  # why a provider could not even be asked
         failed: list[HeadraceError] = []
+        too_late: Outcome | None = None  # why a target was not asked though it could be
         for target in plan.targets:
             if self._draining.is_set() and not failed:
                 return HandBack()
-            not_now = self._gateway.held(target)
+            not_now = self._gateway.held(target, tenant=str(claim.tenant_id))
             if not_now is not None:
                 held.append(not_now)
+                continue
+            if self._gateway.hopeless(target, claim.remaining_s):
+                too_late = outcomes.too_late(target.model, claim.remaining_s)
                 continue
             if not self._keep_books(claim, work):
                 return Lost()
@@ -153,6 +169,8 @@ class Pipeline:
                 return outcomes.of_refused_grant(grant, on_over_budget=claim.job.on_over_budget, model=target.model)
             try:
                 return self._call(claim, plan, call, grant, work)
+            except DeadlinePassedError:
+                too_late = outcomes.too_late(target.model, claim.remaining_s)
             except OutputInvalidError as error:
                 failed.append(error)  # the provider is fine, the answer was not: the next attempt asks anew
                 break
@@ -163,7 +181,7 @@ class Pipeline:
                 if outcomes.must_not_be_repeated(error, on_unknown=claim.job.on_unknown):
                     break
         if not failed:
-            return outcomes.of_held_providers(held)
+            return too_late or outcomes.of_held_providers(held)
         return outcomes.of_failed_calls(
             failed, held=held, attempt=claim.job.attempt, backoff=self._backoff, on_unknown=claim.job.on_unknown
         )
@@ -190,11 +208,15 @@ class Pipeline:
     def _call(self, claim: Claim, plan: Plan, call: PlannedCall, grant: Grant, work: Work) -> Succeeded:
         """Ask the provider once. What it used waits in ``work`` to be settled together with what comes next."""
         request = self._request(claim, plan, call, grant)
+        target = Target(call.provider, call.model)
+        if request.hurried and self._gateway.hopeless(target, request.timeout_s):  # it waited for its reservation
+            work.unsettled_run = {"id": str(call.run_id), "status": "failed", "error_code": DeadlinePassedError.code}
+            raise DeadlinePassedError
         started = time.monotonic()
         work.calls += 1
         work.unsettled_run = {"id": str(call.run_id), "status": "unknown", "error_code": "internal_fault"}
         try:
-            reply = self._gateway.call(Target(call.provider, call.model), request)
+            reply = self._gateway.call(target, request)
         except (ProviderError, BreakerOpenError) as error:
             work.unsettled_run = _failed_run(call, error, started)
             raise
@@ -204,18 +226,19 @@ class Pipeline:
         return Succeeded(call.run_id, output, value, reply.finish, request.max_output_tokens)
 
     def _request(self, claim: Claim, plan: Plan, call: PlannedCall, grant: Grant) -> CallRequest:
-        left_s = self._call_timeout_s if grant.remaining_s is None else min(self._call_timeout_s, grant.remaining_s)
+        left_s = math.inf if grant.remaining_s is None else grant.remaining_s
         return CallRequest(
             run_id=call.run_id,
             job_id=claim.job.job_id,
             tenant_id=str(claim.tenant_id),
-            user_id=claim.job.user_id,
+            end_user=self._pseudonyms.of_user(str(claim.tenant_id), claim.job.user_id),
             feature=claim.job.feature,
             model=call.model,
             messages=plan.messages,
             max_output_tokens=grant.max_output_tokens or call.max_output_tokens,
             output_schema=plan.output_schema,
-            timeout_s=max(left_s, 0.001),
+            timeout_s=max(min(left_s, self._call_timeout_s), 0.001),
+            hurried=left_s < self._call_timeout_s,
         )
 
     def _keep_books(self, claim: Claim, work: Work) -> bool:

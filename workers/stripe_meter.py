@@ -122,13 +122,13 @@ class _Connections(stripe.HTTPClient):
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_: Any
     ) -> tuple[Any, int, Mapping[str, str]]:
         try:
-            with deadline(self._timeout_s):
+            with deadline(self._timeout_s) as wire:
                 answer = self._client.request(
                     method, url, headers=headers, content=post_data, timeout=timeouts(self._timeout_s)
                 )
         except httpx2.HTTPError as error:
             message = f"no answer ({type(error).__name__})"
-            raise stripe.APIConnectionError(message) from error  # type: ignore[no-untyped-call]
+            raise stripe.APIConnectionError(message, should_retry=not wire.sent) from error  # type: ignore[no-untyped-call]
         return answer.content.replace(self._key, b"[key]"), answer.status_code, answer.headers
 
     def close(self) -> None:
@@ -146,9 +146,9 @@ def _has_it(error: Exception, identifier: str) -> bool:
 def _failure(error: Exception) -> BillerError:
     """Stripe's exception in our words. Only a refusal says for sure that nothing was recorded."""
     if isinstance(error, stripe.APIConnectionError):
-        cause = without_answer("stripe", error.__cause__)
-        kind = BillerUnavailableError if cause.billable is False else BillerAnswerLostError
-        return kind(cause.message)
+        sent = not error.should_retry
+        kind = BillerAnswerLostError if sent else BillerUnavailableError
+        return kind(without_answer("stripe", error.__cause__, sent=sent).message)
     status = error.http_status if isinstance(error, stripe.StripeError) else None
     if status is None or not isinstance(error, stripe.StripeError):
         return BillerAnswerLostError("the answer is none of Stripe's")

@@ -43,7 +43,7 @@ class AnthropicMessages:
         """Ask once (see :class:`router.providers.calls.Provider`)."""
         client = self._client_for(request)
         try:
-            with deadline(request.timeout_s):
+            with deadline(request.timeout_s) as wire:
                 response = client.post(
                     "/v1/messages",
                     content=_body(request),
@@ -51,7 +51,7 @@ class AnthropicMessages:
                     options={"headers": self._headers(request), "timeout": timeouts(request.timeout_s)},
                 )
         except anthropic.AnthropicError as error:
-            failure = _failure(error, request.api_key or self._key)
+            failure = _failure(error, request.api_key or self._key, sent=wire.sent)
             secrecy.scrub(error, request.api_key or self._key)
             raise failure from error
         return _read(response)
@@ -80,7 +80,7 @@ def _body(request: CallRequest) -> bytes:
         "model": request.model,
         "messages": messages,
         "max_tokens": request.max_output_tokens,
-        "metadata": {"user_id": tags.end_user(request)},
+        "metadata": {"user_id": request.end_user},
     }
     if request.output_schema is not None:
         output_format = schemas.claude_format(request.output_schema)
@@ -93,9 +93,9 @@ def _body(request: CallRequest) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _failure(error: anthropic.AnthropicError, key: str) -> ProviderError:
+def _failure(error: anthropic.AnthropicError, key: str, *, sent: bool) -> ProviderError:
     if not isinstance(error, anthropic.APIStatusError):
-        return failures.without_answer(NAME, error.__cause__)
+        return failures.without_answer(NAME, error.__cause__, sent=sent)
     return failures.from_refusal(
         NAME,
         failures.Refusal(

@@ -18,19 +18,23 @@ Finish = Literal["complete", "length", "refusal"]
 class CallRequest:
     """One attempt on the wire. ``run_id`` names it there too; ``timeout_s`` is for all of it, in seconds.
 
-    ``api_key`` is a tenant's own key, used instead of the platform's; it shows in no ``repr``.
+    ``end_user`` is the user's pseudonym (:mod:`router.pseudonyms`): the id itself is not for providers.
+    ``hurried``: the job's own deadline left the call less than its whole time, so that running out of time says
+    nothing about the provider. ``api_key`` is a tenant's own key, used instead of the platform's; it shows in no
+    ``repr``.
     """
 
     run_id: UUID
     job_id: UUID
     tenant_id: str
-    user_id: str
+    end_user: str
     feature: str
     model: str
     messages: tuple[Message, ...]
     max_output_tokens: int
     output_schema: Mapping[str, Any] | None
     timeout_s: float
+    hurried: bool = False
     api_key: str | None = field(default=None, repr=False)
 
 

@@ -10,6 +10,7 @@ microseconds of computing between reads.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import socket
 import ssl
@@ -19,10 +20,13 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore2
 import httpx2
+
+from errors import ConfigurationError
 
 _CONNECT_TIMEOUT_S = 5.0
 _KEEPALIVE_S = 30.0
@@ -32,24 +36,37 @@ _POOLS = 16
 # A write of the standard backend may take its timeout once for each piece the kernel accepts; small pieces keep the
 # sum within the deadline.
 _WRITE_PIECE = 16 * 1024
+_OPENS_A_TUNNEL = b"CONNECT "
 
 # A proxy for this machine itself never makes sense, though few environments say so.
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_SOCKS = frozenset({"socks5", "socks5h"})  # only with the package socksio, which does not come along
+_PROXY_HINT = "Write http://host:port or https://host:port, or unset it."
 
-_ends_at: ContextVar[float | None] = ContextVar("call_ends_at", default=None)
+
+@dataclass(slots=True)
+class CallOnTheWire:
+    """What the network knows of one call: when it has to end, and whether any of its bytes has left this machine."""
+
+    ends_at: float
+    sent: bool = False
+
+
+_this_call: ContextVar[CallOnTheWire | None] = ContextVar("call_on_the_wire", default=None)
 
 
 @contextmanager
-def deadline(timeout_s: float) -> Iterator[None]:
+def deadline(timeout_s: float) -> Iterator[CallOnTheWire]:
     """Whatever this thread waits for on a :class:`DeadlineTransport` in this block ends within ``timeout_s`` seconds.
 
     A wait that is cut off raises ``httpx2``'s timeout of its kind (connect, read, write).
     """
-    token = _ends_at.set(time.monotonic() + timeout_s)
+    call = CallOnTheWire(time.monotonic() + timeout_s)
+    token = _this_call.set(call)
     try:
-        yield
+        yield call
     finally:
-        _ends_at.reset(token)
+        _this_call.reset(token)
 
 
 def http_client(base_url: str) -> httpx2.Client:
@@ -59,6 +76,8 @@ def http_client(base_url: str) -> httpx2.Client:
     one would only look like a slow provider. Redirects are not followed, so that a key goes nowhere else. Proxies are
     taken from the usual environment variables (``HTTPS_PROXY``, ``NO_PROXY``, …) as they are now: ``httpx2`` reads
     them only when it builds the transport itself.
+
+    :raises ConfigurationError: the proxy that is set cannot be used; every call would fail.
     """
     return httpx2.Client(transport=DeadlineTransport(proxy=_proxy_for(base_url)), timeout=None)
 
@@ -141,7 +160,12 @@ class _DeadlineStream(httpcore2.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _WRITE_PIECE):
             piece = buffer[start : start + _WRITE_PIECE]
-            self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
+            left = _left(timeout, httpcore2.WriteTimeout)
+            call = _this_call.get()
+            # What opens a tunnel goes to the proxy alone. A failed write may have got through in part.
+            if call is not None and not piece.startswith(_OPENS_A_TUNNEL):
+                call.sent = True
+            self._stream.write(piece, left)
 
     def close(self) -> None:
         self._stream.close()
@@ -158,10 +182,10 @@ class _DeadlineStream(httpcore2.NetworkStream):
 
 def _left(timeout: float | None, too_late: type[httpcore2.TimeoutException]) -> float | None:
     """The seconds that a wait may take: the lesser of its own timeout and what is left of the deadline."""
-    ends_at = _ends_at.get()
-    if ends_at is None:
+    call = _this_call.get()
+    if call is None:
         return timeout
-    left = ends_at - time.monotonic()
+    left = call.ends_at - time.monotonic()
     if left <= 0:
         raise too_late("the call's deadline has passed")
     return left if timeout is None else min(timeout, left)
@@ -180,8 +204,29 @@ def _proxy_for(base_url: str) -> str | None:
     if url.host in _LOOPBACK or urllib.request.proxy_bypass(url.host):
         return None
     proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+    for scheme in (url.scheme, "all"):
+        proxy = proxies.get(scheme)
+        if proxy:
+            return _usable(proxy if "://" in proxy else f"http://{proxy}", f"{scheme.upper()}_PROXY")
+    return None
+
+
+def _usable(proxy: str, setting: str) -> str:
+    """The proxy's URL, if calls can go through it. Complaints do not quote it: it may hold a password."""
+    try:
+        url = httpx2.URL(proxy)
+        port = url.port
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise ConfigurationError("is not the URL of a proxy", field=setting, hint=_PROXY_HINT) from error
+    if url.scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
+        raise ConfigurationError(
+            "is a SOCKS proxy, which needs the package socksio", field=setting, value=url.scheme, hint=_PROXY_HINT
+        )
+    if url.scheme not in {"http", "https"} | _SOCKS:
+        raise ConfigurationError("is not the URL of a proxy", field=setting, value=url.scheme, hint=_PROXY_HINT)
+    if not url.host or "%" in url.host or not (port is None or 0 < port < 65_536):
+        raise ConfigurationError("has no usable host or port", field=setting, hint=_PROXY_HINT)
+    return proxy
 
 
 def _proxy(url: str | None) -> httpcore2.Proxy | None:

@@ -15,6 +15,7 @@ from errors import (
     ProviderAuthError,
     ProviderError,
     ProviderMalformedAnswerError,
+    ProviderNotSentError,
     ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRefusedError,
@@ -41,13 +42,8 @@ _GATEWAY_GAVE_UP = frozenset({504, 524})
 # Not errors of the request: a lock or a slow upload, gone at the next try.
 _PASSING = frozenset({408, 409})
 
-_NEVER_SENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.ProxyError,
-    httpx2.UnsupportedProtocol,
-)
+# What the network or a proxy does to a request before any of it has left. All else that stops it there is ours.
+_NO_CONNECTION = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ProxyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +62,17 @@ def words(*values: object) -> frozenset[str]:
     return frozenset(value for value in values if isinstance(value, str))
 
 
-def without_answer(provider: str, cause: BaseException | None) -> ProviderError:
-    """The error of a call that got no whole answer. ``cause`` is the HTTP client's own exception, if it is known."""
-    if isinstance(cause, _NEVER_SENT):
-        return ProviderUnreachableError(f"no connection ({type(cause).__name__})", provider=provider)
+def without_answer(provider: str, cause: BaseException | None, *, sent: bool) -> ProviderError:
+    """The error of a call that got no whole answer.
+
+    ``cause`` is the HTTP client's own exception, if it is known; ``sent``: whether any byte of the request left.
+    """
+    if not sent and isinstance(cause, _NO_CONNECTION):
+        unreachable = ProviderUnreachableError(f"no connection ({type(cause).__name__})", provider=provider)
+        unreachable.timed_out = isinstance(cause, httpx2.TimeoutException)
+        return unreachable
+    if not sent:
+        return ProviderNotSentError(f"the request was not sent ({type(cause).__name__})", provider=provider)
     if isinstance(cause, httpx2.TimeoutException):
         return ProviderTimeoutError(f"no whole answer in time ({type(cause).__name__})", provider=provider)
     if isinstance(cause, httpx2.DecodingError):

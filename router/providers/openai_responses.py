@@ -42,7 +42,7 @@ class OpenAIResponses:
         """Ask once (see :class:`router.providers.calls.Provider`)."""
         client = self._client_for(request)
         try:
-            with deadline(request.timeout_s):
+            with deadline(request.timeout_s) as wire:
                 response = client.post(
                     "/responses",
                     content=_body(request),
@@ -50,7 +50,7 @@ class OpenAIResponses:
                     options={"headers": self._headers(request), "timeout": timeouts(request.timeout_s)},
                 )
         except openai.OpenAIError as error:
-            failure = _failure(error, client.api_key)
+            failure = _failure(error, client.api_key, sent=wire.sent)
             secrecy.scrub(error, client.api_key)
             raise failure from error
         return _read(response)
@@ -79,7 +79,7 @@ def _body(request: CallRequest) -> bytes:
         "max_output_tokens": request.max_output_tokens,
         "store": False,
         "metadata": tags.metadata(request),
-        "safety_identifier": tags.end_user(request),
+        "safety_identifier": request.end_user,
     }
     if request.output_schema is not None:
         output_format = schemas.openai_format(request.output_schema)
@@ -90,9 +90,9 @@ def _body(request: CallRequest) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _failure(error: openai.OpenAIError, key: str) -> ProviderError:
+def _failure(error: openai.OpenAIError, key: str, *, sent: bool) -> ProviderError:
     if not isinstance(error, openai.APIStatusError):
-        return failures.without_answer(NAME, error.__cause__)
+        return failures.without_answer(NAME, error.__cause__, sent=sent)
     return failures.from_refusal(
         NAME,
         failures.Refusal(

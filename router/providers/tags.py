@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from urllib.parse import quote
 
 from router.providers.calls import CallRequest
@@ -19,7 +18,7 @@ def metadata(request: CallRequest) -> dict[str, str]:
     """OpenAI's ``metadata``: at most 16 strings, kept with the request's log."""
     tags = {
         "tenant_id": request.tenant_id,
-        "user_id": request.user_id,
+        "user_id": request.end_user,
         "feature": request.feature,
         "job_id": str(request.job_id),
         "run_id": str(request.run_id),
@@ -27,18 +26,13 @@ def metadata(request: CallRequest) -> dict[str, str]:
     return {name: value[:_METADATA_LENGTH] for name, value in tags.items()}
 
 
-def end_user(request: CallRequest) -> str:
-    """A stable mark of the end user that tells nobody who that is (64 characters); both providers ask for one."""
-    return hashlib.sha256(f"{request.tenant_id}:{request.user_id}".encode("utf-8", "replace")).hexdigest()
-
-
 def gateway_headers(request: CallRequest) -> dict[str, str]:
     """Headers by which a Helicone-style gateway attributes cost. Only for a base URL of the operator's choice."""
     tags = {
-        "Helicone-User-Id": request.user_id,
+        "Helicone-User-Id": request.end_user,
         "Helicone-Property-Tenant": request.tenant_id,
         "Helicone-Property-Feature": request.feature,
         "Helicone-Property-Job": str(request.job_id),
     }
-    # Quoted, for a user id is any text, and a header is printable ASCII without line breaks.
-    return {name: quote(value, safe=" @:/+", errors="replace") for name, value in tags.items()}
+    # Quoted: a header is printable ASCII without line breaks, and without blanks at its ends.
+    return {name: quote(value, safe="@:/+", errors="replace") for name, value in tags.items()}

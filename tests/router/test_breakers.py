@@ -13,6 +13,7 @@ from errors import (
     ProviderAuthError,
     ProviderError,
     ProviderMalformedAnswerError,
+    ProviderNotSentError,
     ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRefusedError,
@@ -46,10 +47,17 @@ def breakers(clock):
     return Breakers(fail_max=FAIL_MAX, reset_s=RESET_S, clock=clock)
 
 
-def attempt(breakers: Breakers, error: Exception | None = None, provider: str = "openai") -> None:
+def attempt(
+    breakers: Breakers,
+    error: Exception | None = None,
+    provider: str = "openai",
+    *,
+    tenant: str | None = None,
+    hurried: bool = False,
+) -> None:
     """One call that ends as said; its own error is swallowed, any other is not."""
     try:
-        with breakers.calling(provider):
+        with breakers.calling(provider, tenant=tenant, hurried=hurried):
             if error is not None:
                 raise error
     except (ProviderError, KeyError) as raised:
@@ -88,7 +96,9 @@ def test_failures_in_a_row_open_the_breaker(breakers, kind):
     assert breakers.state("openai") == "open"
 
 
-NEUTRAL = [ProviderRefusedError, ProviderAuthError, ProviderQuotaError, ProviderRateLimitedError]
+NEUTRAL = [
+    ProviderRefusedError, ProviderAuthError, ProviderQuotaError, ProviderRateLimitedError, ProviderNotSentError,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", NEUTRAL)
@@ -252,3 +262,82 @@ def test_no_failure_of_concurrent_calls_goes_uncounted():
         list(pool.map(fail, range(1)))
 
     assert breakers.state("openai") == "open"
+
+
+def no_connection_in_time() -> ProviderUnreachableError:
+    error = ProviderUnreachableError(provider="openai")
+    error.timed_out = True
+    return error
+
+
+@pytest.mark.parametrize("ran_out", [lambda: ProviderTimeoutError(provider="openai"), no_connection_in_time])
+def test_a_call_that_ran_out_of_its_jobs_own_time_says_nothing_of_the_provider(breakers, ran_out):
+    for n in range(10 * FAIL_MAX):
+        attempt(breakers, ran_out(), tenant=f"tenant {n}", hurried=True)
+    assert breakers.state("openai") == "closed"
+
+    for n in range(FAIL_MAX):
+        attempt(breakers, ran_out(), tenant=f"tenant {n}")
+    assert breakers.state("openai") == "open"
+
+
+def test_a_hurried_call_that_fails_otherwise_counts(breakers):
+    for n in range(FAIL_MAX):
+        attempt(breakers, unavailable(), tenant=f"tenant {n}", hurried=True)
+
+    assert breakers.state("openai") == "open"
+
+
+def test_one_tenants_failures_hold_that_tenant_alone(breakers, clock):
+    for _ in range(FAIL_MAX):
+        attempt(breakers, unavailable(), tenant="a")
+    assert breakers.state("openai") == "closed"
+    assert breakers.wait_s("openai", tenant="b") == 0.0
+    attempt(breakers, tenant="b")
+
+    assert breakers.wait_s("openai", tenant="a") == RESET_S
+    with pytest.raises(BreakerOpenError), breakers.calling("openai", tenant="a"):
+        pytest.fail("nothing may be called")
+    clock.now += RESET_S
+    attempt(breakers, tenant="a")
+    assert breakers.wait_s("openai", tenant="a") == 0.0
+
+
+def test_failures_of_two_tenants_are_the_providers(breakers):
+    for _ in range(FAIL_MAX - 1):
+        attempt(breakers, unavailable(), tenant="a")
+    attempt(breakers, unavailable(), tenant="b")
+
+    assert breakers.state("openai") == "open"
+    assert breakers.wait_s("openai", tenant="c") == RESET_S
+
+
+def test_an_answer_to_another_tenant_ends_the_row_of_both(breakers):
+    attempt(breakers, unavailable(), tenant="b")
+    attempt(breakers, tenant="c")
+    for _ in range(FAIL_MAX):
+        attempt(breakers, unavailable(), tenant="a")
+
+    assert breakers.state("openai") == "closed"
+
+
+def test_a_slow_probe_holds_nobody_up_and_is_old_news_when_it_ends(breakers, clock):
+    opened(breakers)
+    clock.now += RESET_S
+    slow = breakers.calling("openai", tenant="a")
+    slow.__enter__()
+    clock.now += RESET_S
+
+    attempt(breakers, tenant="b")
+    late = unavailable()
+    slow.__exit__(type(late), late, None)
+
+    assert breakers.state("openai") == "closed"
+
+
+def test_the_breakers_of_single_tenants_are_bounded(breakers):
+    for n in range(5_000):
+        attempt(breakers, unavailable(), tenant=f"tenant {n}")
+        attempt(breakers, tenant="another")
+
+    assert len(breakers._of_one) == 4096

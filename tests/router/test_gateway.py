@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from errors import BreakerOpenError, ConfigurationError, NoProviderKeyError, Pro
 from prompts.messages import Message
 from router.breakers import Breakers
 from router.gateway import Gateway, build_providers
+from router.pace import ALWAYS_A_CHANCE_S, Pace
 from router.providers.calls import CallReply, CallRequest, Usage
 from router.routes import Target
 
@@ -17,7 +19,7 @@ REQUEST = CallRequest(
     run_id=UUID(int=1),
     job_id=UUID(int=2),
     tenant_id="t",
-    user_id="u",
+    end_user="u",
     feature="chat",
     model="a",
     messages=(Message("user", "hello"),),
@@ -76,6 +78,34 @@ def test_a_provider_that_fails_is_left_alone_and_the_other_is_not():
         gateway.call(Target("openai", "a"), REQUEST)
 
     assert gateway.call(Target("anthropic", "b"), REQUEST).text == "hi"
+
+
+class Slow(Recorder):
+    """Answers after a while."""
+
+    def call(self, request: CallRequest) -> CallReply:
+        time.sleep(0.02)
+        return super().call(request)
+
+
+def test_a_call_is_hopeless_once_every_answer_took_longer_than_is_left():
+    gateway, target = Gateway({"openai": Slow()}, breakers()), Target("openai", "a")
+    for _ in range(19):
+        gateway.call(target, REQUEST)
+    assert not gateway.hopeless(target, 0.0)  # too little is known
+
+    gateway.call(target, REQUEST)
+
+    assert gateway.hopeless(target, 0.01)
+    assert not gateway.hopeless(target, ALWAYS_A_CHANCE_S)
+    assert not gateway.hopeless(Target("openai", "another"), 0.01)
+
+
+def test_slow_answers_take_no_chance_from_a_quick_job():
+    pace, target = Pace(), Target("openai", "a")
+    for _ in range(100):
+        pace.answered(target, 20.0)
+    assert pace.least_s(target) == ALWAYS_A_CHANCE_S
 
 
 def test_only_providers_with_a_key_are_built():

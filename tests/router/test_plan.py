@@ -159,6 +159,13 @@ def test_each_call_has_its_own_id_its_bound_and_says_whether_it_is_the_backup(po
     assert plan.call(plan.targets[0]).run_id != first.run_id
 
 
+def test_no_call_is_shortened_below_what_its_provider_takes(policy: Policy) -> None:
+    plan = plan_job(OF_PROMPT, replace(PROMPT, min_output_tokens=5, max_output_tokens=9), policy)
+    openai, anthropic = (plan.call(target) for target in plan.targets)
+    assert (openai.min_output_tokens, openai.max_output_tokens) == (16, 16)
+    assert (anthropic.min_output_tokens, anthropic.max_output_tokens) == (5, 9)
+
+
 def test_a_margin_of_the_policy_moves_the_bound_of_its_model(policy: Policy) -> None:
     plain = plan_job(OF_PROMPT, PROMPT, policy)
     margined = plan_job(OF_PROMPT, PROMPT, replace(policy, input_margins={"luna": 1.5}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from errors import (
     HeadraceError,
     ProviderAnswerLostError,
     ProviderAuthError,
+    ProviderNotSentError,
     ProviderRefusedError,
     ProviderUnavailableError,
 )
@@ -24,10 +26,12 @@ from guards.rates import RateGuard
 from producers import Client, Result
 from queues.redis.client import client as redis_client
 from queues.turns import Turn, Wire
+from router import pace
 from router.breakers import Breakers
 from router.gateway import Gateway
-from router.policy import load_policy
+from router.policy import Target, load_policy
 from router.providers.calls import CallReply, CallRequest, Finish, Usage
+from router.pseudonyms import Pseudonyms
 from storage import limits, recovery
 from storage.database import Database
 from storage.ids import new_id
@@ -105,6 +109,7 @@ def stage(client: Client, ops: Database, urls: Urls, wiped_wire: Wire, tenant: U
             gateway=Gateway({"openai": openai, "anthropic": anthropic}, Breakers(fail_max=1000, reset_s=60)),
             policy=load_policy(None),
             rates=RateGuard(redis_client(urls.redis)),
+            pseudonyms=Pseudonyms(b"of a test"),
             backoff=Backoff(max_attempts=2, base_s=0.01),
             call_timeout_s=5.0,
             claim_timeout_s=60.0,
@@ -237,6 +242,48 @@ def test_whatever_a_providers_error_says_can_be_kept(stage: Stage) -> None:
     result = stage.run()
     assert (result.state, result.reason) == (State.FAILED, "provider_refused")
     assert result.error is not None and result.error["message"] == "bad  input"
+
+
+def test_a_call_that_was_not_sent_costs_nothing_and_holds_nobody(stage: Stage) -> None:
+    unsent = ProviderNotSentError("refused by our own client", provider="openai")
+    stage.openai.script = [unsent] * 10
+    stage.anthropic.script = [unsent] * 10
+
+    results = [stage.run() for _ in range(3)]
+
+    assert [(one.state, one.reason, one.cost_usd) for one in results] == [(State.FAILED, "provider_not_sent", 0)] * 3
+    assert {(run["status"], run["cost_usd"]) for run in stage.runs()} == {("failed", 0)}
+
+
+def deadline_in(seconds: float) -> dict[str, Any]:
+    return {"deadline": datetime.now(UTC) + timedelta(seconds=seconds)}
+
+
+def test_only_a_call_with_less_than_its_whole_time_is_hurried(stage: Stage) -> None:
+    stage.run()
+    stage.run(**deadline_in(60))
+    stage.run(**deadline_in(4))  # the stage's calls may take five
+
+    assert [request.hurried for request in stage.openai.asked] == [False, False, True]
+
+
+def test_a_call_that_cannot_end_in_time_is_not_made_and_costs_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "ALWAYS_A_CHANCE_S", 60.0)
+    stage.openai.script = [DOWN]
+    stage.run()  # so both have been asked
+    stage.pipeline._gateway._pace = pace.Pace()
+    for one in (stage.openai, stage.anthropic):
+        for _ in range(20):
+            stage.pipeline._gateway._pace.answered(Target(one.name, one.asked[0].model), 30.0)
+
+    late, early = stage.run(**deadline_in(20)), stage.run(**deadline_in(40))
+
+    assert (late.state, late.reason, late.cost_usd) == (State.EXPIRED, "deadline_passed", 0)
+    assert late.error is not None and "the deadline leaves" in late.error["message"]
+    assert early.state == State.SUCCEEDED
+    assert len(stage.runs()) == 3
 
 
 def test_a_fault_of_our_own_is_tried_again_and_its_call_is_charged_as_reserved(stage: Stage) -> None:

@@ -155,7 +155,7 @@ def ask() -> Callable[..., CallRequest]:
             "run_id": UUID("0198c000-0000-7000-8000-000000000001"),
             "job_id": UUID("0198c000-0000-7000-8000-000000000002"),
             "tenant_id": "0198c000-0000-7000-8000-00000000000a",
-            "user_id": "user-7",
+            "end_user": "user-7",
             "feature": "chat",
             "model": "some-model",
             "messages": (Message("system", "Be brief."), Message("user", "How high is the weir?")),

@@ -8,6 +8,7 @@ import threading
 import time
 from email.utils import formatdate
 
+import httpx2
 import pytest
 
 from errors import (
@@ -15,6 +16,7 @@ from errors import (
     ProviderAnswerLostError,
     ProviderAuthError,
     ProviderMalformedAnswerError,
+    ProviderNotSentError,
     ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRefusedError,
@@ -22,7 +24,7 @@ from errors import (
     ProviderUnreachableError,
     RetryableError,
 )
-from router.providers.failures import retry_after_s
+from router.providers.failures import retry_after_s, without_answer
 
 
 def refusal(provider: str, kind: str, message: str = "because") -> dict:
@@ -177,6 +179,67 @@ def test_no_listener_means_nothing_was_sent(provider, adapter_to, ask):
 def test_a_host_that_does_not_exist_means_nothing_was_sent(provider, adapter_to, ask):
     with pytest.raises(ProviderUnreachableError):
         adapter_to(provider, "http://no-such-host.invalid").call(ask())
+
+
+def proxied(monkeypatch, adapter_to, provider: str, url: str):
+    """An adapter that has to go through the proxy at ``url`` to a server that speaks TLS."""
+    monkeypatch.setenv("https_proxy", url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    return adapter_to(provider, "https://provider.invalid")
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", b"", b"nonsense\r\n\r\n"])
+def test_what_gets_no_further_than_the_proxy_was_not_sent(monkeypatch, provider, adapter_to, wire, ask, said):
+    def refuse(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+
+    with pytest.raises(ProviderUnreachableError) as caught:
+        proxied(monkeypatch, adapter_to, provider, wire(refuse).url).call(ask())
+
+    assert (caught.value.billable, caught.value.timed_out) == (False, False)
+
+
+def test_a_server_that_speaks_no_tls_was_sent_nothing(provider, adapter_to, told, ask):
+    with pytest.raises(ProviderUnreachableError):
+        adapter_to(provider, told.url.replace("http://", "https://")).call(ask())
+
+    assert told.requests == []
+
+
+def test_a_connection_that_is_not_made_in_time_says_so(provider, ask, monkeypatch, adapter_to, wire):
+    def say_nothing(connection: socket.socket, stopped: threading.Event) -> None:
+        stopped.wait(20)
+
+    with pytest.raises(ProviderUnreachableError) as caught:
+        proxied(monkeypatch, adapter_to, provider, wire(say_nothing).url).call(ask(timeout_s=0.3))
+
+    assert caught.value.timed_out
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        httpx2.LocalProtocolError("Illegal header value b'ada '"),
+        httpx2.UnsupportedProtocol("ftp"),
+        httpx2.InvalidURL("?"),
+        UnicodeEncodeError("ascii", "é", 0, 1, "?"),
+        None,
+    ],
+)
+def test_what_our_side_of_the_socket_refuses_costs_nothing_and_is_not_repeated(cause):
+    failure = without_answer("openai", cause, sent=False)
+
+    assert type(failure) is ProviderNotSentError
+    assert failure.billable is False
+    assert isinstance(failure, PermanentError)
+
+
+@pytest.mark.parametrize("cause", [httpx2.LocalProtocolError("?"), httpx2.ReadError("?"), httpx2.WriteError("?"), None])
+def test_once_a_byte_has_left_an_answer_may_have_been_billed(cause):
+    assert without_answer("openai", cause, sent=True).billable is None
 
 
 def request_read(connection: socket.socket) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import httpcore2
 import pytest
 
+from errors import ConfigurationError
 from router.providers.calls import Message
 from router.providers.deadline import DeadlineTransport
 from tests.router.providers.conftest import ADAPTERS, OWN_KEY, PLATFORM_KEY
@@ -42,7 +44,7 @@ def test_many_threads_call_at_once_each_with_its_own_key(provider, adapter_to, t
 
     def call(key: str) -> None:
         start.wait(timeout=30)
-        adapter.call(ask(api_key=key, user_id=key))
+        adapter.call(ask(api_key=key, end_user=key))
 
     with ThreadPoolExecutor(len(keys)) as pool:
         list(pool.map(call, keys))
@@ -78,13 +80,22 @@ def test_a_base_url_of_the_environment_is_never_used(monkeypatch, provider, told
     )
 
 
-def test_a_gateway_is_told_whose_call_it_is(provider, adapter_to, told, ask, an_answer):
+@pytest.mark.parametrize(
+    ("end_user", "as_sent"),
+    [
+        ("ada\r\nx-evil: 1 ü", "ada%0D%0Ax-evil:%201%20%C3%BC"),
+        ("ada ", "ada%20"),  # a blank at an end is not allowed in a header: the HTTP client would send nothing
+        (" ", "%20"),
+        ("\x00", "%00"),
+    ],
+)
+def test_a_gateway_is_told_whose_call_it_is(provider, adapter_to, told, ask, an_answer, end_user, as_sent):
     told.answer(an_answer())
 
-    adapter_to(provider, told.url).call(ask(user_id="ada\r\nx-evil: 1 ü", feature="report"))
+    adapter_to(provider, told.url).call(ask(end_user=end_user, feature="report"))
 
     headers = told.last_headers
-    assert headers["helicone-user-id"] == "ada%0D%0Ax-evil: 1 %C3%BC"
+    assert headers["helicone-user-id"] == as_sent
     assert headers["helicone-property-feature"] == "report"
     assert headers["helicone-property-tenant"] == "0198c000-0000-7000-8000-00000000000a"
     assert "x-evil" not in headers
@@ -115,6 +126,23 @@ def test_this_machine_is_never_behind_a_proxy(monkeypatch, provider, adapter_to,
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:1")
 
     assert adapter_to(provider, told.url).call(ask()).text == "Two metres."
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["ftp://me:secret@proxy:1", "socks5://me:secret@proxy:1", "socks4://proxy:1", "http://me:secret@:1", "http://[::1",
+     "http://proxy:0", "http://proxy:99999", "http:// proxy", "proxy:1:2", "//", "http://"],
+)  # fmt: skip
+def test_a_proxy_that_calls_cannot_go_through_is_refused_at_the_start(monkeypatch, provider, proxy):
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    with pytest.raises(ConfigurationError) as caught:
+        ADAPTERS[provider](PLATFORM_KEY)
+
+    assert caught.value.field == "HTTPS_PROXY"
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("proxy", [None, "http://proxy.invalid:3128", "socks5://proxy.invalid:1080"])
