@@ -21,6 +21,7 @@ OF_NO_TENANT = {
     "lanes": "the configuration",
     "model_prices": "public prices",
     "workers": "processes, not data",
+    "deployment": "the key of pseudonyms: of the whole deployment",
     "slots": "reached only inside functions; a claim id is all it holds",
     "slot_shares": "reached only inside functions: whoever frees a slot has to find whose turn is next",
     "schema_migrations": "the schema's own history",
