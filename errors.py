@@ -399,6 +399,12 @@ class StatementFailedError(StatementError, RetryableError):
     code = "statement_failed"
 
 
+class CutOffError(RetryableError):
+    """A statement took longer than it may, or waited too long for a lock"""
+
+    code = "cut_off"
+
+
 class RedisUnavailableError(ServiceError):
     """Redis does not answer."""
 

@@ -16,7 +16,7 @@ from errors import HeadraceError
 from queues.broker_url import open_wire
 from router.policy import Policy, load_policy
 from settings import Settings
-from storage import health, pauses, workers
+from storage import chores, health, pauses, workers
 from storage.connect import Connection, redacted
 from storage.health import ServerFacts
 from storage.migrate import LEAST_SERVER, pending
@@ -27,6 +27,10 @@ Verdict = Literal["ok", "note", "wrong"]
 SCHEDULER_ANSWERS_WITHIN_S = 2.0
 MOST_CLOCK_DIFFERENCE_S = 5.0
 LEAST_MONTHS_AHEAD = 2
+LATE_S = 60.0
+"""A chore that has not got through for so long, or for three of its intervals, is wrong."""
+MOST_NAMED = 20
+"""So many rows that were set aside are named."""
 _SLOW_S = 0.02
 
 
@@ -177,9 +181,7 @@ def _processes(settings: Settings, connection: Connection) -> Iterator[Finding]:
     yield Finding("jobs", "ok", says)
     paused = pauses.list_pauses(connection)
     if paused:
-        names = ", ".join(
-            f"{one.kind} {one.name} since {one.paused_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for one in paused
-        )
+        names = ", ".join(f"{one.kind} {one.name} since {_moment(one.paused_at)}" for one in paused)
         yield Finding("pauses", "note", f"paused: {names}", "`headrace resume` lets it go on.")
     # nobody at work is only wrong where there is work
     idle: Verdict = "wrong" if backlog.queued or backlog.scheduled or backlog.running else "note"
@@ -191,9 +193,35 @@ def _processes(settings: Settings, connection: Connection) -> Iterator[Finding]:
         yield Finding("workers", idle, "none is alive", "Start one: `headrace worker`.")
     if health.scheduler_answers(connection, within_s=SCHEDULER_ANSWERS_WITHIN_S):
         yield Finding("scheduler", "ok", "one took the note that was left for it")
+        yield _chores(connection)
     else:
         says = f"none took the note that was left for it within {SCHEDULER_ANSWERS_WITHIN_S:g} s"
         yield Finding("scheduler", idle, says, "Start one: `headrace scheduler`.")
+    yield from _set_aside(connection)
+
+
+def _chores(connection: Connection) -> Finding:
+    wrong = []
+    for chore in chores.list_chores(connection):
+        late_s = max(3 * chore.every_s, LATE_S)
+        if chore.done_s_ago is not None and chore.done_s_ago > late_s:
+            why = f", which failed with {chore.last_error}" if chore.last_error is not None else ""
+            wrong.append(f"{chore.name} last got through {chore.done_s_ago:.0f} s ago{why}")
+        elif chore.failed_s_ago is not None and chore.failed_s_ago < LATE_S:
+            wrong.append(f"{chore.name} failed {chore.failed_s_ago:.0f} s ago with {chore.last_error}")
+    if wrong:
+        return Finding("chores", "wrong", "; ".join(wrong), "Look for `scheduler.chore_fault` in the scheduler's log.")
+    return Finding("chores", "ok", "each got through when it was due")
+
+
+def _set_aside(connection: Connection) -> Iterator[Finding]:
+    aside = chores.aside(connection, limit=MOST_NAMED + 1)
+    for one in aside[:MOST_NAMED]:
+        what = f"job {one.job_id}" if one.job_id is not None else "all that waits"
+        says = f"{one.chore} passes by {what} of tenant {one.tenant_id} since {_moment(one.first_at)}: {one.error}"
+        yield Finding("set aside", "wrong", says, "It is tried again within the hour; report the error if it stays.")
+    if len(aside) > MOST_NAMED:
+        yield Finding("set aside", "wrong", f"more than {MOST_NAMED} rows", "The table headrace.set_aside has them.")
 
 
 # ----------------------------------------------------------------------------------------------- wire and providers
@@ -241,6 +269,10 @@ def _routes(policy: Policy, with_key: set[str]) -> Iterator[Finding]:
             yield Finding(part, "note", f"{names}: only {reachable[0].provider} has a key, so nobody takes over")
         else:
             yield Finding(part, "ok", names)
+
+
+def _moment(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _ms(seconds: float) -> str:

@@ -28,6 +28,7 @@ grant insert, update on headrace.tenants, headrace.plans, headrace.features, hea
     headrace.reservations, headrace.spend_daily, headrace.workers, headrace.slots, headrace.outbox,
     headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily, headrace.concurrency,
     headrace.slot_shares to headrace_ops;
+grant insert, update, delete on headrace.chores, headrace.set_aside to headrace_ops;
 grant update on headrace.wakes to headrace_ops;  -- FOR UPDATE SKIP LOCKED asks for it
 grant insert on headrace.prompts, headrace.prompt_history, headrace.job_events, headrace.wakes, headrace.audit,
     headrace.results, headrace.idempotency, headrace.model_prices to headrace_ops;

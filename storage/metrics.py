@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from storage import chores as notes
+from storage.chores import ChoreState
 from storage.connect import Connection
 from storage.statements import sql
 
@@ -23,6 +25,8 @@ MOST_WAITING: Final = 10_000
 MOST_RECENT: Final = 10_000
 RECENT_S: Final = 900
 """Endings are counted of the newest jobs that came in within so many seconds, up to the bound."""
+MOST_SET_ASIDE: Final = 1000
+"""What chores have set aside is counted up to so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class Snapshot:
     waiting: Mapping[str, int]
     ended: Mapping[str, int]
     calls: Sequence[Calls]
+    chores: Sequence[ChoreState]
+    set_aside: int
 
     @property
     def load(self) -> float:
@@ -91,6 +97,8 @@ def snapshot(connection: Connection, *, silent_s: float) -> Snapshot:
             waiting=waiting(connection),
             ended=ended(connection),
             calls=calls(connection),
+            chores=notes.list_chores(connection),
+            set_aside=len(notes.aside(connection, limit=MOST_SET_ASIDE)),
         )
 
 

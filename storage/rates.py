@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from storage.chores import bounded
 from storage.connect import Connection
 from storage.statements import sql
 
@@ -45,4 +46,4 @@ class WaitingForRate:
 
 def waiting(connection: Connection) -> Sequence[WaitingForRate]:
     """Every list of jobs that wait for a rate (as headrace_ops)."""
-    return [WaitingForRate(**row) for row in connection.execute(sql("rates", "waiting")).fetchall()]
+    return [WaitingForRate(**row) for row in bounded(connection, sql("rates", "waiting"), {})]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from storage.chores import bounded
 from storage.connect import Connection
 from storage.statements import sql
 
@@ -27,48 +28,55 @@ class TakenBack:
 
 def release_due(connection: Connection, *, limit: int = 500) -> Turns:
     """Queue the scheduled jobs whose time has come; the turns to offer."""
-    return by_lane(connection.execute(sql("recovery", "release_due"), [limit]).fetchall())
+    return by_lane(bounded(connection, sql("recovery", "release_due"), [limit]))
 
 
 def release_for_money(connection: Connection, *, limit: int = 100) -> Turns:
     """Queue the jobs that waited for room under a cap and fit now, at most ``limit`` of a list; the turns to offer."""
-    return by_lane(connection.execute(sql("recovery", "release_for_money"), [limit]).fetchall())
+    return by_lane(bounded(connection, sql("recovery", "release_for_money"), [limit]))
 
 
 def release_for_rate(connection: Connection, tenant_id: UUID, waits_for: str, n: int) -> Turns:
     """Queue the first ``n`` of a list that waits for a rate, less those on their way; the turns to offer."""
     return by_lane(
-        connection.execute(
-            sql("recovery", "release_for_rate"), {"tenant_id": tenant_id, "waits_for": waits_for, "n": n}
-        ).fetchall()
+        bounded(
+            connection,
+            sql("recovery", "release_for_rate"),
+            {"tenant_id": tenant_id, "waits_for": waits_for, "n": n},
+        )
     )
 
 
 def release_for_slots(connection: Connection, *, limit: int = 500) -> Turns:
     """Queue the jobs that waited for a slot and find one free, at most ``limit`` of a list; the turns to offer."""
-    return by_lane(connection.execute(sql("recovery", "release_for_slots"), [limit]).fetchall())
+    return by_lane(bounded(connection, sql("recovery", "release_for_slots"), [limit]))
 
 
 def lend_slots(connection: Connection, *, silent_s: float, turns_per_tenant: int) -> Turns:
     """Lend idle threads to the caps that may be passed, take back what others need; the turns to offer."""
-    return by_lane(connection.execute(sql("recovery", "lend_slots"), [silent_s, turns_per_tenant]).fetchall())
+    return by_lane(bounded(connection, sql("recovery", "lend_slots"), [silent_s, turns_per_tenant]))
 
 
 def drain_wakes(connection: Connection, *, limit: int = 5000) -> Turns:
     """Take the notes that foreign transactions left; the turns to offer."""
-    return by_lane(connection.execute(sql("recovery", "drain_wakes"), [limit]).fetchall())
+    return by_lane(bounded(connection, sql("recovery", "drain_wakes"), [limit]))
+
+
+def listen(connection: Connection) -> None:
+    """Return when Postgres answers and takes writes, as a heartbeat would."""
+    bounded(connection, sql("recovery", "listen"), {})
 
 
 def take_back(connection: Connection, *, silent_s: float, max_deaths: int) -> TakenBack | None:
     """Take one job back from a lost worker, or None when there is none."""
-    row = connection.execute(sql("recovery", "take_back"), [silent_s, max_deaths]).fetchone()
-    return None if row is None else TakenBack(**row)
+    rows = bounded(connection, sql("recovery", "take_back"), [silent_s, max_deaths])
+    return TakenBack(**rows[0]) if rows else None
 
 
 def expire(connection: Connection, *, limit: int = 500) -> int:
     """End waiting jobs that are past their deadline; how many."""
-    row = connection.execute(sql("recovery", "expire"), [limit]).fetchone()
-    return int(row["expired"]) if row else 0
+    (row,) = bounded(connection, sql("recovery", "expire"), [limit])
+    return int(row["expired"])
 
 
 def turns_wanted(connection: Connection, *, turns_per_tenant: int) -> Turns:
@@ -77,12 +85,12 @@ def turns_wanted(connection: Connection, *, turns_per_tenant: int) -> Turns:
 
     Nothing while another sweeper asks: one at a time is enough.
     """
-    return by_lane(connection.execute(sql("recovery", "turns_wanted"), [turns_per_tenant]).fetchall())
+    return by_lane(bounded(connection, sql("recovery", "turns_wanted"), [turns_per_tenant]))
 
 
 def without_claim(connection: Connection) -> set[tuple[str, UUID]]:
     """(lane, tenant) pairs with queued work of which nothing runs now."""
-    rows = connection.execute(sql("recovery", "without_claim")).fetchall()
+    rows = bounded(connection, sql("recovery", "without_claim"), {})
     return {(row["lane"], row["tenant_id"]) for row in rows}
 
 
@@ -101,15 +109,14 @@ class PartitionPass:
 
 def ensure_partitions(connection: Connection) -> PartitionPass:
     """Make the earliest partition that is missing. Call it again, in a transaction of its own, while one was made."""
-    row = connection.execute(sql("recovery", "ensure_partitions")).fetchone()
-    assert row is not None, "a function with OUT parameters returns a row"
+    (row,) = bounded(connection, sql("recovery", "ensure_partitions"), {}, quick=False)
     return PartitionPass(**row)
 
 
 def analyze_grown(connection: Connection) -> int:
     """Let the planner know of tables that have grown fourfold; how many there were."""
-    row = connection.execute(sql("recovery", "analyze_grown")).fetchone()
-    return int(row["analyzed"]) if row else 0
+    (row,) = bounded(connection, sql("recovery", "analyze_grown"), {}, quick=False)
+    return int(row["analyzed"])
 
 
 def forget_keys(connection: Connection, *, days: int) -> int:

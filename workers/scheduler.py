@@ -1,8 +1,12 @@
-"""The scheduler: what time and accidents ask for. Any number of them may run; each step is safe beside itself.
+"""The scheduler: the background chores. Any number of schedulers may run; each chore is safe beside itself.
 
-Every 200 ms: due jobs, jobs that wait for room or a slot, the notes of foreign transactions. Every second: lost
-workers' jobs, expiry, bursts, the sweep. Every minute: partitions of the months ahead. Every ten minutes: old
-idempotency keys; every hour: unusual spend.
+Each group of chores has a thread and a connection of its own, so that slow ones never stand before quick ones:
+
+- *hints*: the notes of foreign transactions and due jobs, every 200 ms;
+- *room*: jobs that wait for money, a request rate or a slot, every 200 ms; bursts, every second;
+- *repair*: the jobs of lost workers and the sweep, every second;
+- *expiry*: jobs past their deadline, every second;
+- *upkeep*: statistics, partitions ahead, old idempotency keys, unusual spend.
 """
 
 from __future__ import annotations
@@ -10,38 +14,36 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
-from errors import ServiceError
+from errors import CutOffError, InternalFaultError, ServiceError, StatementError
 from guards.rates import RateGuard
 from queues.turns import FEW_JOBS, Wire, is_light, within_cap
+from storage import chores as notes
 from storage import jobs, rates, recovery, spend
 from storage.connect import Connection
 from storage.database import Database
 from storage.rates import WaitingForRate
-from storage.recovery import Turns
+from storage.recovery import TakenBack, Turns
+from workers.chores import Chore, ChoreLoop
 
 T = TypeVar("T")
 RELEASED_AT_ONCE = 500  # of one list, so that no chore takes long
 LOOK_AGAIN_S = 1.0
-_GAP = 0.25  # of the silence limit: Postgres kept us waiting for longer, so hearts may have beaten unheard
+THREADS = 5
+"""So many groups of chores there are, each with a connection of its own while it works."""
+
+# A call slower than this share of the heartbeat limit counts as a Postgres stall: workers may be alive although no
+# heartbeat could be written, so the silence clock restarts.
+_GAP = 0.25
+_LOOKED_AT_S = 0.5  # how soon the loss of a thread shows
 log = structlog.get_logger("headrace.scheduler")
-
-
-@dataclass(slots=True)
-class Chore:
-    """Something done again and again: every ``every_s`` seconds."""
-
-    name: str
-    every_s: float
-    step: Callable[[], object]
-    due_at: float = field(default=0.0)
 
 
 class Scheduler:
@@ -67,40 +69,70 @@ class Scheduler:
         self._turns_per_tenant = turns_per_tenant
         self._idempotency_days = idempotency_days
         self._listening_since = float("-inf")  # the end of the last gap in which Postgres did not answer
-        self._chores = [
-            Chore("wakes", 0.2, self.drain_wakes),
-            Chore("due", 0.2, self.release_due),
-            Chore("money", 0.2, self.release_for_money),
-            Chore("rates", 0.2, self.release_for_rates),
-            Chore("slots", 0.2, self.release_for_slots),
-            Chore("take_back", 1.0, self.take_back),
-            Chore("expire", 1.0, self.expire),
-            Chore("lend", 1.0, self.lend_slots),
-            Chore("sweep", 1.0, self.sweep),
-            Chore("statistics", 1.0, self.statistics),
-            Chore("partitions", 60.0, self.partitions),
-            Chore("housekeeping", 600.0, self.housekeeping),
-            Chore("unusual", 3600.0, self.flag_unusual),
+        self.loops = [
+            ChoreLoop(name, chores, self)
+            for name, chores in {
+                "hints": [
+                    Chore("wakes", 0.2, self.drain_wakes),
+                    Chore("due", 0.2, self.release_due),
+                ],
+                "room": [
+                    Chore("money", 0.2, self.release_for_money),
+                    Chore("rates", 0.2, self.release_for_rates),
+                    Chore("slots", 0.2, self.release_for_slots),
+                    Chore("lend", 1.0, self.lend_slots),
+                ],
+                "repair": [
+                    Chore("take_back", 1.0, self.take_back),
+                    Chore("sweep", 1.0, self.sweep),
+                ],
+                "expiry": [Chore("expire", 1.0, self.expire)],
+                "upkeep": [
+                    Chore("statistics", 1.0, self.statistics),
+                    Chore("partitions", 60.0, self.partitions),
+                    Chore("keys", 600.0, self.forget_keys),
+                    Chore("unusual", 3600.0, self.flag_unusual),
+                ],
+            }.items()
         ]
 
     def run(self, stopping: threading.Event) -> None:
-        """Do the chores when they are due, until ``stopping``. A service that is away is waited for."""
+        """Do the chores when they are due, until ``stopping``. A service that is away is waited for.
+
+        :raises InternalFaultError: a thread of ours is gone. The others have been told to stop.
+        """
         self._listening_since = time.monotonic()
+        threads = [
+            threading.Thread(target=loop.run, args=[stopping], name=f"chores: {loop.name}") for loop in self.loops
+        ]
+        for thread in threads:
+            thread.start()
         log.info("scheduler.ready")
-        while not stopping.is_set():
-            for chore in self._chores:
-                if chore.due_at <= time.monotonic():
-                    chore.due_at = time.monotonic() + chore.every_s
-                    try:
-                        chore.step()
-                    except ServiceError as error:
-                        log.warning("scheduler.chore_failed", chore=chore.name, error=str(error))
-            stopping.wait(max(0.0, min(chore.due_at for chore in self._chores) - time.monotonic()))
+        lost: list[str] = []
+        while not stopping.wait(_LOOKED_AT_S) and not lost:
+            lost = [thread.name for thread in threads if not thread.is_alive()]
+        lost = [] if stopping.is_set() else lost
+        stopping.set()
+        for thread in threads:
+            thread.join()
+        if lost:
+            raise InternalFaultError(f"a thread has ended: {', '.join(lost)}")
         log.info("scheduler.stopped")
+
+    def got_through(self, chores: Sequence[Chore]) -> None:
+        """Note that these chores got through. See :class:`workers.chores.Notebook`."""
+        every_s = {chore.name: chore.every_s for chore in chores}
+        with suppress(ServiceError, CutOffError):  # the next note tells the same
+            self._do(lambda connection: notes.get_through(connection, every_s))
+
+    def failed(self, chore: Chore, error: Exception) -> None:
+        """Note that a pass of a chore failed. See :class:`workers.chores.Notebook`."""
+        with suppress(ServiceError, CutOffError):  # it is in the log
+            self._do(lambda connection: notes.fail(connection, chore.name, every_s=chore.every_s, error=error))
 
     def drain_wakes(self) -> None:
         """Offer turns for what foreign transactions enqueued."""
-        self._offer(self._do(recovery.drain_wakes))
+        self._offer(self._listening(recovery.drain_wakes))
 
     def release_due(self) -> None:
         """Queue what is due and offer its turns."""
@@ -143,14 +175,11 @@ class Scheduler:
 
         Nobody's silence counts while Postgres itself was away: its return must not look like the death of every worker.
         """
+        self._listening(recovery.listen)  # before anything is taken: this call would wait where hearts do
         taken = 0
         queued: dict[str, Counter[UUID]] = defaultdict(Counter)
         while time.monotonic() - self._listening_since >= self._worker_silent_s:
-            job = self._do(
-                lambda connection: recovery.take_back(
-                    connection, silent_s=self._worker_silent_s, max_deaths=self._max_deaths
-                )
-            )
+            job = self._listening(self._take_one_back)
             if job is None:
                 break
             taken += 1
@@ -159,6 +188,9 @@ class Scheduler:
                 queued[job.lane][job.tenant_id] += 1
         self._offer(queued)  # in the end, so that a wire that is away holds nothing up
         return taken
+
+    def _take_one_back(self, connection: Connection) -> TakenBack | None:
+        return recovery.take_back(connection, silent_s=self._worker_silent_s, max_deaths=self._max_deaths)
 
     def expire(self) -> None:
         """End waiting jobs past their deadline."""
@@ -196,8 +228,8 @@ class Scheduler:
         if calendar.missing:
             log.info("scheduler.partitions_missing", partitions=calendar.missing, reason=calendar.outcome)
 
-    def housekeeping(self) -> None:
-        """Idempotency keys that are too old."""
+    def forget_keys(self) -> None:
+        """Delete idempotency keys that are too old."""
         self._do(lambda connection: recovery.forget_keys(connection, days=self._idempotency_days))
 
     def flag_unusual(self) -> None:
@@ -234,9 +266,16 @@ class Scheduler:
         return {tenant: n for tenant, n in kept.items() if n}, light
 
     def _do(self, step: Callable[[Connection], T]) -> T:
+        return self._database.patiently(lambda connection, _repeat: step(connection), within_s=5)
+
+    def _listening(self, step: Callable[[Connection], T]) -> T:
+        """Do a step and notice when Postgres did not answer meanwhile. For steps that are short by themselves."""
         began = time.monotonic()
         try:
-            return self._database.patiently(lambda connection, _repeat: step(connection), within_s=5)
+            return self._do(step)
+        except (ServiceError, StatementError):
+            self._listening_since = time.monotonic()
+            raise
         finally:
             if time.monotonic() - began > _GAP * self._worker_silent_s:
                 self._listening_since = time.monotonic()

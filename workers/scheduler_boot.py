@@ -23,13 +23,13 @@ from storage.database import Database
 from workers.biller import Biller
 from workers.boot import rate_guard
 from workers.logs import configure_logs
-from workers.scheduler import Scheduler
+from workers.scheduler import THREADS, Scheduler
 from workers.stripe_meter import StripeMeter
 
 MAX_DEATHS = 3
 """So many workers may die on a job before it counts as poison."""
 
-_CONNECTIONS = 3
+_CONNECTIONS = THREADS + 1  # and one for billing
 _ORPHAN_CHECK_S = 0.5
 _TOLD_TWICE = 130
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -39,7 +39,10 @@ log = structlog.get_logger("headrace.scheduler")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM; the exit code (0: ended, 1: a service is away, so start it again, 2: it cannot start)."""
+    """Run until SIGTERM; the exit code.
+
+    0: ended. 1: a service is away or a thread is gone, so start it again. 2: it cannot start.
+    """
     parser = argparse.ArgumentParser(prog="python -m workers.scheduler_boot", description="One Headrace scheduler.")
     parser.add_argument("--parent", type=int, default=0, help="end when this process is gone")
     given = parser.parse_args(arguments)

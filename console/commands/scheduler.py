@@ -1,4 +1,4 @@
-"""``headrace scheduler``: what time and accidents ask for."""
+"""``headrace scheduler``: the background chores, in a process that is kept up."""
 
 from __future__ import annotations
 
@@ -7,24 +7,36 @@ from typing import Annotated
 import typer
 
 from console.output import LogJson
-from console.reach import DATABASE_AND_WIRE, reach
+from console.processes import Processes, python
+from console.reach import DATABASE_AND_WIRE, child_environment, reach
 from console.readiness import check_ready
+from console.services.whereabouts import Endpoints
 from settings import Settings
-from workers.scheduler_boot import run
+
+_PATIENCE_S = 15.0  # its chores take a second each at most; one that waits for Stripe a few more
 
 
 def scheduler(
     parent: Annotated[int, typer.Option(hidden=True, help="End when this process is gone.")] = 0,
     as_json: LogJson = False,
 ) -> None:
-    """Do what time and accidents ask for, until told to stop.
+    """Run the background chores until told to stop.
 
-    It releases what is due, takes back the jobs of lost workers, expires and sweeps, until SIGTERM or Ctrl-C. Any
-    number of them may run.
+    They release what is due, take back the jobs of lost workers, expire, sweep and tidy up, until SIGTERM or Ctrl-C. A
+    process that dies is started again. Any number of schedulers may run.
     """
     settings = Settings()
     if as_json:
         settings = settings.model_copy(update={"log_format": "json"})
     with reach(settings, DATABASE_AND_WIRE) as services:
-        check_ready(settings, services)
-        run(settings, ops_url=services.require_ops(), wire_url=services.broker_url, parent=parent)
+        raise typer.Exit(run(settings, services, parent=parent))
+
+
+def run(settings: Settings, services: Endpoints, *, parent: int = 0) -> int:
+    """Keep one scheduler process up until told to stop; the exit code."""
+    check_ready(settings, services)
+    services.require_ops()
+    environment = child_environment(services) | {"HEADRACE_LOG_FORMAT": settings.log_format}
+    with Processes(environment, patience_s=_PATIENCE_S) as children:
+        children.start("scheduler", python("workers.scheduler_boot"))
+        return children.serve(parent=parent)

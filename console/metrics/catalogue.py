@@ -121,4 +121,25 @@ METRICS: Final = (
         (),
         _one(lambda now: now.fleet.behind_s),
     ),
+    Metric(
+        "headrace_scheduler_chore_failures_total",
+        "counter",
+        "Passes of a chore that ended with an unexpected error, of all schedulers together",
+        ("chore",),
+        lambda now: [((one.name,), one.failures) for one in now.chores],
+    ),
+    Metric(
+        "headrace_scheduler_chore_age_seconds",
+        "gauge",
+        "Time since a chore last got through, to 10 s",
+        ("chore",),
+        lambda now: [((one.name,), one.done_s_ago) for one in now.chores if one.done_s_ago is not None],
+    ),
+    Metric(
+        "headrace_scheduler_set_aside",
+        "gauge",
+        "What chores have set aside for what a row carries; at most 1000 are counted",
+        (),
+        _one(lambda now: now.set_aside),
+    ),
 )

@@ -22,6 +22,7 @@ OF_NO_TENANT = {
     "model_prices": "public prices",
     "workers": "processes, not data",
     "deployment": "the key of pseudonyms: of the whole deployment",
+    "chores": "how the schedulers do, not data",
     "slots": "reached only inside functions; a claim id is all it holds",
     "slot_shares": "reached only inside functions: whoever frees a slot has to find whose turn is next",
     "schema_migrations": "the schema's own history",
@@ -69,6 +70,8 @@ def _fill(client: Client, fleet: Fleet, owner_url: str, tenants: list[UUID]) -> 
                 "insert into headrace.reservations (claim_id, tenant_id, job_id, user_id, feature, amount_usd)"
                 " values (%(id)s, %(t)s, %(id)s, 'u', 'chat', 1)",
                 "insert into headrace.outbox (tenant_id, topic, payload) values (%(t)s, 'x', '{}')",
+                "insert into headrace.set_aside (tenant_id, chore, job_id, error, until)"
+                " values (%(t)s, 'expire', %(id)s, 'x', 'infinity')",
                 "insert into headrace.rates (tenant_id, scope, key, per_minute) values (%(t)s, 'user', 'u', 1000)",
                 "insert into headrace.concurrency (tenant_id, scope, key, slots) values (%(t)s, 'lane', 'batch', 0)",
                 "insert into headrace.tenant_prices (tenant_id, effective_from) values (%(t)s, '2026-01-01')",

@@ -10,7 +10,7 @@ import psycopg
 
 from queues.redis.wire import RedisWire
 from settings import Settings
-from storage import recovery, workers
+from storage import chores, health, recovery, workers
 from storage.database import Database
 from storage.ids import new_id
 from tests.fleet import Urls, eventually
@@ -78,7 +78,7 @@ def test_an_outage_of_postgres_is_no_worker_s_death(urls: Urls, app: Database, o
 
     stopping = threading.Event()
     wire = RedisWire(urls.redis, lanes=LANES)
-    with Gate(urls.ops) as gate, Database(gate.url, connections=1) as its, Database(gate.url, connections=2) as mine:
+    with Gate(urls.ops) as gate, Database(gate.url, connections=1) as its, Database(gate.url, connections=6) as mine:
         heart = Heartbeat(its, living, every_s=0.2, threads=1)
         heart.start()
         thread = threading.Thread(target=scheduler_of(mine, wire, silent_s=silent_s).run, args=[stopping])
@@ -96,6 +96,57 @@ def test_an_outage_of_postgres_is_no_worker_s_death(urls: Urls, app: Database, o
             wire.close()
 
     assert taken_back(ops) == [jobs[gone]]
+
+
+class WireThatBreaks(RedisWire):
+    """The wire, whose refill meets a bug."""
+
+    def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:
+        raise ValueError("nobody foresaw this")
+
+
+def test_a_chore_that_raises_ends_neither_the_scheduler_nor_its_neighbours(
+    urls: Urls, app: Database, ops: Database, tenant: UUID
+) -> None:
+    with app.connection() as connection:
+        put_one(connection, tenant)  # so that the sweep has something to tell the wire
+    wire, stopping = WireThatBreaks(urls.redis, lanes=LANES), threading.Event()
+    thread = threading.Thread(target=scheduler_of(ops, wire, silent_s=2).run, args=[stopping])
+    thread.start()
+    try:
+        eventually(lambda: failures(ops).get("sweep", 0) >= 2, why="the sweep fails again and again")
+        with ops.connection() as connection:
+            assert health.scheduler_answers(connection, within_s=10), "the notes are taken all the same"
+        assert failures(ops).keys() == {"sweep"}
+        assert thread.is_alive()
+    finally:
+        stopping.set()
+        thread.join()
+        wire.close()
+
+
+def test_a_chore_that_waits_for_a_lock_is_cut_off_and_others_go_on(urls: Urls, ops: Database) -> None:
+    """A table that bursts need is locked; the notes, which do not need it, are taken meanwhile."""
+    wire, stopping = RedisWire(urls.redis, lanes=LANES), threading.Event()
+    thread = threading.Thread(target=scheduler_of(ops, wire, silent_s=2).run, args=[stopping])
+    with psycopg.connect(urls.owner) as another:
+        another.execute("lock table headrace.concurrency in access exclusive mode")  # bursts read it
+        thread.start()
+        try:
+            eventually(lambda: failures(ops).get("lend", 0) >= 1, why="the chore is cut off")
+            with ops.connection() as connection:
+                assert health.scheduler_answers(connection, within_s=10)
+            assert not failures(ops).keys() & {"wakes", "due", "take_back", "expire"}
+        finally:
+            stopping.set()
+            thread.join()
+            wire.close()
+
+
+def failures(ops: Database) -> dict[str, int]:
+    """How often each chore has failed, of those that have."""
+    with ops.connection() as connection:
+        return {one.name: one.failures for one in chores.list_chores(connection) if one.failures}
 
 
 def alive(ops: Database, silent_s: float) -> list[object]:

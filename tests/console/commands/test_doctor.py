@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from producers import Client
-from storage import workers
+from storage import chores, workers
 from storage.database import Database
 from storage.ids import new_id
 from tests.console.commands.conftest import ANTHROPIC_KEY, OPENAI_KEY, Headrace
@@ -55,6 +55,22 @@ def test_all_is_well(headrace: Headrace, ops: Database, scheduler: Scheduler, te
         assert secret not in document.out + shown.out
     with ops.connection() as connection:
         assert connection.execute("select count(*) as n from headrace.wakes").fetchone() == {"n": 0}
+
+
+def test_a_chore_that_fails_is_named(headrace: Headrace, ops: Database, scheduler: Scheduler) -> None:
+    with ops.connection() as connection:
+        chores.get_through(connection, {"expire": 1.0, "sweep": 1.0, "unusual": 3600.0})
+        chores.fail(connection, "sweep", every_s=1.0, error=ValueError("a bug\nwith somebody's text below"))
+        connection.execute("update headrace.chores set done_at = done_at - interval '2 hours' where name <> 'sweep'")
+
+    done = headrace("doctor", "--json")
+
+    wrong = findings(done.json, "wrong")["chores"]
+    assert done.code == 1
+    assert re.search(r"expire last got through 72\d\d s ago", wrong)
+    assert re.search(r"sweep failed \d+ s ago with ValueError: a bug", wrong)
+    assert "unusual" not in wrong, "an hourly chore has three hours"
+    assert "text" not in wrong
 
 
 def test_nobody_at_work_is_a_note_and_wrong_only_where_jobs_wait(

@@ -16,6 +16,7 @@ import pytest
 
 from console.metrics.catalogue import METRICS
 from console.metrics.exposition import CONTENT_TYPE, exposition
+from storage.chores import ChoreState
 from storage.metrics import Calls, Fleet, Lane, Snapshot
 from tests.console.commands.conftest import BINARY, Headrace
 from tests.test_docs import rows
@@ -31,6 +32,8 @@ SNAPSHOT = Snapshot(
     waiting={"over_budget": 7, 'odd "reason"\\\n': 1},
     ended={"succeeded": 10, "failed": 1},
     calls=[Calls("openai", "gpt-6-luna", 12, 3, Decimal("0.000000125"))],
+    chores=[ChoreState("sweep", 1.0, failures=2, last_error="x", failed_s_ago=1.0, done_s_ago=4.5)],
+    set_aside=3,
 )
 
 
@@ -65,6 +68,8 @@ def test_the_page_is_right_to_the_letter_and_has_every_figure() -> None:
     assert found["headrace_recent_ended_jobs", 'outcome="expired"'] == 0, "an outcome that did not happen is told too"
     assert found["headrace_calls_total", 'provider="openai",model="gpt-6-luna",status="failed"'] == 3
     assert found["headrace_spend_usd_total", 'provider="openai",model="gpt-6-luna"'] == 1.25e-7
+    assert found["headrace_scheduler_chore_failures_total", 'chore="sweep"'] == 2
+    assert found["headrace_scheduler_set_aside", ""] == 3
     assert {name for name, _ in found} == {metric.name for metric in METRICS}
 
 

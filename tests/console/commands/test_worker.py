@@ -123,6 +123,20 @@ def test_a_scheduler_wakes_what_is_due_and_ends_when_told(
     assert scheduler.events("scheduler.stopped")
 
 
+def test_a_scheduler_process_that_is_killed_comes_up_again(start: Callable[..., Running]) -> None:
+    scheduler = start("scheduler")
+    (started,) = scheduler.until("process.started")
+    scheduler.until("scheduler.ready")
+
+    os.kill(started["pid"], signal.SIGKILL)
+
+    scheduler.until("scheduler.ready", 2)
+    (died,) = scheduler.events("process.died")
+    assert (died["name"], died["code"]) == ("scheduler", -9)
+    assert scheduler.end() == 0
+    assert scheduler.events("scheduler.stopped")
+
+
 def test_ctrl_c_ends_a_scheduler_too(start: Callable[..., Running]) -> None:
     scheduler = start("scheduler")
     scheduler.until("scheduler.ready")
@@ -146,7 +160,7 @@ def test_a_scheduler_does_not_outlive_its_parent(environment: dict[str, str], tm
         shell.stdout.close()
 
         eventually(lambda: not scheduler.is_running(), why="the orphan ends")
-        assert running.events("scheduler.orphaned")
+        assert running.events("process.orphaned")
 
 
 @pytest.mark.parametrize(
