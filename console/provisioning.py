@@ -37,8 +37,8 @@ def provision(
     migrated = migrate(owner_url)
     with connect(owner_url) as connection, connection.transaction():
         # as the operators' role, which may publish defaults and is bound by row security like everybody
-        connection.execute("select pg_advisory_xact_lock(hashtextextended('headrace.provision', 0))")
         connection.execute("set local role headrace_ops")
+        connection.execute("select headrace.wait_for_chore('provision')")
         stored_policy.sync_features(
             connection,
             [

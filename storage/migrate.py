@@ -1,6 +1,6 @@
 """Bring a database to this release: roles, schema, migrations, functions, grants.
 
-The smallest runner that is safe: one transaction under one advisory lock, so that two processes that start together
+The smallest runner that is safe: one transaction under one lock, so that two processes that start together
 apply nothing twice and a failure leaves nothing half done. Migrations are plain SQL, applied once, in the order of
 their names, and never edited afterwards (their hash is checked). Functions and grants are applied again each time.
 """
@@ -43,7 +43,7 @@ def migrate(owner_url: str) -> Migrated:
                 hint="Point HEADRACE_OWNER_DATABASE_URL at a newer server.",
             )
         with connection.transaction():
-            connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+            _wait_for_others(connection)
             # only its own schema is ever meant: nothing may be resolved through somebody else's search_path
             connection.execute("set local search_path = pg_catalog, pg_temp")
             connection.execute("set local client_min_messages = warning")
@@ -70,6 +70,21 @@ def pending(connection: Connection) -> list[str]:
         return [name for name, _ in _files(files("storage") / "migrations")]
     done = {row["name"] for row in connection.execute("select name from headrace.schema_migrations")}
     return [name for name, _ in _files(files("storage") / "migrations") if name not in done]
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """Take the one lock of a migrate: of its own table, which nobody else may lock.
+
+    The first migrate of a database has no table yet. An advisory lock does until then: it is open to every login, and
+    who can log in to an empty database is the administrator's affair.
+    """
+    there = "select to_regclass('headrace.schema_migrations') is not null as there"
+    row = connection.execute(there).fetchone()
+    if row is None or not row["there"]:
+        connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        row = connection.execute(there).fetchone()  # another one may have made it meanwhile
+    if row is not None and row["there"]:
+        connection.execute("lock table headrace.schema_migrations in exclusive mode")
 
 
 def _apply_missing(connection: Connection) -> list[str]:

@@ -33,7 +33,7 @@ _OPEN = """
     select pid, state, query from pg_stat_activity
     where datname = current_database() and usename = %s and state like 'idle in transaction%%'
 """
-_LEAD = "select pg_try_advisory_xact_lock(hashtextextended('headrace.sweep', 0))"
+_LEAD = "select headrace.hold_chore('sweep')"
 
 
 @dataclass(slots=True)

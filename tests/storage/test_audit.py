@@ -153,7 +153,8 @@ BREAKS: dict[str, list[str | Callable[[Journal], object]]] = {
         "delete from headrace.billing_daily",
     ],
     "taken_slot_has_a_live_claim": [
-        "update headrace.slots set claim_id = gen_random_uuid() where claim_id is null and cap_key like '%lane:batch'"
+        "update headrace.slots set claim_id = gen_random_uuid(), of_tenant = gen_random_uuid()"
+        " where claim_id is null and cap_key like '%lane:batch'"
     ],
     "cap_has_its_slots": [
         "delete from headrace.slots where cap_key like '%lane:batch' and n = 0",
@@ -161,7 +162,8 @@ BREAKS: dict[str, list[str | Callable[[Journal], object]]] = {
         "update headrace.slots set retired = true where claim_id is not null",
     ],
     "running_job_holds_its_slots": [
-        "update headrace.slots set claim_id = null where cap_key like '%feature:chat' and claim_id is not null"
+        "update headrace.slots set claim_id = null, of_tenant = null"
+        " where cap_key like '%feature:chat' and claim_id is not null"
     ],
     "no_cap_is_passed": [
         "update headrace.tenants set daily_cost_cap_usd = 0",

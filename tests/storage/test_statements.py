@@ -124,9 +124,14 @@ def test_every_function_file_is_applied_and_nothing_else_is_there(schema: psycop
     for file in FUNCTIONS:
         assert file.name in defined.values(), f"{file} defines no function"
         if not file.name.startswith("_"):
-            assert file.stem in defined or file.stem in ("bursts", "housekeeping", "recovery", "slots", "waiting"), (
-                f"{file} defines another name"
-            )
+            assert file.stem in defined or file.stem in (
+                "bursts",
+                "housekeeping",
+                "locks",
+                "recovery",
+                "slots",
+                "waiting",
+            ), f"{file} defines another name"
     rows = schema.execute(
         """select p.proname, r.rolname, p.prosrc, pg_get_function_sqlbody(p.oid) from pg_proc p
            join pg_namespace n on n.oid = p.pronamespace join pg_roles r on r.oid = p.proowner

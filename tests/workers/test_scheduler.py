@@ -59,7 +59,7 @@ def test_one_sweeper_at_a_time_asks(urls: Urls, app: Database, ops: Database, te
     with app.connection() as connection:
         put_one(connection, tenant)
     with psycopg.connect(urls.ops) as another, ops.connection() as connection:
-        another.execute("select pg_advisory_xact_lock(hashtextextended('headrace.sweep', 0))")
+        another.execute("select headrace.wait_for_chore('sweep')")
         assert recovery.turns_wanted(connection, turns_per_tenant=64) == {}
         another.rollback()
         assert recovery.turns_wanted(connection, turns_per_tenant=64) == {"interactive": {tenant: 1}}

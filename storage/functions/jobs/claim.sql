@@ -18,9 +18,11 @@ returns table (job_id uuid, user_id text, feature text, attempt integer, rank bi
                plan text, weight numeric, prompt_id uuid, variables jsonb, messages jsonb, context jsonb,
                output_schema jsonb, max_output_tokens integer, on_over_budget text, on_unknown text, force_tier text,
                metadata jsonb, rates jsonb, remaining_s double precision, queued_s double precision, more boolean, stopped_by text)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
+    v_caller constant text := headrace.act_as(p_tenant);
     v_now timestamptz;
     q headrace.queue;
     v_capped boolean;
@@ -29,19 +31,20 @@ declare
     v_feature_key text;
     v_feature_slot integer;
 begin
-    perform set_config('app.tenant_id', p_tenant::text, true);
-    perform pg_advisory_xact_lock(hashtextextended(p_claim::text, 0));
-
+    <<work>> begin
     if p_repeat then
+        perform headrace.wait_for_claim(p_claim);
         select * into q from headrace.queue x
         where x.tenant_id = p_tenant and x.worker_id = p_worker and x.state = 'running' and x.claim_id = p_claim;
+    else
+        perform pg_advisory_xact_lock(hashtextextended(p_claim::text, 0));  -- of a random id: nobody else can be there
     end if;
     if q.id is null then
         if exists (select from headrace.tenants t where t.id = p_tenant and t.paused_at is not null)
            or exists (select from headrace.lanes l where l.name = p_lane and l.paused_at is not null) then
-            return;
+            exit work;
         end if;
-        perform pg_advisory_xact_lock_shared(headrace.caps_lock(p_tenant));
+        perform headrace.hold_caps(p_tenant);
         v_now := headrace.now();
         v_capped := exists (select from headrace.concurrency c where c.tenant_id = p_tenant);
         if v_capped then
@@ -50,7 +53,7 @@ begin
             if v_lane_key is not null and v_lane_slot is null then
                 stopped_by := v_lane_key;
                 return next;
-                return;
+                exit work;
             end if;
         end if;
         loop
@@ -60,7 +63,7 @@ begin
             order by x.rank, x.id limit 1 for update skip locked;
             if not found then
                 if stopped_by is not null then return next; end if;
-                return;
+                exit work;
             end if;
             if q.deadline <= v_now then
                 perform headrace.end_job(p_tenant, q, 'expired', 'deadline_passed', null, v_now);
@@ -74,7 +77,7 @@ begin
             perform headrace.wait_for_slot(p_tenant, p_lane, q.feature, q.id, 500, v_now);
         end loop;
         if v_capped then
-            update headrace.slots s set claim_id = p_claim
+            update headrace.slots s set claim_id = p_claim, of_tenant = p_tenant
             where s.cap_key = v_lane_key and s.n = v_lane_slot or s.cap_key = v_feature_key and s.n = v_feature_slot;
         end if;
         update headrace.queue x set
@@ -103,4 +106,6 @@ begin
     join headrace.tenants t on t.id = j.tenant_id
     join headrace.plans p on p.name = t.plan
     where j.id = q.id and j.tenant_id = p_tenant;
+    end work;
+    perform set_config('app.tenant_id', v_caller, true);
 end $$;

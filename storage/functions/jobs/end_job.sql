@@ -14,7 +14,7 @@ begin
     end if;
     delete from headrace.queue where id = q.id and tenant_id = p_tenant;
     if q.waits_for like 'slot:model:%' then
-        perform headrace.break_promise(q.id, q.waits_for);
+        perform headrace.break_promise(p_tenant, q.id, q.waits_for);
     end if;
     if q.claim_id is not null then
         perform headrace.release(p_tenant, q.id, q.claim_id, v_now);

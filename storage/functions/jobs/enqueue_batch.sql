@@ -11,20 +11,22 @@
 -- p_wake: leave a note for the scheduler (for transactions whose commit we do not see); else the caller offers turns.
 create or replace function headrace.enqueue_batch(p_tenant uuid, p_jobs jsonb, p_wake boolean)
 returns table (index integer, job_id uuid, created boolean, lane text, error jsonb)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
+    v_caller constant text := headrace.act_as(p_tenant);
     v_now timestamptz := headrace.now();
     v_rows headrace.job_request[];
     v_refused integer;
     v_keys integer;
     v_born uuid[];
 begin
-    perform set_config('app.tenant_id', p_tenant::text, true);
     if not exists (select from headrace.tenants where id = p_tenant) then
         return query select i - 1, null::uuid, false, null::text, jsonb_build_object(
             'code', 'unknown_tenant', 'field', 'tenant_id', 'value', p_tenant, 'message', 'no such tenant')
         from generate_series(1, jsonb_array_length(p_jobs)) i;
+        perform set_config('app.tenant_id', v_caller, true);
         return;
     end if;
 
@@ -137,4 +139,5 @@ begin
     return query
     select r.index, r.id, true, case when (r.run_at > v_now) is not true then r.lane end, null::jsonb
     from unnest(v_rows) r;
+    perform set_config('app.tenant_id', v_caller, true);
 end $$;

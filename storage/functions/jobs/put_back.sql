@@ -16,7 +16,7 @@ begin
     end if;
     perform headrace.release(p_tenant, q.id, q.claim_id, v_now);
     if q.waits_for like 'slot:model:%' then
-        perform headrace.break_promise(q.id, q.waits_for);
+        perform headrace.break_promise(p_tenant, q.id, q.waits_for);
     end if;
     if p_waits_for like 'slot:model:%' then
         perform headrace.waits_for_model(p_tenant, substr(p_waits_for, length('slot:') + 1));

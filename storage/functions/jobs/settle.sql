@@ -14,13 +14,15 @@
 create or replace function headrace.settle(p_tenant uuid, p_job uuid, p_claim uuid, p_run jsonb, p_verdict text,
                                            p_outcome jsonb default '{}',
                                            out settled text, out offers jsonb)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
+    v_caller constant text := headrace.act_as(p_tenant);
     v_now timestamptz;
     v_admitted constant boolean := coalesce((p_outcome ->> 'admitted')::boolean, false);
     q headrace.queue;
 begin
-    perform set_config('app.tenant_id', p_tenant::text, true);
+    <<work>> begin
     select * into q from headrace.queue where id = p_job and tenant_id = p_tenant for update;
     if p_run is not null then
         perform headrace.settle_run(p_tenant, p_run, headrace.now());
@@ -30,7 +32,7 @@ begin
         settled := case when exists (select from headrace.jobs j
                                      where j.id = p_job and j.tenant_id = p_tenant and j.ended_claim = p_claim)
                    then 'ended' else 'lost' end;
-        return;
+        exit work;
     end if;
 
     case p_verdict
@@ -57,10 +59,12 @@ begin
     when 'hand_back' then
         settled := headrace.put_back(p_tenant, q, null, 'handed_back', false, false, v_now, null, null, v_admitted);
     end case;
-    if exists (select from headrace.slots s where s.claim_id = p_claim) then
+    if exists (select from headrace.slots s where s.claim_id = p_claim and s.of_tenant = p_tenant) then
         offers := headrace.free_slots(p_tenant, p_claim, p_verdict = 'next_call');
     end if;
     if settled = 'scheduled' and p_outcome ->> 'waits_for' like 'slot:model:%' then  -- one may have become free meanwhile
         offers := coalesce(offers, '[]') || headrace.release_for_model(substr(p_outcome ->> 'waits_for', length('slot:') + 1));
     end if;
+    end work;
+    perform set_config('app.tenant_id', v_caller, true);
 end $$;

@@ -7,7 +7,7 @@
 create or replace function headrace.quote_request(p_tenant uuid, p_request jsonb)
 returns table (error jsonb, job_id uuid, rank bigint, plan text, prompt_id uuid, feature text, variables jsonb,
                messages jsonb, context jsonb, output_schema jsonb, max_output_tokens integer, force_tier text)
-language plpgsql stable as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     r headrace.job_request := jsonb_populate_record(null::headrace.job_request, p_request);
@@ -50,7 +50,7 @@ end $$;
 -- says, "calls": [as quote_call says, …]}. Amounts are USD as text, so that no digit is lost.
 create or replace function headrace.quote(p_tenant uuid, p_job uuid, p_user text, p_feature text, p_lane text,
                                           p_rank bigint, p_calls jsonb)
-returns jsonb language sql stable as $$
+returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     with moment as materialized (select headrace.now() as at),
     stand as materialized (
         select jsonb_agg(jsonb_build_object(

@@ -41,7 +41,7 @@ declare
 begin
     if not exists (select from headrace.concurrency c where c.burst)
        and not exists (select from headrace.slots s where s.lent) then return; end if;
-    if not pg_try_advisory_xact_lock(hashtextextended('headrace.lend_slots', 0)) then return; end if;
+    if not headrace.hold_chore('lend_slots') then return; end if;
 
     v_idle := (select coalesce(sum(w.threads), 0) from headrace.workers w
                where w.stopped_at is null and w.draining_at is null
@@ -73,7 +73,7 @@ begin
     for b in select * from headrace.bursting(v_idle) b where b.want > 0 order by b.want / b.weight, b.cap_key loop
         v_n := least(b.want, ceil(v_idle * b.weight / v_weights));
         v_weights := v_weights - b.weight;
-        continue when v_n <= 0 or not pg_try_advisory_xact_lock_shared(headrace.caps_lock(b.tenant_id));  -- it is being changed
+        continue when v_n <= 0 or not headrace.try_hold_caps(b.tenant_id);  -- it is being changed
         insert into headrace.slots (cap_key, n, lent)
         select b.cap_key, g.n, true
         from generate_series(0, v_n + (select count(*) from headrace.slots s where s.cap_key = b.cap_key)) g(n)

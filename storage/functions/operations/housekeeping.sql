@@ -142,7 +142,7 @@ declare
     v_table text;
     v_done integer := 0;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('headrace.analyze_grown', 0)) then return 0; end if;
+    if not headrace.hold_chore('analyze_grown') then return 0; end if;
     for v_table in
         select c.oid::regclass::text from pg_class c
         where c.relnamespace = 'headrace'::regnamespace and c.relkind = 'r'

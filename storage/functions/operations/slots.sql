@@ -4,11 +4,6 @@
 create or replace function headrace.slot_key(p_tenant uuid, p_scope text, p_key text) returns text language sql immutable
 return case when p_scope = 'model' then 'model:' || p_key else 'tenant:' || p_tenant::text || ':' || p_scope || ':' || p_key end;
 
--- What keeps a cap from being changed while somebody looks at it: claims of one tenant share it, set_concurrency has it
--- alone; begins share that of models. So nobody who has seen no cap is still under way once there is one. Taken before any row.
-create or replace function headrace.caps_lock(p_tenant uuid) returns bigint language sql immutable
-return hashtextextended('headrace.concurrency:' || coalesce(p_tenant::text, ''), 0);
-
 -- The key of a cap if there is one, else null.
 create or replace function headrace.cap_key_of(p_tenant uuid, p_scope text, p_key text) returns text language sql stable
 return (select headrace.slot_key(p_tenant, p_scope, p_key) from headrace.concurrency c
@@ -53,7 +48,8 @@ declare
     v_what text[];
     v_offers jsonb := '[]';
 begin
-    for s in select * from headrace.slots x where x.claim_id = p_claim and (not p_models_only or x.cap_key like 'model:%')
+    for s in select * from headrace.slots x
+             where x.claim_id = p_claim and x.of_tenant = p_tenant and (not p_models_only or x.cap_key like 'model:%')
              order by x.cap_key for update loop
         v_gone := s.retired;
         -- while more run than the cap allows, what is let go goes, and another that is taken counts in its place
@@ -66,7 +62,7 @@ begin
             delete from headrace.slots x where x.cap_key = s.cap_key and x.n = s.n;
             continue;
         end if;
-        update headrace.slots x set claim_id = null where x.cap_key = s.cap_key and x.n = s.n;
+        update headrace.slots x set claim_id = null, of_tenant = null where x.cap_key = s.cap_key and x.n = s.n;
         if s.cap_key like 'model:%' then
             v_offers := v_offers || headrace.release_for_model(s.cap_key);
             continue;
@@ -148,7 +144,7 @@ declare
     v_n integer;
     v_whose uuid;
 begin
-    if v_key is null or exists (select from headrace.slots s where s.claim_id = p_claim and s.cap_key = v_key) then
+    if v_key is null or exists (select from headrace.slots s where s.claim_id = p_claim and s.of_tenant = p_tenant and s.cap_key = v_key) then
         return true;
     end if;
     select s.n, s.promised_to into v_n, v_whose from headrace.slots s
@@ -166,15 +162,16 @@ begin
         where x.id = y.id and x.tenant_id = p_tenant;
         perform headrace.waits_for_model(p_tenant, v_key);
     end if;
-    update headrace.slots s set claim_id = p_claim, promised_to = null, promised_tenant = null, promised_at = null where s.cap_key = v_key and s.n = v_n;
+    update headrace.slots s set claim_id = p_claim, of_tenant = p_tenant, promised_to = null, promised_tenant = null, promised_at = null where s.cap_key = v_key and s.n = v_n;
     return v_n is not null;
 end $$;
 
 -- A job goes on without what it was promised: it ended, it waits for something else, or it asks another model. The
 -- scheduler promises the slot to the next.
-create or replace function headrace.break_promise(p_job uuid, p_waits_for text) returns void language sql as $$
+create or replace function headrace.break_promise(p_tenant uuid, p_job uuid, p_waits_for text) returns void language sql as $$
     update headrace.slots s set promised_to = null, promised_tenant = null, promised_at = null
-    where s.cap_key = substr(p_waits_for, length('slot:') + 1) and s.claim_id is null and s.promised_to = p_job;
+    where s.cap_key = substr(p_waits_for, length('slot:') + 1) and s.claim_id is null and s.promised_to = p_job
+      and s.promised_tenant = p_tenant;
 $$;
 
 -- The same where nobody waits for an answer: the turns go through the scheduler's notes.
@@ -254,7 +251,7 @@ begin
     if p_tenant is not null and not exists (select from headrace.tenants t where t.id = p_tenant) then
         return false;
     end if;
-    perform pg_advisory_xact_lock(headrace.caps_lock(p_tenant));
+    perform headrace.change_caps(p_tenant);
     select c.slots, c.burst into v_before, v_burst from headrace.concurrency c
     where c.tenant_id is not distinct from p_tenant and c.scope = p_scope and c.key = p_key;
 
@@ -268,16 +265,16 @@ begin
         values (p_tenant, p_scope, p_key, p_slots, coalesce(p_burst, v_burst, false))
         on conflict (tenant_id, scope, key) do update set slots = excluded.slots, burst = excluded.burst;
         if v_before is null then
-            insert into headrace.slots (cap_key, n, claim_id)
-            select v_key, row_number() over () - 1, r.claim_id from (
+            insert into headrace.slots (cap_key, n, claim_id, of_tenant)
+            select v_key, row_number() over () - 1, r.claim_id, p_tenant from (
                 select q.claim_id from headrace.queue q
                 where q.tenant_id = p_tenant and q.state = 'running'
                   and (p_scope = 'lane' and q.lane = p_key or p_scope = 'feature' and q.feature = p_key)
                 order by q.id for update) r;
             -- of a model: whoever has a call under way
-            insert into headrace.slots (cap_key, n, claim_id)
-            select v_key, row_number() over () - 1, r.claim_id from (
-                select q.claim_id from headrace.queue q
+            insert into headrace.slots (cap_key, n, claim_id, of_tenant)
+            select v_key, row_number() over () - 1, r.claim_id, r.tenant_id from (
+                select q.claim_id, q.tenant_id from headrace.queue q
                 where p_scope = 'model' and q.state = 'running' and exists (
                     select from headrace.runs u where u.job_id = q.id and u.tenant_id = q.tenant_id and u.claim_id = q.claim_id
                       and u.status = 'started' and u.provider || ':' || u.model = p_key)

@@ -58,7 +58,7 @@ declare
     v_out jsonb := '{}';
 begin
     -- one at a time: two would give the same room twice. It is held for this statement, whatever becomes of who asked
-    if not pg_try_advisory_xact_lock(hashtextextended('headrace.release_for_money', 0)) then return; end if;
+    if not headrace.hold_chore('release_for_money') then return; end if;
     for v_list in select * from headrace.waiting_lists(array['cap', 'room']) l order by l.tenant_id, l.waits_for desc loop
         if v_tenant is distinct from v_list.tenant_id then
             v_tenant := v_list.tenant_id;
@@ -136,7 +136,7 @@ returns table (tenant_id uuid, lane text, jobs integer) language plpgsql as $$
 declare
     v_out integer;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended(p_tenant || p_waits_for, 1)) then return; end if;  -- as above
+    if not headrace.hold_chore('release_for_rate') then return; end if;  -- as above
     select count(*) into v_out from headrace.queue x
     where x.tenant_id = p_tenant and x.waits_for = p_waits_for and x.state <> 'scheduled';
     return query

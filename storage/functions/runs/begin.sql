@@ -21,8 +21,10 @@ create or replace function headrace.begin(
     out verdict text, out reserved_usd numeric, out max_output_tokens integer, out cap_scope text, out cap_key text,
     out limit_usd numeric, out spent_usd numeric, out others_reserved_usd numeric, out room_at timestamptz,
     out remaining_s double precision)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
+    v_caller constant text := headrace.act_as(p_tenant);
     v_now timestamptz;
     v_batch boolean := p_processing = 'batch';
     q record;
@@ -40,21 +42,21 @@ declare
     v_slot boolean := false;  -- a slot of the model's concurrency cap was taken
     v_others boolean;  -- somebody waits for others' reservations to settle: it may be his turn
 begin
-    perform set_config('app.tenant_id', p_tenant::text, true);
-    perform pg_advisory_xact_lock_shared(headrace.caps_lock(null));
+    <<work>> begin
+    perform headrace.hold_caps(null);
 
     select x.user_id, x.feature, x.lane, x.rank, x.attempts, x.deadline, x.cancel_requested_at, x.waits_for into q
     from headrace.queue x where x.id = p_job and x.tenant_id = p_tenant and x.claim_id = p_claim for no key update;
-    if not found then verdict := 'lost'; return; end if;
+    if not found then verdict := 'lost'; exit work; end if;
     v_now := headrace.now();
     remaining_s := extract(epoch from q.deadline - v_now);
 
     select r.reserved_usd, r.max_output_tokens into reserved_usd, max_output_tokens
     from headrace.runs r where r.id = p_run and r.tenant_id = p_tenant;
-    if found then verdict := 'granted'; return; end if;
+    if found then verdict := 'granted'; exit work; end if;
 
-    if q.cancel_requested_at is not null then verdict := 'cancelled'; return; end if;
-    if q.deadline <= v_now then verdict := 'expired'; return; end if;
+    if q.cancel_requested_at is not null then verdict := 'cancelled'; exit work; end if;
+    if q.deadline <= v_now then verdict := 'expired'; exit work; end if;
 
     if p_key_owner = 'platform' then
         select r.amount_usd into v_held from headrace.reservations r where r.claim_id = p_claim and r.tenant_id = p_tenant;
@@ -73,16 +75,16 @@ begin
         if v_caps is not null then
             v_now := v_caps[1].at;
             remaining_s := extract(epoch from q.deadline - v_now);
-            if q.deadline <= v_now then verdict := 'expired'; return; end if;
+            if q.deadline <= v_now then verdict := 'expired'; exit work; end if;
         end if;
         p := headrace.price_in_force(p_provider, p_model, v_now);
-        if p.id is null then verdict := 'unpriced'; return; end if;
+        if p.id is null then verdict := 'unpriced'; exit work; end if;
         v_later := 0;
         for l in select * from jsonb_to_recordset(p_later)
                  as x(provider text, model text, input_bound bigint, max_output_tokens bigint) loop
             v_worst := headrace.worst_case(headrace.price_in_force(l.provider, l.model, v_now), l.input_bound, l.max_output_tokens,
                                            v_batch);
-            if v_worst is null then verdict := 'unpriced'; return; end if;
+            if v_worst is null then verdict := 'unpriced'; exit work; end if;
             v_later := v_later + v_worst;
         end loop;
         v_worst := headrace.worst_case(p, p_input_bound, p_max_output, v_batch);
@@ -122,19 +124,19 @@ begin
                 if c.spent_usd + v_least > c.limit_usd then
                     verdict := 'over_budget';
                     room_at := headrace.room_at(p_tenant, c.scope, c.key, c.limit_usd, v_least, v_now);
-                    return;
+                    exit work;
                 end if;
                 v_wait := true;   -- a later cap may still say over_budget, which is the stronger word
             end loop;
             if v_wait then
                 verdict := 'wait_for_room';
-                return;
+                exit work;
             end if;
             if not headrace.take_model_slot(p_tenant, p_claim, p_job, p_provider || ':' || p_model) then
                 verdict := 'no_slot';
                 cap_scope := 'model';
                 cap_key := p_provider || ':' || p_model;
-                return;
+                exit work;
             end if;
             v_slot := true;
             update headrace.caps k set reserved_usd = k.reserved_usd + v_need
@@ -150,7 +152,7 @@ begin
         verdict := 'no_slot';
         cap_scope := 'model';
         cap_key := p_provider || ':' || p_model;
-        return;
+        exit work;
     end if;
     insert into headrace.runs (id, tenant_id, job_id, claim_id, attempt, user_id, feature, prompt_id, kind, tier,
                                route_rule, fallback, provider, model, price_id, key_owner, processing, max_output_tokens,
@@ -159,11 +161,13 @@ begin
             p_fallback, p_provider, p_model, p.id, p_key_owner, p_processing, max_output_tokens, v_worst, v_now);
     if q.waits_for is not null then
         if q.waits_for like 'slot:model:%' then
-            perform headrace.break_promise(p_job, q.waits_for);  -- it may have asked another model
+            perform headrace.break_promise(p_tenant, p_job, q.waits_for);  -- it may have asked another model
         end if;
         update headrace.queue x set waits_for = null, need_usd = null where x.id = p_job and x.tenant_id = p_tenant;
     end if;
     verdict := 'granted';
     reserved_usd := v_worst;
     cap_scope := null; cap_key := null; limit_usd := null; spent_usd := null; others_reserved_usd := null;
+    end work;
+    perform set_config('app.tenant_id', v_caller, true);
 end $$;

@@ -13,9 +13,11 @@ create or replace function headrace.keep_all_books(p_steps jsonb, p_wait boolean
 returns table (place integer, claimed jsonb, settled text, offers jsonb, verdict text, reserved_usd numeric, max_output_tokens integer,
                cap_scope text, cap_key text, limit_usd numeric, spent_usd numeric, others_reserved_usd numeric, room_at timestamptz,
                remaining_s double precision)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
+    v_caller constant text := headrace.act_as(null);
     v_tenants integer := 0;
     t record;
     s record;
@@ -23,7 +25,10 @@ begin
     if not p_wait then
         perform set_config('lock_timeout', '100ms', true);
     end if;
-    perform pg_advisory_xact_lock_shared(headrace.caps_lock(null));  -- as begin does, before any row
+    perform headrace.hold_caps(null);  -- as begin does, before any row
+    perform headrace.hold_caps(c.tenant_id) from (  -- as claim does: a guard is shared, so it too comes before anybody's row
+        select distinct (x.step ->> 'tenant_id')::uuid as tenant_id from jsonb_array_elements(p_steps) x(step)
+        where x.step ->> 'do' = 'claim' order by 1) c;
     for t in
         select (x.step ->> 'tenant_id')::uuid as id,
                coalesce(jsonb_agg(x.step order by x.nth) filter (where x.step ->> 'do' <> 'claim'), '[]') as steps,
@@ -32,7 +37,9 @@ begin
         from jsonb_array_elements(p_steps) with ordinality x(step, nth) group by 1 order by 1
     loop
         v_tenants := v_tenants + 1;
-        perform set_config('app.tenant_id', t.id::text, true);
+        if v_caller = '' then
+            perform set_config('app.tenant_id', t.id::text, true);
+        end if;
         if v_tenants = 2 and exists (select from headrace.concurrency c where c.tenant_id is null) then
             raise exception 'a model has a cap: tenants go apart' using errcode = 'HR409';
         end if;
@@ -53,4 +60,5 @@ begin
             from headrace.keep_books(t.id, t.steps) k;
         end if;
     end loop;
+    perform set_config('app.tenant_id', v_caller, true);
 end $$;

@@ -10,15 +10,16 @@ create or replace function headrace.keep_books(p_tenant uuid, p_steps jsonb)
 returns table (place integer, settled text, offers jsonb, verdict text, reserved_usd numeric, max_output_tokens integer, cap_scope text,
                cap_key text, limit_usd numeric, spent_usd numeric, others_reserved_usd numeric, room_at timestamptz,
                remaining_s double precision)
-language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
+    v_caller constant text := headrace.act_as(p_tenant);
     v_jobs uuid[];
     v_runs uuid[];
     s record;
 begin
-    perform set_config('app.tenant_id', p_tenant::text, true);
-    perform pg_advisory_xact_lock_shared(headrace.caps_lock(null));  -- as begin does, before any row
+    perform headrace.hold_caps(null);  -- as begin does, before any row
     if jsonb_array_length(p_steps) > 1 then  -- one alone takes its own, in everybody's order
         select array_agg(distinct (x.step ->> 'job_id')::uuid) into v_jobs from jsonb_array_elements(p_steps) x(step);
         perform from headrace.queue q where q.tenant_id = p_tenant and q.id = any (v_jobs) order by q.id for update;
@@ -48,4 +49,5 @@ begin
                 (s.step ->> 'prompt_id')::uuid, s.step ->> 'key_owner', s.step -> 'later', s.step ->> 'processing') b;
         end if;
     end loop;
+    perform set_config('app.tenant_id', v_caller, true);
 end $$;
