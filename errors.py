@@ -134,7 +134,7 @@ class TooLongError(InvalidInputError):
 
 
 class InvalidSchemaError(InvalidInputError):
-    """The output schema is no valid JSON schema."""
+    """The output schema is not a valid JSON schema, or over a bound."""
 
     code = "invalid_schema"
 
@@ -293,6 +293,12 @@ class OutputInvalidError(RetryableError):
     """The model's answer does not match the output schema."""
 
     code = "output_invalid"
+
+
+class SchemaTooCostlyError(PermanentError):
+    """Checking the answer against its output schema costs more than it may."""
+
+    code = "schema_too_costly"
 
 
 class InternalFaultError(RetryableError):

@@ -1,110 +1,133 @@
 """Output schemas: is it a JSON schema that answers can be checked against, and is this answer one of it?
 
-A schema may only refer to itself. What a reference elsewhere would do is fetch from wherever the caller says, from
-inside our network.
+A tenant writes the schema and in effect the answer, and both are worked on in threads that all tenants share. So a
+schema has bounds (``guards.schema_reading``), checking an answer has a budget of CPU time (``guards.check_budget``),
+and nothing is ever fetched. A schema that was read is kept, for a backfill asks for the same one a million times.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote
-
-import jsonschema
-from jsonschema.exceptions import best_match
-from jsonschema.protocols import Validator
 
 from errors import InvalidSchemaError
+from guards.check_budget import CheckBudget
+from guards.cleaning import DEEPEST
+from guards.schema_keywords import Fault, Node, check
+from guards.schema_reading import FIELD, MAX_BYTES, read_schema
 
-_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
-_SHOWN: Final = 200
-_FIELD: Final = "output_schema"
-_WORTH_KEEPING: Final = 10_000  # characters
+_KEPT_CHARACTERS: Final = 1_000_000  # of all schemas on a shelf, together: up to 50 MB when read
+_SMALL: Final = 10_000  # characters; large schemas have a shelf of their own, so that few of them displace few
+_LONGEST_PLACE: Final = 200
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Refuse what is no JSON schema, and references that lead out of it or nowhere.
+    """Refuse what is not a JSON schema, what is over the bounds, and references that lead out of it or nowhere.
 
     Raises :class:`errors.InvalidSchemaError` naming the place in the schema and the value there.
     """
-    text = json.dumps(schema)
-    if len(text) <= _WORTH_KEEPING:
-        _check_once(text)
+    _read(schema)
+
+
+def mismatch(value: Any, schema: Mapping[str, Any], budget: CheckBudget | None = None) -> str | None:
+    """Why the value (as ``json.loads`` gives it) does not match the schema, or None when it does.
+
+    Raises :class:`errors.SchemaTooCostlyError` when that cannot be told within the budget.
+    """
+    started = time.thread_time()
+    node = _read(schema)
+    if budget is None:
+        budget = CheckBudget()
     else:
-        _check(schema)
-
-
-def mismatch(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """Why the value does not match a schema that was checked before, or None when it does."""
+        budget.extend(time.thread_time() - started)  # a schema that has to be read anew has bounds of its own
     try:
-        error = best_match(_class_of(schema)(schema).iter_errors(value))
-    except RecursionError:
-        return "the schema refers to itself without end"
-    if error is None:
-        return None
-    where = "/".join(str(part) for part in error.absolute_path) or "the whole"
-    return f"at {where}: {error.message[:_SHOWN]}"
+        fault = check(node, value, budget, 0)
+    except RecursionError as error:
+        raise budget.too_deep() from error
+    return None if fault is None else _told(fault)
 
 
-# A check costs milliseconds, and a backfill asks for the same schema a million times.
-@lru_cache(maxsize=256)
-def _check_once(text: str) -> None:
-    _check(json.loads(text))
+def _told(fault: Fault) -> str:
+    why, place = fault
+    parts = []
+    while place is not None:
+        part, place = place
+        parts.append(str(part))
+    where = "/".join(parts) or "the whole"
+    return f"at {where[:_LONGEST_PLACE]}{'…' * (len(where) > _LONGEST_PLACE)}: {why}"
 
 
-def _check(schema: Mapping[str, Any]) -> None:
-    dialect = schema.get("$schema")
-    if dialect is not None and not isinstance(dialect, str):
-        raise InvalidSchemaError("must be the URI of a dialect", field=f"{_FIELD}.$schema", value=dialect)
+class _Kept:
+    """Schemas that were read and refusals of those that could not be, by their text; the last used ones stay."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_text: OrderedDict[str, Node | InvalidSchemaError] = OrderedDict()
+        self._characters = 0
+
+    def get(self, text: str) -> Node | InvalidSchemaError | None:
+        with self._lock:
+            found = self._by_text.get(text)
+            if found is not None:
+                self._by_text.move_to_end(text)
+            return found
+
+    def put(self, text: str, found: Node | InvalidSchemaError) -> None:
+        with self._lock:
+            if text not in self._by_text:
+                self._characters += len(text)
+            self._by_text[text] = found
+            while self._characters > _KEPT_CHARACTERS:
+                oldest, _ = self._by_text.popitem(last=False)
+                self._characters -= len(oldest)
+
+
+_KEPT_SMALL: Final = _Kept()
+_KEPT_LARGE: Final = _Kept()
+
+
+def _read(schema: Mapping[str, Any]) -> Node:
     try:
-        _class_of(schema).check_schema(dict(schema))
-    except jsonschema.SchemaError as error:
-        where = ".".join([_FIELD, *(str(part) for part in error.absolute_path)])
-        raise InvalidSchemaError(
-            f"is no valid JSON schema: {error.message[:_SHOWN]}", field=where, value=error.instance
-        ) from error
-    for where, part in _objects(schema, _FIELD):
-        if part is not schema and isinstance(part.get("$id"), str):
-            raise InvalidSchemaError("only the whole schema may have an $id", field=f"{where}.$id", value=part["$id"])
-        for word in _REFERENCES:
-            target = part.get(word)
-            if isinstance(target, str) and not _leads_somewhere(target, schema):
-                raise InvalidSchemaError(
-                    "must refer to a part of this schema",
-                    field=f"{where}.{word}",
-                    value=target,
-                    hint='Write "#/$defs/name" and put the part there.',
-                )
+        text = json.dumps(schema, ensure_ascii=False)
+    except RecursionError as error:
+        raise InvalidSchemaError(f"is nested deeper than {DEEPEST} levels", field=FIELD) from error
+    except ValueError as error:
+        raise InvalidSchemaError("holds a number that is too long", field=FIELD) from error
+    if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
+        raise InvalidSchemaError(f"is over the cap of {MAX_BYTES} bytes", field=FIELD, value=f"{len(text)} characters")
+    kept = _KEPT_SMALL if len(text) <= _SMALL else _KEPT_LARGE
+    found = kept.get(text)
+    if found is None:
+        try:
+            found = _read_text(text)
+        except InvalidSchemaError as error:
+            found = _anew(error)
+        kept.put(text, found)
+    if isinstance(found, InvalidSchemaError):
+        raise _anew(found)
+    return found
 
 
-def _class_of(schema: Mapping[str, Any]) -> type[Validator]:
-    return jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+def _anew(error: InvalidSchemaError) -> InvalidSchemaError:
+    """The same error, not yet raised: a raised one holds on to the frames that it went through."""
+    return InvalidSchemaError(error.message, field=error.field, value=error.value, hint=error.hint)
 
 
-def _objects(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every object inside, and where it is."""
-    if isinstance(value, Mapping):
-        yield where, value
-        for key, one in value.items():
-            yield from _objects(one, f"{where}.{key}")
-    elif isinstance(value, list):
-        for index, one in enumerate(value):
-            yield from _objects(one, f"{where}[{index}]")
+def _read_text(text: str) -> Node:
+    schema = json.loads(text)
+    if _depth(schema) > DEEPEST:
+        raise InvalidSchemaError(f"is nested deeper than {DEEPEST} levels", field=FIELD)
+    return read_schema(schema)
 
 
-def _leads_somewhere(reference: str, schema: Any) -> bool:
-    """Whether a reference is a JSON pointer (RFC 6901) to an object or a truth value inside the schema."""
-    if not reference.startswith("#"):
-        return False
-    part = schema
-    for step in unquote(reference[1:]).split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(part, Mapping) and name in part:
-            part = part[name]
-        elif isinstance(part, list) and name.isdigit() and int(name) < len(part):
-            part = part[int(name)]
-        else:
-            return False
-    return reference[1:2] in ("", "/") and isinstance(part, Mapping | bool)
+def _depth(value: Any) -> int:
+    """Levels of lists and objects inside each other, counted without recursion."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return depth

@@ -91,9 +91,9 @@ def check(fields: Mapping[str, Any], *, now: datetime | None = None) -> JobReque
         raise _named(error) from error
     _check_one_input(request)
     _check_times(request, now or datetime.now(UTC))
+    _check_size(request)
     if request.output_schema is not None:
         check_schema(request.output_schema)
-    _check_size(request)
     return request
 
 

@@ -97,8 +97,9 @@ def plan_job(
     feature = policy.features.get(job.feature)
     if feature is None:
         raise UnknownFeatureError(field="feature", value=job.feature)
-    if job.output_schema is not None:
-        check_schema(job.output_schema)
+    output_schema = job.output_schema or (prompt.output_schema if prompt else None)
+    if output_schema is not None:
+        check_schema(output_schema)
     characters = sum(len(text) for text in _given(job))
     if characters > feature.max_input_chars:
         raise TooLongError(
@@ -119,7 +120,7 @@ def plan_job(
     return Plan(
         messages=messages,
         input_tokens=input_tokens,
-        output_schema=job.output_schema or (prompt.output_schema if prompt else None),
+        output_schema=output_schema,
         route=plan_route(traits, policy),
         max_output_tokens=job.max_output_tokens
         or (prompt.max_output_tokens if prompt else feature.default_max_output_tokens),

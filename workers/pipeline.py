@@ -25,6 +25,7 @@ from errors import (
     InvalidInputError,
     OutputInvalidError,
     ProviderError,
+    SchemaTooCostlyError,
 )
 from guards.rates import NoRoom, RateGuard
 from guards.schemas import check_schema
@@ -173,6 +174,9 @@ class Pipeline:
                 too_late = outcomes.too_late(target.model, claim.remaining_s)
             except OutputInvalidError as error:
                 failed.append(error)  # the provider is fine, the answer was not: the next attempt asks anew
+                break
+            except SchemaTooCostlyError as error:
+                failed.append(error)  # the next answer would cost as much to check
                 break
             except BreakerOpenError as error:
                 held.append(error)  # it opened since we looked: nothing was sent

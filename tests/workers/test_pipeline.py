@@ -46,6 +46,7 @@ from workers.pipeline import Pipeline
 from workers.turn_account import TurnAccount
 
 CHAT: dict[str, Any] = {"user_id": "u", "feature": "chat", "messages": [{"role": "user", "content": "Hi"}]}
+FETCHES = {"$schema": "http://json-schema.org/draft-04/schema#", "properties": {"a": {"id": "http://127.0.0.1:9/"}}}
 DOWN = ProviderUnavailableError(provider="openai", http_status=500)
 LOST = ProviderAnswerLostError(provider="openai")
 
@@ -214,6 +215,16 @@ def test_an_answer_that_does_not_match_is_paid_and_asked_for_again(stage: Stage)
     assert stage.anthropic.asked == []
 
 
+def test_an_answer_that_costs_too_much_to_check_is_paid_and_ends_its_job(stage: Stage) -> None:
+    stage.openai.script = ["[" + ",".join(['"a"'] * 100_000) + "]"]
+    result = stage.run(output_schema={"items": {"allOf": [{"type": "string"}] * 9_000}})
+    assert (result.state, result.reason, result.attempts) == (State.FAILED, "schema_too_costly", 1)
+    assert len(stage.openai.asked) == 1
+    assert stage.anthropic.asked == []
+    assert [run["status"] for run in stage.runs()] == ["succeeded"]
+    assert result.cost_usd > 0
+
+
 @pytest.mark.parametrize(
     ("answer", "schema", "output", "value"),
     [
@@ -362,6 +373,9 @@ def test_what_sql_cannot_check_is_rejected_at_the_claim_and_costs_nothing(
     bad: list[tuple[dict[str, Any], str, str]] = [
         ({"output_schema": {"type": "nonsense"}}, "invalid_schema", "output_schema.type"),
         ({"output_schema": {"$ref": "http://127.0.0.1:9/"}}, "invalid_schema", "output_schema.$ref"),
+        ({"output_schema": FETCHES}, "invalid_schema", "output_schema.$schema"),
+        ({"output_schema": {"pattern": "(?=a)"}}, "invalid_schema", "output_schema.pattern"),
+        ({"output_schema": {"allOf": [{}] * 11_000}}, "invalid_schema", "output_schema"),
         ({"feature": "unheard_of"}, "unknown_feature", "feature"),
         ({"messages": [{"role": "user", "content": "x" * 200_001}]}, "too_long", "messages"),
     ]
