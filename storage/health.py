@@ -56,6 +56,13 @@ def server(connection: Connection) -> ServerFacts:
     return ServerFacts(**row)
 
 
+def takes_writes(connection: Connection) -> bool:
+    """Whether this connection leads to a server that takes writes: not to a standby, nor to one that is read-only."""
+    row = connection.execute(sql("health", "takes_writes")).fetchone()
+    assert row is not None, "a select without a table returns a row"
+    return bool(row["yes"])
+
+
 def round_trip_s(connection: Connection) -> float:
     """The shortest of some round trips, s."""
     taken = []

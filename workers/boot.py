@@ -44,7 +44,10 @@ _ORPHAN_CHECK_S = 0.5
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM; the exit code (0: drained, 1: a service is away, so start it again, 2: it cannot start)."""
+    """Run until SIGTERM; the exit code (0: drained, 1: start it again, 2: it cannot start).
+
+    1: a service is away, or the heart of this process could not beat.
+    """
     parser = argparse.ArgumentParser(prog="python -m workers.boot", description="One Headrace worker process.")
     parser.add_argument("--threads", type=int, default=16, help="jobs at once")
     parser.add_argument("--parent", type=int, default=0, help="drain when this process is gone")
@@ -52,16 +55,16 @@ def main(arguments: list[str] | None = None) -> int:
     settings = Settings()
     configure_logs(settings)
     try:
-        run(settings, threads=given.threads, parent=given.parent)
+        return run(settings, threads=given.threads, parent=given.parent)
     except HeadraceError as error:
         log.critical("worker.cannot_start", **error.as_dict())
         print(f"headrace worker: {error}", file=sys.stderr)  # noqa: T201
         return 1 if isinstance(error, RetryableError) else 2
-    return 0
 
 
-def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
-    """Build the process's parts, work until told to stop, drain."""
+def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
+    """Build the process's parts, work until told to stop, drain. Returns the exit code: 1 when the heart was lost."""
+    code = 0
     draining = threading.Event()
     stopping = _on_signals()
     worker_id = new_id()
@@ -88,6 +91,14 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
                 field="OPENAI_API_KEY, ANTHROPIC_API_KEY",
                 hint="Set one, or run the simulator: `headrace simulate`.",
             )
+        heartbeat = Heartbeat(
+            operations,
+            worker_id,
+            every_s=settings.heartbeat_s,
+            silent_s=settings.worker_silent_s,
+            threads=threads,
+            jobs_database=database,
+        )
         pipeline = Pipeline(
             worker_id=worker_id,
             database=database,
@@ -100,11 +111,11 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
             call_timeout_s=settings.call_timeout_s,
             claim_timeout_s=settings.claim_timeout_s,
             draining=draining,
+            may_claim=heartbeat.may_claim,
         )
         broker = TurnBroker(wire)
         dramatiq.set_broker(broker)
         actors.declare(broker, pipeline)
-        heartbeat = Heartbeat(operations, worker_id, every_s=settings.heartbeat_s, threads=threads)
         heartbeat.start()
         worker = dramatiq.Worker(broker, worker_threads=threads)
         worker.start()
@@ -114,6 +125,11 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
             if parent and os.getppid() != parent:
                 log.warning("worker.orphaned", worker_id=str(worker_id))
                 break
+            why = heartbeat.lost()
+            if why is not None:
+                log.critical("worker.heart_lost", worker_id=str(worker_id), error=why)
+                code = 1
+                break
 
         log.info("worker.draining", worker_id=str(worker_id))
         draining.set()
@@ -122,6 +138,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> None:
         heartbeat.stop()
         broker.close()
         log.info("worker.stopped", worker_id=str(worker_id))
+    return code
 
 
 def rate_guard(settings: Settings) -> RateGuard | None:

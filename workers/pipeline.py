@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -83,7 +83,12 @@ class Pipeline:
         call_timeout_s: float,
         claim_timeout_s: float,
         draining: threading.Event,
+        may_claim: Callable[[threading.Event], bool] = lambda _draining: True,
     ) -> None:
+        """Run nothing yet.
+
+        :param may_claim: waits until this worker is heard of by the others; False when it drains meanwhile.
+        """
         self._worker_id = worker_id
         self._database = database
         self._turns = turns
@@ -95,6 +100,7 @@ class Pipeline:
         self._call_timeout_s = call_timeout_s
         self._claim_timeout_s = claim_timeout_s
         self._draining = draining
+        self._may_claim = may_claim
         self._ledger = Ledger(database, draining)
         self._prompts = PromptCache(database)
 
@@ -123,6 +129,8 @@ class Pipeline:
     # ------------------------------------------------------------------------------------------------- the stations
 
     def _claim(self, turn: Turn) -> Claim | None:
+        if not self._may_claim(self._draining):
+            return None
         claim_id, tenant_id = new_id(), UUID(turn.tenant)
         job = self._ledger.claim(
             tenant_id,

@@ -79,7 +79,7 @@ def test_an_outage_of_postgres_is_no_worker_s_death(urls: Urls, app: Database, o
     stopping = threading.Event()
     wire = RedisWire(urls.redis, lanes=LANES)
     with Gate(urls.ops) as gate, Database(gate.url, connections=1) as its, Database(gate.url, connections=6) as mine:
-        heart = Heartbeat(its, living, every_s=0.2, threads=1)
+        heart = Heartbeat(its, living, every_s=0.2, silent_s=silent_s, threads=1)
         heart.start()
         thread = threading.Thread(target=scheduler_of(mine, wire, silent_s=silent_s).run, args=[stopping])
         thread.start()
