@@ -307,6 +307,12 @@ class InternalFaultError(RetryableError):
     code = "internal_fault"
 
 
+class ResultNotStorableError(PermanentError):
+    """What the job came to could not be written down."""
+
+    code = "result_not_storable"
+
+
 class NotTogetherError(InternalFaultError):
     """One of several steps failed, so none of them was done together; each is done alone"""
 

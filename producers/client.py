@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 from uuid import UUID
@@ -63,7 +63,8 @@ class Result:
     """A job's state and, once it ended, its answer or error. ``cost_usd`` is of all its runs so far, in USD.
 
     ``output`` is the text, ``output_json`` the value when an output schema was asked for; ``finish`` is ``complete``,
-    ``length`` (cut at the output limit) or ``refusal``.
+    ``length`` (cut at the output limit) or ``refusal``. ``unreadable`` names what is kept and cannot be held by Python
+    (JSON with a number of thousands of digits), with the reason; those fields are None.
     """
 
     job_id: JobId
@@ -75,6 +76,7 @@ class Result:
     error: Mapping[str, Any] | None
     attempts: int
     cost_usd: Decimal
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 class Client:
@@ -272,6 +274,7 @@ class Client:
             error=row.error,
             attempts=row.attempts,
             cost_usd=row.cost_usd,
+            unreadable=row.unreadable,
         )
 
 

@@ -1,19 +1,24 @@
-"""The books of jobs and calls, several at once: claims, begins and settles in one transaction."""
+"""The books of jobs and calls, several at once: claims, begins and settles in one transaction.
+
+What a settle carries is written as JSON when the step is made, by its caller: what cannot be written fails there,
+before the step meets others. What a step came to is read by itself too.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 from errors import NotTogetherError
 from storage import jobs, runs
 from storage.connect import Connection, cause_of
 from storage.jobs import ClaimedJob, Settled, Stopped
+from storage.reading import Unreadable
 from storage.runs import Grant, PlannedCall, later_calls
 from storage.sqlstates import Meaning, meaning
 from storage.statements import sql
@@ -43,17 +48,19 @@ class Claim:
             repeat=repeat,
         )
 
-    def as_step(self, *, repeat: bool) -> dict[str, Any]:
-        """The step as ``keep_all_books`` takes it."""
-        return {
-            "do": "claim",
-            "lane": self.lane,
-            "claim_id": str(self.claim_id),
-            "worker_id": str(self.worker_id),
-            "timeout_s": self.timeout_s,
-            "turns_per_tenant": self.turns_per_tenant,
-            "repeat": repeat,
-        }
+    def written(self, *, repeat: bool) -> str:
+        """The step as ``keep_all_books`` takes it, but for its tenant."""
+        return json.dumps(
+            {
+                "do": "claim",
+                "lane": self.lane,
+                "claim_id": str(self.claim_id),
+                "worker_id": str(self.worker_id),
+                "timeout_s": self.timeout_s,
+                "turns_per_tenant": self.turns_per_tenant,
+                "repeat": repeat,
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +76,10 @@ class Begin:
         """Do it in a transaction of its own."""
         return runs.begin(connection, tenant_id, self.job_id, self.claim_id, self.call, self.later)
 
-    def as_step(self, *, repeat: bool) -> dict[str, Any]:
-        """The step as ``keep_all_books`` takes it."""
+    def written(self, *, repeat: bool) -> str:
+        """The step as ``keep_all_books`` takes it, but for its tenant."""
         call = {name: str(value) if isinstance(value, UUID) else value for name, value in asdict(self.call).items()}
-        return {"do": "begin", **_whose(self), **call, "later": later_calls(self.later)}
+        return json.dumps({"do": "begin", **_whose(self), **call, "later": later_calls(self.later)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,18 @@ class Settle:
     run: Mapping[str, Any] | None
     verdict: str
     outcome: Mapping[str, Any]
+    _run: str | None = field(init=False, repr=False, compare=False)
+    _outcome: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raises :class:`errors.ResultNotStorableError` where run or outcome cannot be JSON."""
+        object.__setattr__(self, "_run", None if self.run is None else storable(dict(self.run)))
+        object.__setattr__(self, "_outcome", storable(dict(self.outcome)))
+
+    @property
+    def characters(self) -> int:
+        """How long it is, written."""
+        return len(self._run or "") + len(self._outcome)
 
     def alone(self, connection: Connection, tenant_id: UUID, *, repeat: bool) -> Settled:
         """Do it in a transaction of its own."""
@@ -92,16 +111,15 @@ class Settle:
             tenant_id,
             self.job_id,
             self.claim_id,
-            run=self.run,
+            run=self._run,
             verdict=self.verdict,
-            outcome=self.outcome,
+            outcome=self._outcome,
         )
 
-    def as_step(self, *, repeat: bool) -> dict[str, Any]:
-        """The step as ``keep_all_books`` takes it."""
-        run = None if self.run is None else storable(dict(self.run)).obj
-        outcome = storable(dict(self.outcome)).obj
-        return {"do": "settle", **_whose(self), "run": run, "verdict": self.verdict, "outcome": outcome}
+    def written(self, *, repeat: bool) -> str:
+        """The step as ``keep_all_books`` takes it, but for its tenant."""
+        step = json.dumps({"do": "settle", **_whose(self), "verdict": self.verdict})
+        return f'{step[:-1]}, "run": {self._run or "null"}, "outcome": {self._outcome}}}'
 
 
 Step: TypeAlias = Claim | Begin | Settle
@@ -110,8 +128,11 @@ Done: TypeAlias = ClaimedJob | Stopped | Grant | Settled | None
 
 def keep(
     connection: Connection, steps: Sequence[tuple[UUID, Step]], *, wait: bool, repeat: Sequence[bool] = ()
-) -> list[Done]:
+) -> list[Done | Exception]:
     """Do all ``steps``, each with its tenant, in one transaction; what each came to, in their order.
+
+    What one step came to may be the error that stopped it from being read: the transaction is committed by then, and
+    all others have theirs. A :class:`errors.NotTogetherError` there: it was done, and has to be repeated alone.
 
     ``repeat``: which of them were tried before, as far as a claim has to know; none if it is not given.
 
@@ -119,12 +140,12 @@ def keep(
     somebody else holds what one of them needs.
     """
     tried = repeat or [False] * len(steps)
-    given = [
-        one.as_step(repeat=again) | {"tenant_id": str(tenant_id)}
+    given = ", ".join(
+        f'{{"tenant_id": "{tenant_id}", {one.written(repeat=again)[1:]}'
         for (tenant_id, one), again in zip(steps, tried, strict=True)
-    ]
+    )
     try:
-        rows = connection.execute(sql("books", "keep"), [Jsonb(given), wait]).fetchall()
+        rows = connection.execute(sql("books", "keep"), [f"[{given}]", wait]).fetchall()
     except psycopg.Error as error:
         match meaning(error):
             case Meaning.OUTAGE:
@@ -136,7 +157,16 @@ def keep(
     return [_came_to(one, row) for (_, one), row in zip(steps, rows, strict=True)]
 
 
-def _came_to(step: Step, row: dict[str, Any]) -> Done:
+def _came_to(step: Step, row: dict[str, Any]) -> Done | Exception:
+    if isinstance(row["claimed"], Unreadable):
+        return NotTogetherError("what the tenant gave with the job is read field by field, alone")
+    try:
+        return _read(step, row)
+    except Exception as error:  # noqa: BLE001 (not ours to judge: it is raised to the step's own caller)
+        return error
+
+
+def _read(step: Step, row: dict[str, Any]) -> Done:
     del row["place"]
     claimed, settled, offers = row.pop("claimed"), row.pop("settled"), row.pop("offers")
     if isinstance(step, Claim):

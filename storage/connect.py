@@ -15,6 +15,7 @@ from errors import (
     StatementRefusedError,
     UnsafeRoleError,
 )
+from storage.reading import Readable
 
 _TELL_NAMES_ONLY = ("0A", "42", "54")  # classes whose messages hold names of ours and limits, and never the data
 _HINTS = {
@@ -30,6 +31,7 @@ SESSION: dict[str, Any] = {
     "autocommit": True,
     "prepare_threshold": None,
     "row_factory": dict_row,
+    "context": Readable(),
     "connect_timeout": 5,
     "application_name": "headrace",
     # over TCP a silent partition shows within half a minute, not after the kernel's two hours

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -16,7 +16,9 @@ from psycopg.rows import args_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from storage.connect import Connection
+from storage.given import unreadable_fields
 from storage.rates import Rate
+from storage.reading import Unreadable
 from storage.statements import sql
 from storage.storable import storable
 
@@ -40,6 +42,7 @@ class State(StrEnum):
 
 
 REFUSED_SQLSTATE = "HR400"  # what headrace.enqueue raises for a request that it refuses
+_EMPTY: Final[Mapping[str, Any]] = {"metadata": {}}  # of a field that cannot be read; of all others None
 _ENQUEUE_FIELDS = (
     "user_id", "feature", "prompt", "variables", "messages", "context", "output_schema", "max_output_tokens", "lane",
     "idempotency_key", "run_at", "deadline", "on_over_budget", "on_unknown", "force_tier", "metadata", "id",
@@ -84,6 +87,7 @@ class ClaimedJob:
     remaining_s: float | None  # until its deadline
     queued_s: float
     more: bool  # W or more are still queued
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # field → why; it stands empty here
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +179,12 @@ def claimed(row: dict[str, Any]) -> ClaimedJob | Stopped:
     for name in ("job_id", "prompt_id"):
         if isinstance(row[name], str):
             row[name] = UUID(row[name])
-    row["weight"] = float(row["weight"])
+    for name in ("weight", "remaining_s", "queued_s"):
+        if row[name] is not None:
+            row[name] = float(row[name])  # in JSON, an endless time is a text
     row["rates"] = tuple(Rate(**one) for one in row["rates"] or ())
-    return ClaimedJob(**row)
+    unreadable = unreadable_fields(row)
+    return ClaimedJob(**row | {name: _EMPTY.get(name) for name in unreadable}, unreadable=unreadable)
 
 
 def settle(
@@ -186,17 +193,22 @@ def settle(
     job_id: UUID,
     claim_id: UUID,
     *,
-    run: Mapping[str, Any] | None,
+    run: Mapping[str, Any] | str | None,
     verdict: str,
-    outcome: Mapping[str, Any],
+    outcome: Mapping[str, Any] | str,
 ) -> Settled:
-    """Carry out a verdict; see ``storage/functions/jobs/settle.sql`` for verdicts, outcomes and what is returned."""
-    row = connection.execute(
-        sql("jobs", "settle"),
-        [tenant_id, job_id, claim_id, None if run is None else storable(dict(run)), verdict, storable(dict(outcome))],
-    ).fetchone()
+    """Carry out a verdict; see ``storage/functions/jobs/settle.sql`` for verdicts, outcomes and what is returned.
+
+    Run and outcome as they are, or as JSON that :func:`storage.storable.storable` has written.
+    """
+    facts = [tenant_id, job_id, claim_id, None if run is None else _written(run), verdict, _written(outcome)]
+    row = connection.execute(sql("jobs", "settle"), facts).fetchone()
     assert row is not None, "a function with OUT parameters returns a row"
     return Settled.of_row(**row)
+
+
+def _written(facts: Mapping[str, Any] | str) -> str:
+    return facts if isinstance(facts, str) else storable(dict(facts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +232,17 @@ class JobView:
     output_json: Any
     finish: str | None
     cost_usd: Any  # Decimal
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # what is kept and Python cannot hold → why; None here
 
 
 def show(connection: Connection, job_id: UUID) -> JobView | None:
     """One job, or None when there is none that this connection may see."""
     row = connection.execute(sql("jobs", "show"), [job_id]).fetchone()
-    return None if row is None else JobView(**{**row, "state": State(row["state"])})
+    if row is None:
+        return None
+    unreadable = {name: value.why for name, value in row.items() if isinstance(value, Unreadable)}
+    row |= dict.fromkeys(unreadable)
+    return JobView(**{**row, "state": State(row["state"])}, unreadable=unreadable)
 
 
 def list_jobs(
@@ -239,7 +256,11 @@ def list_jobs(
 
 def history(connection: Connection, job_id: UUID) -> list[dict[str, Any]]:
     """All that happened to a job, oldest first: events and calls as ``at``, ``what``, ``detail``."""
-    return connection.execute(sql("jobs", "history"), {"job_id": job_id}).fetchall()
+    entries = connection.execute(sql("jobs", "history"), {"job_id": job_id}).fetchall()
+    for entry in entries:
+        if isinstance(entry["detail"], Unreadable):
+            entry["detail"] = {"unreadable": entry["detail"].why}
+    return entries
 
 
 def cancel(connection: Connection, tenant_id: UUID, job_id: UUID, *, by: str) -> str | None:

@@ -11,8 +11,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from errors import InvalidPromptError
 from storage.connect import Connection
 from storage.ids import new_id
+from storage.reading import Unreadable
 from storage.statements import sql
 
 
@@ -31,9 +33,17 @@ class PromptVersion:
 
 
 def get(connection: Connection, prompt_id: UUID) -> PromptVersion | None:
-    """One version by id, or None when this connection may not see it."""
+    """One version by id, or None when this connection may not see it.
+
+    Raises :class:`errors.InvalidPromptError` where its JSON cannot be held by Python.
+    """
     row = connection.execute(sql("prompts", "get"), [prompt_id]).fetchone()
-    return None if row is None else PromptVersion(**row)
+    if row is None:
+        return None
+    for name, value in row.items():
+        if isinstance(value, Unreadable):
+            raise InvalidPromptError(value.why, field=name)
+    return PromptVersion(**row)
 
 
 def publish_default(

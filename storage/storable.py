@@ -1,27 +1,58 @@
 """JSON that Postgres can keep: ``jsonb`` refuses the character NUL, halves of surrogate pairs, NaN and infinity.
 
-What a provider answered goes into the job's outcome; if its text could stop ``settle``, the job would be held by its
-claim until that times out, and run, and be paid, again.
+What a provider answered goes into the job's outcome, so nothing here recurses over it: its depth is bounded first.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any
+from typing import Any, Final
 
-from psycopg.types.json import Jsonb
+from errors import ResultNotStorableError
+
+MOST_LEVELS: Final = 100
+"""Lists and objects in each other; fewer than ``storage.reading`` reads."""
 
 
-def storable(value: Any) -> Jsonb:
-    """The value as ``jsonb``: NUL is left out, half of a surrogate pair becomes a question mark, NaN becomes null."""
-    return Jsonb(_kept(value))
+def storable(value: Any) -> str:
+    """The value as JSON for ``jsonb``: NUL is left out, half of a surrogate pair becomes ``?``, NaN becomes null.
+
+    Raises :class:`errors.ResultNotStorableError` for what cannot be JSON: too deep, an integer of thousands of digits,
+    an object of Python's.
+    """
+    try:
+        return json.dumps(_kept(value), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ResultNotStorableError(f"what the job came to holds what is not JSON ({type(error).__name__})") from error
 
 
 def _kept(value: Any) -> Any:
+    made: list[Any] = [None]
+    todo: list[tuple[Any, Any, Any, int]] = [(value, made, 0, 0)]  # what, and where in what was made its copy goes
+    while todo:
+        one, home, place, level = todo.pop()
+        if not isinstance(one, dict | list | tuple):
+            home[place] = _plain(one)
+            continue
+        if level == MOST_LEVELS:
+            raise ResultNotStorableError(f"what the job came to is nested deeper than {MOST_LEVELS} levels")
+        copy: Any
+        if isinstance(one, dict):
+            copy, items = {}, [(_plain(key), member) for key, member in one.items()]
+        else:
+            copy, items = [None] * len(one), list(enumerate(one))
+        home[place] = copy
+        for key, member in items:
+            if isinstance(member, dict | list | tuple):
+                copy[key] = None  # keeps its place
+                todo.append((member, copy, key, level + 1))
+            else:
+                copy[key] = _plain(member)
+    return made[0]
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, dict):
-        return {_kept(key): _kept(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_kept(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

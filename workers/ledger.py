@@ -20,7 +20,7 @@ from uuid import UUID
 
 import structlog
 
-from errors import NotTogetherError
+from errors import NotTogetherError, ServiceError
 from storage import books
 from storage.books import Begin, Claim, Done, Settle, Step
 from storage.connect import Connection
@@ -32,6 +32,8 @@ from storage.runs import Grant, PlannedCall
 AT_ONCE: Final = 16
 #: Lines that tenants share in a process.
 LINES: Final = 1
+#: A settle of more characters stands in its tenant's own line: what is long to write holds nobody else's caps.
+LONG_STEP: Final = 250_000
 #: How long tenants stay apart whose steps did not go together, s.
 APART_S: Final = 1.0
 
@@ -87,11 +89,11 @@ class Ledger:
         return cast("Settled", self._do(tenant_id, Settle(job_id, claim_id, run, verdict, outcome)))
 
     def _do(self, tenant_id: UUID, step: Step) -> Done:
-        tried = False
+        tried, long = False, isinstance(step, Settle) and step.characters > LONG_STEP
         while True:
             mine = _Waiting(tenant_id, step, tried)
             with self._lock:
-                where = self._line_of(tenant_id)
+                where = self._line_of(tenant_id, long)
                 line = self._lines.get(where)
                 if line is None:
                     line = self._lines[where] = deque()
@@ -108,8 +110,8 @@ class Ledger:
                 return mine.done
             tried = True  # it did not go together with others, or whoever led was torn away: safe to repeat
 
-    def _line_of(self, tenant_id: UUID) -> _Line:
-        if not self._shared or (self._apart and self._apart.get(tenant_id, 0.0) > time.monotonic()):
+    def _line_of(self, tenant_id: UUID, long: bool) -> _Line:
+        if long or not self._shared or (self._apart and self._apart.get(tenant_id, 0.0) > time.monotonic()):
             return tenant_id
         return tenant_id.int % self._shared
 
@@ -138,30 +140,39 @@ class Ledger:
         give_up = self._draining if all(isinstance(one.step, Claim) for one in together) else None
         steps, tried = [(one.tenant_id, one.step) for one in together], [one.tried for one in together]
 
-        def keep(connection: Connection, repeat: bool) -> list[Done]:
+        def keep(connection: Connection, repeat: bool) -> list[Done | Exception]:
             return books.keep(connection, steps, wait=own_line, repeat=[repeat or one for one in tried])
 
         try:
             done = self._database.patiently(keep, give_up=give_up)
-        except NotTogetherError as error:
-            if own_line:  # one of them will not do: which one shows when each goes alone
-                log.warning("ledger.one_by_one", error=str(error), steps=len(steps))
-                for one in together:
-                    one.tried = True
-                self._keep_alone(together)
-            else:
-                self._part(together, error)
-        except Exception as error:  # noqa: BLE001 (not ours to judge: it is raised to each of those who wait)
+        except ServiceError as error:  # Postgres is away, and none of them waits for it
             for one in together:
                 one.error = error
+        except Exception as error:  # noqa: BLE001 (a NotTogetherError or not foreseen: of one step, which shows apart)
+            self._not_together(together, error, own_line=own_line)
         else:
             for one, what in zip(together, done, strict=True):
-                one.ends(what)
+                if isinstance(what, NotTogetherError):
+                    self._not_together([one], what, own_line=own_line)
+                elif isinstance(what, Exception):
+                    one.error = what
+                else:
+                    one.ends(what)
 
-    def _part(self, together: list[_Waiting], error: NotTogetherError) -> None:
-        """Nothing was done: each comes again, in a line of its tenant's own."""
+    def _not_together(self, steps: list[_Waiting], error: Exception, *, own_line: bool) -> None:
+        """They are not done, or what they came to could not be told: each comes again, and in the end alone."""
+        if not own_line:
+            self._part(steps, error)
+            return
+        log.warning("ledger.one_by_one", error=_named(error), steps=len(steps))
+        for one in steps:
+            one.tried = True
+        self._keep_alone(steps)
+
+    def _part(self, together: list[_Waiting], error: Exception) -> None:
+        """Each comes again, in a line of its tenant's own."""
         now, tenants = time.monotonic(), {one.tenant_id for one in together}
-        log.info("ledger.apart", error=str(error), tenants=len(tenants), steps=len(together))
+        log.info("ledger.apart", error=_named(error), tenants=len(tenants), steps=len(together))
         with self._lock:
             kept = {tenant: until for tenant, until in self._apart.items() if until > now}
             self._apart = kept | dict.fromkeys(tenants, now + APART_S)
@@ -171,12 +182,16 @@ class Ledger:
             give_up = self._draining if isinstance(one.step, Claim) else None
             try:
                 one.ends(self._database.patiently(partial(_alone, one=one), give_up=give_up))
-            except Exception as error:  # noqa: BLE001 (the same)
+            except Exception as error:  # noqa: BLE001 (not ours to judge: it is raised to the step's own caller)
                 one.error = error
 
 
 def _alone(connection: Connection, repeat: bool, *, one: _Waiting) -> Done:
     return one.step.alone(connection, one.tenant_id, repeat=repeat or one.tried)
+
+
+def _named(error: Exception) -> str:
+    return str(error) if isinstance(error, NotTogetherError) else type(error).__name__
 
 
 class _Waiting:

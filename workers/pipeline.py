@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -26,6 +26,7 @@ from errors import (
     OutputInvalidError,
     ProviderError,
     SchemaTooCostlyError,
+    ServiceError,
 )
 from guards.rates import NoRoom, RateGuard
 from guards.schemas import check_schema
@@ -45,8 +46,10 @@ from workers.backoff import Backoff
 from workers.ledger import Ledger
 from workers.outcomes import HandBack, Lost, Outcome, Succeeded
 from workers.prompt_cache import PromptCache
+from workers.settling import with_less
 from workers.turn_account import TurnAccount
 
+T = TypeVar("T")
 log = structlog.get_logger("headrace.job")
 
 
@@ -105,16 +108,24 @@ class Pipeline:
         self._prompts = PromptCache(database)
 
     def run(self, turn: Turn) -> None:
-        """Take the turn's tenant's next job through its life; nothing to claim is fine."""
-        claim = self._claim(turn)
+        """Take the turn's tenant's next job through its life; nothing to claim is fine. Raises nothing.
+
+        This is the outermost loop of a job: a fault of ours, or of what the job carries, must not hold it till its
+        claim ends, and stops neither the thread nor the process.
+        """
+        try:
+            claim = self._claim(turn)
+        except Exception as error:
+            log.exception("claim.failed", tenant_id=turn.tenant[:40], lane=turn.lane[:100], **_named(error))
+            claim = None
         if claim is None:
-            self._turns.claimed_nothing(turn)
+            self._account(lambda: self._turns.claimed_nothing(turn), otherwise=None)
             return
-        charged = self._turns.claimed(turn, claim.job)
+        charged = self._account(lambda: self._turns.claimed(turn, claim.job), otherwise=turn.charge)
         work = Work()
         try:
             outcome = self._work(claim, work)
-        except Exception as error:  # the outermost loop of a job: a fault of ours must not hold it till its deadline
+        except BaseException as error:  # the panic of a library that is not written in Python is not an Exception
             log.exception("job.fault", tenant_id=turn.tenant, job_id=str(claim.job.job_id))
             outcome = outcomes.of_failed_calls(
                 [InternalFaultError(f"{type(error).__name__}: the worker's log tells more")],
@@ -122,9 +133,14 @@ class Pipeline:
                 backoff=self._backoff,
                 on_unknown=claim.job.on_unknown,
             )
-        state = self._settle(claim, work.unsettled_run, outcome, admitted=work.admitted)
-        self._turns.settled(turn, claim.job, work.tokens, charged=charged, queued=state == "queued")
-        _log_line(claim, outcome, state, work)
+        settled = self._settle(claim, work, outcome)
+        self._account(
+            lambda: self._turns.settled(
+                turn, claim.job, work.tokens, charged=charged, queued=settled.state == "queued"
+            ),
+            otherwise=None,
+        )
+        _log_line(claim, settled.outcome or outcome, settled.state, work)
 
     # ------------------------------------------------------------------------------------------------- the stations
 
@@ -148,6 +164,7 @@ class Pipeline:
     def _work(self, claim: Claim, work: Work) -> Outcome:
         """Plan the job and ask its providers, one after the other, until one answers. Decides; ends nothing."""
         try:
+            _refuse_unreadable(claim.job)
             plan = self._plan(claim)
         except InvalidInputError as error:
             return outcomes.rejected(error)
@@ -257,22 +274,59 @@ class Pipeline:
         """Settle the failed call before the next one begins; whether the job is still ours."""
         if work.unsettled_run is None:
             return True
-        state = self._settle(claim, work.unsettled_run, None)
+        settled = self._settle(claim, work, None)
         work.unsettled_run = None
-        return state == "kept"
+        return settled.state == "kept"
 
-    def _settle(
-        self, claim: Claim, run: Mapping[str, Any] | None, outcome: Outcome | None, *, admitted: bool = False
-    ) -> str:
-        """The only way out of *running*: run and verdict in one transaction. No outcome: another call follows."""
+    def _settle(self, claim: Claim, work: Work, outcome: Outcome | None) -> SettledAs:
+        """The only way out of *running*: run and verdict in one transaction. No outcome: another call follows.
+
+        Postgres that is away is waited for. What fails for what it carries is settled again with less of it.
+        """
+        run, admitted = work.unsettled_run, work.admitted and outcome is not None
+        try:
+            return self._settle_as(claim, run, outcome, admitted=admitted)
+        except ServiceError as error:
+            log.critical("job.not_settled", **_whose(claim), **_named(error))
+            return SettledAs("unsettled", outcome)
+        except Exception as error:
+            log.exception("job.settle_failed", **_whose(claim), **_named(error))
+            failure = error
+        for less, instead in with_less(run, outcome, failure):
+            try:
+                return self._settle_as(claim, less, instead, admitted=admitted)
+            except Exception as error:  # noqa: BLE001 (there is less to try, and the last is told)
+                failure = error
+        log.critical("job.not_settled", **_whose(claim), **_named(failure))
+        return SettledAs("unsettled", outcome)
+
+    def _settle_as(
+        self, claim: Claim, run: Mapping[str, Any] | None, outcome: Outcome | None, *, admitted: bool
+    ) -> SettledAs:
         verdict, facts = ("next_call", {}) if outcome is None else (outcome.verdict, outcome.as_settled())
         if admitted and verdict != "ended":  # however often it has to wait now, its rates have counted it
             facts["admitted"] = True
         settled = self._ledger.settle(
             claim.tenant_id, claim.job.job_id, claim.id, run=run, verdict=verdict, outcome=facts
         )
-        self._turns.let_in(settled.offers)
-        return settled.state
+        self._account(lambda: self._turns.let_in(settled.offers), otherwise=None)
+        return SettledAs(settled.state, outcome)
+
+    def _account(self, step: Callable[[], T], *, otherwise: T) -> T:
+        """Do a step of the turns' account. All of it is hints: none is worth a job."""
+        try:
+            return step()
+        except Exception:
+            log.exception("turn.account_failed")
+            return otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class SettledAs:
+    """What a settle came to: the state, and the outcome that was settled in the end (None: another call follows)."""
+
+    state: str
+    outcome: Outcome | None
 
 
 @dataclass(slots=True)
@@ -283,6 +337,26 @@ class Work:
     tokens: int = 0
     admitted: bool = False  # counted under its request rates
     unsettled_run: Mapping[str, Any] | None = None
+
+
+def _refuse_unreadable(job: ClaimedJob) -> None:
+    for name, why in job.unreadable.items():
+        raise InvalidInputError(why, field=name)
+
+
+def _named(error: Exception) -> dict[str, Any]:
+    """An error for the log: of what Postgres said only the code, since its words may quote a tenant's."""
+    sqlstate = getattr(error, "sqlstate", None) or getattr(error, "details", {}).get("sqlstate")
+    typed = isinstance(error, HeadraceError)
+    return {
+        "error": str(error) if typed else type(error).__name__,
+        "sqlstate": sqlstate,
+        "exc_info": sqlstate is None and not typed,
+    }
+
+
+def _whose(claim: Claim) -> dict[str, str]:
+    return {"tenant_id": str(claim.tenant_id), "job_id": str(claim.job.job_id), "claim_id": str(claim.id)}
 
 
 def _answered_run(call: PlannedCall, reply: CallReply, started: float) -> dict[str, Any]:
@@ -318,9 +392,7 @@ def _log_line(claim: Claim, outcome: Outcome, state: str, work: Work) -> None:
     """The one canonical line of a job's turn; never its text."""
     log.info(
         "job.settled",
-        tenant_id=str(claim.tenant_id),
-        job_id=str(claim.job.job_id),
-        claim_id=str(claim.id),
+        **_whose(claim),
         feature=claim.job.feature,
         attempt=claim.job.attempt,
         verdict=outcome.verdict,

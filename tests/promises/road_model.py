@@ -112,6 +112,7 @@ class Job:
     run_at: datetime | None = None
     attempts: int = 0
     deaths: int = 0
+    overdue: int = 0
     claim: Claim | None = None
     cancelling: bool = False
     ended_by: UUID | None = None
@@ -139,16 +140,18 @@ class Job:
         self.state, self.run_at = ("queued", None) if run_at is None else ("scheduled", run_at)
         return self.state
 
-    def take_back(self, now: datetime) -> str:
-        """Its worker is lost."""
+    def take_back(self, now: datetime, silent_s: float) -> str:
+        """Its worker is silent, or lives and has let the claim run past its time."""
         assert self.claim is not None
+        died = self.claim.worker.silent(now, silent_s)
         unknown = self.claim.open_run is not None
         if unknown and self.on_unknown == "fail":
             return self.end("failed")
-        if self.deaths + 1 >= MAX_DEATHS:
+        if self.deaths + self.overdue + 1 >= MAX_DEATHS:
             return self.end("failed")
         state = self.put_back(now, None, burns_attempt=True, by=None)
-        self.deaths += not self.ended
+        self.deaths += died and not self.ended
+        self.overdue += not died and not self.ended
         return state
 
 

@@ -89,9 +89,75 @@ def test_a_job_that_three_workers_died_of_is_poison(app: Database, ops: Database
     assert states == ["queued", "queued", "failed"]
     result = ended(client, tenant, job_id)
     assert (result.state, result.reason, result.attempts) == ("failed", "poison", 3)
+    assert result.error is not None
+    assert result.error["message"] == "3 workers fell silent while they ran this job"
     history = events(ops, job_id)
     assert (history.count("call unknown"), history.count("taken_back"), history[-1]) == (3, 2, "failed")
     check_books(ops, None)
+
+
+def hold_in_worker(app: Database, ops: Database, tenant: UUID, *, timeout_s: float = 60.0) -> UUID:
+    """Claim the next job for a worker that lives, and begin its call; the worker's id."""
+    worker_id, claim_id = new_id(), new_id()
+    with ops.connection() as connection:
+        workers.heartbeat(connection, worker_id, host="here", pid=1, threads=1)
+    with app.connection() as connection:
+        job = take(connection, tenant, claim_id=claim_id, worker_id=worker_id, timeout_s=timeout_s)
+        assert job is not None
+        assert ask(connection, tenant, job.job_id, claim_id, call()).verdict == "granted"
+    return worker_id
+
+
+def test_a_drain_in_the_middle_of_a_long_job_is_not_a_death(app: Database, ops: Database, tenant: UUID) -> None:
+    with app.connection() as connection:
+        job_id = put_one(connection, tenant)
+    for _ in range(5):
+        worker_id = hold_in_worker(app, ops, tenant)
+        with ops.connection() as connection:
+            workers.stopped(connection, worker_id)
+        assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, "queued")
+    (queued,) = rows(ops, "select attempts, deaths, overdue from headrace.queue")
+    assert queued == {"attempts": 0, "deaths": 0, "overdue": 0}
+    assert events(ops, job_id).count("call unknown") == 5
+    check_books(ops, None, all_ended=False)
+
+
+def test_claims_past_their_time_in_live_workers_end_a_job_but_not_as_poison(
+    app: Database, ops: Database, tenant: UUID, client: Client
+) -> None:
+    with app.connection() as connection:
+        job_id = put_one(connection, tenant)
+    states = []
+    for _ in range(3):
+        hold_in_worker(app, ops, tenant, timeout_s=0.0)
+        taken = take_back(ops)
+        assert taken is not None
+        states.append(taken.state)
+    assert states == ["queued", "queued", "failed"]
+    result = ended(client, tenant, job_id)
+    assert (result.state, result.reason, result.attempts) == ("failed", "overdue", 3)
+    assert result.error == {
+        "code": "overdue", "deaths": 0, "overdue": 3,
+        "message": "3 claims of this job ran past their time in workers that live",
+    }  # fmt: skip
+    check_books(ops, None)
+
+
+def test_the_error_tells_deaths_from_claims_past_their_time(
+    app: Database, ops: Database, tenant: UUID, client: Client
+) -> None:
+    with app.connection() as connection:
+        job_id = put_one(connection, tenant)
+    die_with(app, tenant)
+    assert take_back(ops) is not None
+    hold_in_worker(app, ops, tenant, timeout_s=0.0)
+    assert take_back(ops) is not None
+    die_with(app, tenant)
+    assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, "failed")
+    result = ended(client, tenant, job_id)
+    assert result.error is not None
+    assert (result.reason, result.error["deaths"], result.error["overdue"]) == ("overdue", 2, 1)
+    assert "2 workers fell silent" in result.error["message"]
 
 
 @pytest.mark.parametrize(("in_mid_call", "state"), [(True, "failed"), (False, "queued")])

@@ -395,7 +395,7 @@ class TheRoad(RuleBasedStateMachine):
             return False
         job = self.road.jobs[got.job_id]
         assert job in lost
-        assert got.state == job.take_back(self.now)
+        assert got.state == job.take_back(self.now, SILENT_S)
         return True
 
     def release_due(self, limit: int) -> None:
@@ -427,7 +427,7 @@ class TheRoad(RuleBasedStateMachine):
     def every_job_is_where_it_should_be_and_an_ending_is_for_ever(self):
         rows = self.world.ops.execute(
             """select j.id, s.state, s.attempts, s.run_at, q.claim_id, coalesce(q.deaths, 0) as deaths,
-                      q.cancel_requested_at is not null as cancelling,
+                      coalesce(q.overdue, 0) as overdue, q.cancel_requested_at is not null as cancelling,
                       case when j.outcome is not null
                            then jsonb_build_object('job', to_jsonb(j), 'result', to_jsonb(r)) end as whole
                from headrace.jobs j join headrace.job_status s on s.id = j.id
@@ -442,6 +442,7 @@ class TheRoad(RuleBasedStateMachine):
                 "run_at": job.run_at,
                 "claim_id": job.claim and job.claim.id,
                 "deaths": 0 if job.ended else job.deaths,
+                "overdue": 0 if job.ended else job.overdue,
                 "cancelling": job.cancelling and not job.ended,
             }
             if job.ended:

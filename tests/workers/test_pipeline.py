@@ -133,6 +133,31 @@ def test_nothing_to_claim_is_fine(stage: Stage) -> None:
     assert stage.runs() == []
 
 
+@pytest.mark.parametrize(
+    ("whose", "lane", "charge"),
+    [
+        ("not an id", "interactive", 1.0),
+        ("", "", 0.0),
+        (None, "no\x00lane \ud800", float("nan")),
+        (None, "x" * 10**6, -1e300),
+    ],
+)
+def test_a_turn_that_is_junk_ends_nothing(stage: Stage, whose: str | None, lane: str, charge: float) -> None:
+    stage.pipeline.run(Turn(str(stage.tenant) if whose is None else whose, lane, charge))
+    assert stage.run().state == State.SUCCEEDED
+
+
+def test_a_prompt_that_cannot_be_read_rejects_its_jobs(stage: Stage, urls: Urls) -> None:
+    job_id = stage.client.enqueue(
+        tenant_id=stage.tenant, user_id="u", feature="chat", prompt="chat", variables={"message": "Hello"}
+    )
+    with psycopg.connect(urls.owner) as owner:
+        owner.execute("alter table headrace.prompts disable trigger user")
+        owner.execute("""update headrace.prompts set output_schema = '{"maximum": 1e5000}' where name = 'chat'""")
+    result = stage.take(job_id)
+    assert (result.state, result.reason, result.cost_usd) == (State.REJECTED, "invalid_prompt", 0)
+
+
 def test_one_provider_that_may_recover_is_enough_to_try_again(stage: Stage) -> None:
     stage.openai.script = [DOWN]
     stage.anthropic.script = [ProviderAuthError(provider="anthropic", http_status=401)]
@@ -228,12 +253,12 @@ def test_an_answer_that_costs_too_much_to_check_is_paid_and_ends_its_job(stage: 
 @pytest.mark.parametrize(
     ("answer", "schema", "output", "value"),
     [
-        ("nul \x00 and half \ud800 of a pair", None, "nul  and half ? of a pair", None),
+        ("nul \x00 and half \ud800 of a pair", None, "nul  and half \ufffd of a pair", None),
         (
             '{"a\\u0000": "x\\u0000y", "b": "\\ud800"}',
             {"type": "object"},
             '{"a\\u0000": "x\\u0000y", "b": "\\ud800"}',
-            {"a": "xy", "b": "?"},
+            {"a": "xy", "b": "\ufffd"},
         ),
         ("1e999", {}, "1e999", None),
         ("null", {}, "null", None),

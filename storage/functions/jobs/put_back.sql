@@ -6,6 +6,9 @@ create or replace function headrace.put_back(p_tenant uuid, q headrace.queue, p_
                                              p_waits_for text default null, p_need numeric default null, p_admitted boolean default false)
 returns text language plpgsql as $$
 begin
+    if p_run_at > v_now + headrace.longest_wait() then
+        p_run_at := v_now + headrace.longest_wait();
+    end if;
     if q.cancel_requested_at is not null then
         perform headrace.end_job(p_tenant, q, 'cancelled', 'cancelled', null, v_now);
         return 'cancelled';
@@ -35,6 +38,6 @@ begin
     where j.id = q.id and j.tenant_id = p_tenant and j.first_claimed_at is null;
     insert into headrace.job_events (tenant_id, job_id, event, detail, at)
     values (p_tenant, q.id, p_reason, jsonb_strip_nulls(jsonb_build_object(
-        'attempt', q.attempts, 'claim_id', q.claim_id, 'worker_id', q.worker_id, 'run_at', p_run_at)), v_now);
+        'attempt', q.attempts, 'claim_id', q.claim_id, 'worker_id', q.worker_id, 'run_at', p_run_at, 'died', nullif(p_died, false))), v_now);
     return case when p_run_at is null then 'queued' else 'scheduled' end;
 end $$;

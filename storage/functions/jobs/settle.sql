@@ -6,6 +6,7 @@
 -- p_outcome: ended: {"outcome", "reason", "error", "run_id", "output", "output_json", "finish", "max_output_tokens"};
 --            retry and defer: {"delay_s" | "until", "reason"}; defer also {"waits_for", "need_usd"}: see queue.waits_for;
 --            retry, defer and hand_back: {"admitted"}: whether the job's request rates have counted it.
+--            A time further off than longest_wait() is taken for that.
 -- Returns ended, scheduled, queued, kept, cancelled, expired; lost: the job is no longer this claim's (the run was
 -- settled all the same). A repeat after a lost answer returns what the first try did, or lost, which is harmless.
 -- offers: turns to offer after the commit, [{"tenant_id", "lane"}, …], where a slot that was freed lets somebody in, else null. A repeat
@@ -53,7 +54,8 @@ begin
         end if;
     when 'retry', 'defer' then
         settled := headrace.put_back(p_tenant, q,
-            coalesce((p_outcome ->> 'until')::timestamptz, v_now + make_interval(secs => (p_outcome ->> 'delay_s')::double precision)),
+            coalesce((p_outcome ->> 'until')::timestamptz,
+                     v_now + least(greatest((p_outcome ->> 'delay_s')::numeric, 0), 1e9)::double precision * interval '1 second'),
             p_outcome ->> 'reason', p_verdict = 'retry', false, v_now, p_outcome ->> 'waits_for',
             (p_outcome ->> 'need_usd')::numeric, v_admitted);
     when 'hand_back' then

@@ -2,6 +2,7 @@
 -- (started or unknown), so a repeat does nothing and a zombie's true usage still corrects an *unknown* run.
 -- Statuses: succeeded and failed cost what their tokens say (a refused call: none); unknown costs the reserved worst case.
 -- What waited for the caps is booked at the time after that wait.
+-- Figures are made to fit (figure.sql), and parts of the input are no more than the input: without it there are none.
 -- Locks: run → caps. Returns the cost in USD, or null when there was nothing to settle.
 create or replace function headrace.settle_run(p_tenant uuid, p_run jsonb, v_now timestamptz)
 returns numeric language plpgsql as $$
@@ -13,6 +14,11 @@ declare
     v_cost numeric;
     v_spent_before numeric;
     v_caps headrace.locked_cap[];
+    v_input constant integer := headrace.figure(p_run, 'input_tokens');
+    v_cached constant integer := case when v_input is not null then headrace.figure(p_run, 'cached_input_tokens', v_input) end;
+    v_cache_write constant integer := case when v_input is not null
+        then headrace.figure(p_run, 'cache_write_tokens', v_input - coalesce(v_cached, 0)) end;
+    v_output constant integer := headrace.figure(p_run, 'output_tokens');
     v_first boolean;   -- an unknown call was counted when it became unknown; what comes now corrects it
 begin
     select * into v_before from headrace.runs
@@ -26,22 +32,17 @@ begin
     if v_status = 'unknown' then
         v_cost := v_before.reserved_usd;
     else
-        select headrace.cost_of(m, coalesce((p_run ->> 'input_tokens')::bigint, 0),
-                                coalesce((p_run ->> 'cached_input_tokens')::bigint, 0),
-                                coalesce((p_run ->> 'cache_write_tokens')::bigint, 0),
-                                coalesce((p_run ->> 'output_tokens')::bigint, 0), v_before.processing = 'batch')
+        select headrace.cost_of(m, coalesce(v_input, 0), coalesce(v_cached, 0), coalesce(v_cache_write, 0), coalesce(v_output, 0),
+                                v_before.processing = 'batch')
         into strict v_cost from headrace.model_prices m where m.id = v_before.price_id;
     end if;
 
     update headrace.runs set
         status = v_status, cost_usd = v_cost, over_reserved_usd = greatest(v_cost - v_before.reserved_usd, 0),
-        input_tokens = (p_run ->> 'input_tokens')::integer,
-        cached_input_tokens = (p_run ->> 'cached_input_tokens')::integer,
-        cache_write_tokens = (p_run ->> 'cache_write_tokens')::integer,
-        output_tokens = (p_run ->> 'output_tokens')::integer,
-        reasoning_tokens = (p_run ->> 'reasoning_tokens')::integer,
-        error_code = p_run ->> 'error_code', http_status = (p_run ->> 'http_status')::integer,
-        provider_request_id = p_run ->> 'provider_request_id', latency_ms = (p_run ->> 'latency_ms')::integer,
+        input_tokens = v_input, cached_input_tokens = v_cached, cache_write_tokens = v_cache_write, output_tokens = v_output,
+        reasoning_tokens = headrace.figure(p_run, 'reasoning_tokens'), error_code = left(p_run ->> 'error_code', 200),
+        http_status = headrace.figure(p_run, 'http_status'), latency_ms = headrace.figure(p_run, 'latency_ms'),
+        provider_request_id = left(p_run ->> 'provider_request_id', 200),
         settled_at = v_now
     where id = v_id and tenant_id = p_tenant returning * into r;
 

@@ -98,7 +98,7 @@ billed as (
     select 'billing_equals_runs', coalesce(r.tenant_id, b.tenant_id), null::uuid,
            jsonb_build_object('runs_usd', r.usd::text, 'billing_usd', b.usd::text, 'calls', r.calls, 'billing_calls', b.calls,
                               'tokens', r.tokens, 'billing_tokens', b.tokens)
-    from (select tenant_id, count(*) as calls, sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) as tokens,
+    from (select tenant_id, count(*) as calls, sum(coalesce(input_tokens, 0)::bigint + coalesce(output_tokens, 0)) as tokens,
                  coalesce(sum(cost_usd) filter (where key_owner = 'platform'), 0) as usd
           from headrace.runs where cost_usd is not null group by tenant_id) r
     full join (select tenant_id, sum(calls) as calls, sum(input_tokens + output_tokens) as tokens, sum(platform_usd) as usd

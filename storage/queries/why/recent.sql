@@ -5,7 +5,7 @@ select j.tenant_id, count(*)::integer as jobs, count(*) filter (where r.settled)
        sum(coalesce(nullif(r.tokens, 0), j.estimated_tokens))::float8 as tokens, min(r.began) as first, max(r.began) as last
 from (
     select x.job_id, x.tenant_id, bool_and(x.status <> 'started') as settled, min(x.created_at) as began,
-           sum(coalesce(x.input_tokens, 0) + coalesce(x.output_tokens, 0)) as tokens
+           sum(coalesce(x.input_tokens, 0)::bigint + coalesce(x.output_tokens, 0)) as tokens
     from (select c.job_id, c.tenant_id, c.status, c.created_at, c.input_tokens, c.output_tokens from headrace.runs c
           where c.id >= (select headrace.uuid_at(headrace.now() - make_interval(secs => %(window_s)s)))  -- once, or no index would do
           order by c.id desc limit %(most)s) x
