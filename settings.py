@@ -16,7 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """The settings of one process. Times are in the unit that the name says; money is in USD."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HEADRACE_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     # -- where the services are; unset means the embedded default in `dir`
     database_url: SecretStr | None = Field(None, description="Postgres as headrace_app (tenant-bound)")

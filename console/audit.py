@@ -17,7 +17,7 @@ from queues.turns import Wire
 from settings import Settings
 from storage import audit, recovery
 from storage.connect import Connection
-from storage.session import session
+from storage.session import operator_session
 
 A_SWEEP_S = 1.5  # the sweep runs every second: what is missing longer than this is missed
 _SHOWN = 5
@@ -25,7 +25,7 @@ _SHOWN = 5
 
 def examine_promises(settings: Settings, services: Endpoints) -> Iterator[Finding]:
     """Hold the books, the wire and, where it can be read, the provider's journal against the promises."""
-    with session(services.require_ops()) as connection:
+    with operator_session(services.require_ops()) as connection:
         breaches = audit.findings(connection)
         journal = None if services.simulator_url is None else _journal(services.simulator_url)
         if journal is not None:

@@ -16,7 +16,7 @@ from errors import HeadraceError
 from queues.broker_url import open_wire
 from router.policy import Policy, load_policy
 from settings import Settings
-from storage import chores, health, pauses, workers
+from storage import chores, health, logins, pauses, workers
 from storage.connect import Connection, redacted
 from storage.health import ServerFacts
 from storage.migrate import LEAST_SERVER, pending
@@ -69,14 +69,7 @@ def _app(services: Endpoints) -> Iterator[Finding]:
     with session(services.database_url) as connection:
         facts = health.server(connection)
         yield _server(part, services.database_url, facts, connection, embedded="postgres" in services.embedded)
-        yield from _role(part, facts, "HEADRACE_DATABASE_URL", "headrace_app")
-        if facts.operator and not facts.superuser:
-            yield Finding(
-                part,
-                "wrong",
-                f"the role {facts.role} is a member of headrace_ops and sees every tenant",
-                "Let HEADRACE_DATABASE_URL log in as headrace_app.",
-            )
+        yield from _login(part, connection, "HEADRACE_DATABASE_URL", "headrace_app")
         yield _clock(facts)
 
 
@@ -86,14 +79,8 @@ def _ops(settings: Settings, services: Endpoints) -> Iterator[Finding]:
     with session(url) as connection:
         facts = health.server(connection)
         yield _server(part, url, facts, connection, embedded="postgres" in services.embedded)
-        yield from _role(part, facts, "HEADRACE_OPS_DATABASE_URL", "headrace_ops")
+        yield from _login(part, connection, "HEADRACE_OPS_DATABASE_URL", "headrace_ops")
         if not facts.operator:
-            yield Finding(
-                part,
-                "wrong",
-                f"the role {facts.role} is no member of headrace_ops",
-                "Let HEADRACE_OPS_DATABASE_URL log in as headrace_ops.",
-            )
             return
         missing = pending(connection)
         if missing:
@@ -139,11 +126,9 @@ def _server(part: str, url: str, facts: ServerFacts, connection: Connection, *, 
     return Finding(part, "ok", says)
 
 
-def _role(part: str, facts: ServerFacts, setting: str, role: str) -> Iterator[Finding]:
-    if facts.superuser or facts.bypasses_row_security:
-        what = "is a superuser" if facts.superuser else "has BYPASSRLS"
-        says = f"the role {facts.role} {what}: row-level security would not hold"
-        yield Finding(part, "wrong", says, f"Let {setting} log in as {role}.")
+def _login(part: str, connection: Connection, setting: str, role: str) -> Iterator[Finding]:
+    for one in logins.excess(connection, role=role):
+        yield Finding(part, "wrong", one.says, f"{one.to_do} {setting} logs in as {role}.")
 
 
 def _clock(facts: ServerFacts) -> Finding:

@@ -16,7 +16,7 @@ from settings import Settings
 from storage import pauses
 from storage.pauses import Kind, Pausable
 from storage.recovery import Turns
-from storage.session import session
+from storage.session import operator_session
 
 Tenant = Annotated[str | None, typer.Option(help="This tenant: its id, external id or name.")]
 Feature = Annotated[str | None, typer.Option(help="This feature, of all tenants.")]
@@ -52,7 +52,7 @@ def pause(services: Endpoints, kind: Kind, given: str) -> Changed:
 
     :raises InvalidInputError: there is no such thing (or it is a subclass that says so).
     """
-    with session(services.require_ops()) as connection:
+    with operator_session(services.require_ops()) as connection:
         what = pauses.resolve(connection, kind, given)
         return Changed(what, pauses.pause(connection, what, actor=actor()))
 
@@ -64,7 +64,7 @@ def resume(settings: Settings, services: Endpoints, kind: Kind, given: str) -> C
 
     :raises InvalidInputError: there is no such thing (or it is a subclass that says so).
     """
-    with session(services.require_ops()) as connection:  # it commits each statement
+    with operator_session(services.require_ops()) as connection:  # it commits each statement
         what = pauses.resolve(connection, kind, given)
         changed = pauses.resume(connection, what, actor=actor())
         turns = pauses.turns(connection, what, turns_per_tenant=settings.turns_per_tenant)

@@ -6,7 +6,7 @@ from console.services.whereabouts import Endpoints
 from errors import MigrationError
 from queues.broker_url import open_wire
 from settings import Settings
-from storage.connect import refuse_unsafe_role
+from storage.logins import refuse_unsafe_role
 from storage.migrate import pending
 from storage.session import session
 

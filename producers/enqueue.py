@@ -19,6 +19,7 @@ from producers.quote import Quote
 from queues.broker_url import open_wire, redis_client
 from settings import Settings, plain
 from storage.database import Database
+from storage.logins import refuse_unsafe_role
 
 if TYPE_CHECKING:
     from producers.quoter import Quoter
@@ -37,7 +38,7 @@ def default_client() -> Client:
 
 
 def connect(settings: Settings) -> Client:
-    """A client for these settings. Raises :class:`errors.ConfigurationError` when a URL is missing."""
+    """A client for these settings. Raises :class:`errors.ConfigurationError` for a URL that is missing or unsafe."""
     database_url = plain(settings.database_url)
     wire_url = plain(settings.broker_url) or plain(settings.redis_url)
     hint = "`headrace services env` prints those of the private services."
@@ -47,6 +48,8 @@ def connect(settings: Settings) -> Client:
         raise ConfigurationError("is not set", field="HEADRACE_REDIS_URL", hint=hint)
     wire = open_wire(wire_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
     database = Database(database_url)
+    with database.connection() as connection:
+        refuse_unsafe_role(connection)
     return Client(database, wire, quoter=lambda: open_quoter(settings, database, plain(settings.redis_url)))
 
 

@@ -7,6 +7,13 @@ import re
 _PASSWORD_IN_QUERY = re.compile(r"(password=)[^&#]*", re.IGNORECASE)
 
 
+def is_misread(url: str) -> bool:
+    """Whether a bare ``/``, ``?`` or ``#`` cuts the URL short: a part of the password would be taken for its host."""
+    _, _, rest = url.partition("://")
+    place = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return "@" not in place and "@" in rest
+
+
 def without_password(url: str) -> str:
     """The URL with ``***`` in place of its password, whether that stands before the host or in the query.
 

@@ -6,6 +6,7 @@ import re
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from errors import (
@@ -13,7 +14,6 @@ from errors import (
     PostgresUnavailableError,
     StatementFailedError,
     StatementRefusedError,
-    UnsafeRoleError,
 )
 from storage.reading import Readable
 
@@ -47,18 +47,36 @@ Connection: TypeAlias = psycopg.Connection[Row]
 
 def redacted(url: str) -> str:
     """The URL (or key=value string) without its password, even one with a bare ``@``, ``/`` or quoted blank in it."""
-    shown = re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", r"\1***", url)
+    of_a_password = r"'(?:[^'\\]|\\.)*'|[^&\s]*" if "://" in url else r"'(?:[^'\\]|\\.)*'|\S*"
+    shown = re.sub(rf"(password\s*=\s*)({of_a_password})", r"\1***", url)
     return re.sub(r"(//[^:/@?]*):.*@", r"\1:***@", shown)
 
 
 def connect(url: str) -> Connection:
     """Open one autocommit connection. Raises :class:`errors.PostgresUnavailableError` naming the server."""
+    check_url(url)
     try:
         return psycopg.Connection[Row].connect(url, **SESSION)
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError("the database URL cannot be read", field="HEADRACE_DATABASE_URL") from error
     except psycopg.OperationalError as error:
         raise unavailable(url, error) from error
+
+
+def check_url(url: str) -> None:
+    """Raise :class:`errors.ConfigurationError` for a URL that libpq cannot read, or reads otherwise than it was meant.
+
+    What libpq says of it tells the part that it stumbled over, which may be of the password. So its error is neither
+    cause nor context of ours. A password with a bare ``@`` or ``/`` ends up as host or database, and in every message.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        parts = None
+    if parts is None or any("@" in str(parts.get(name) or "") for name in ("host", "port", "dbname")):
+        raise ConfigurationError(
+            "the database URL cannot be read",
+            field="HEADRACE_DATABASE_URL",
+            hint="Percent-encode every special character of the password: @ is %40, / is %2F, % is %25.",
+        )
 
 
 def unavailable(url: str, error: Exception) -> PostgresUnavailableError:
@@ -107,22 +125,3 @@ def _facts(error: psycopg.Error) -> dict[str, str]:
     diag = error.diag
     facts = {"sqlstate": error.sqlstate, "constraint": diag.constraint_name, "table": diag.table_name}
     return {name: value for name, value in facts.items() if value is not None}
-
-
-def refuse_unsafe_role(
-    connection: Connection, *, setting: str = "HEADRACE_DATABASE_URL", role: str = "headrace_app"
-) -> None:
-    """Raise :class:`errors.UnsafeRoleError` when the role could bypass row-level security.
-
-    ``setting`` is where its URL comes from, ``role`` the one that it should log in as.
-    """
-    row = connection.execute(
-        "select rolname, rolsuper, rolbypassrls from pg_roles where rolname = current_user"
-    ).fetchone()
-    if row is not None and (row["rolsuper"] or row["rolbypassrls"]):
-        raise UnsafeRoleError(
-            f"the role {row['rolname']} {'is a superuser' if row['rolsuper'] else 'has BYPASSRLS'}: "
-            "row-level security would not hold",
-            field=setting,
-            hint=f"Connect as {role}.",
-        )

@@ -9,6 +9,7 @@ import psycopg
 
 from errors import ConfigurationError, MigrationError
 from storage.connect import Connection, cause_of, connect, refused, unavailable
+from storage.logins import refuse_unsafe_role
 from storage.sqlstates import Meaning, meaning
 
 _NOT_THERE = (
@@ -23,6 +24,17 @@ _NOT_THERE = (
 def session(url: str) -> Iterator[Connection]:
     """One autocommit connection; raises what :func:`translated` does, and what :func:`storage.connect.connect` does."""
     with translated(url), connect(url) as connection:
+        yield connection
+
+
+@contextmanager
+def operator_session(url: str) -> Iterator[Connection]:
+    """The same as headrace_ops.
+
+    :raises UnsafeRoleError: the login is something else besides.
+    """
+    with session(url) as connection:
+        refuse_unsafe_role(connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops")
         yield connection
 
 

@@ -27,10 +27,10 @@ from router.gateway import Gateway, build_providers
 from router.policy import load_policy
 from router.pseudonyms import Pseudonyms
 from settings import Settings, plain
-from storage.connect import refuse_unsafe_role
 from storage.database import Database
 from storage.deployment import pseudonym_key
 from storage.ids import new_id
+from storage.logins import refuse_unsafe_role
 from workers import actors
 from workers.backoff import Backoff
 from workers.heartbeat import Heartbeat
@@ -72,8 +72,13 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
         Database(_needed(settings, "database_url"), connections=min(16, threads // 4 + 3)) as database,
         Database(_needed(settings, "ops_database_url"), connections=1) as operations,
     ):
-        for one in (database, operations):
-            one.patiently(lambda connection, _repeat: refuse_unsafe_role(connection), within_s=START_WITHIN_S)
+        database.patiently(lambda connection, _repeat: refuse_unsafe_role(connection), within_s=START_WITHIN_S)
+        operations.patiently(
+            lambda connection, _repeat: refuse_unsafe_role(
+                connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops"
+            ),
+            within_s=START_WITHIN_S,
+        )
         wire = open_wire(
             plain(settings.broker_url) or _needed(settings, "redis_url"),
             lanes=settings.lane_weights,

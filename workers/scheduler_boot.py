@@ -18,8 +18,8 @@ import structlog
 from errors import ConfigurationError, HeadraceError, RetryableError
 from queues.broker_url import open_wire
 from settings import Settings, plain
-from storage.connect import refuse_unsafe_role
 from storage.database import Database
+from storage.logins import refuse_unsafe_role
 from workers.biller import Biller
 from workers.boot import rate_guard
 from workers.logs import configure_logs

@@ -22,7 +22,7 @@ from settings import Settings, plain
 from storage import billing, tenants
 from storage.billing import Margin, TenantPrice, Unsent
 from storage.database import Database
-from storage.session import session, translated
+from storage.session import operator_session, translated
 from workers.biller import Biller, Round
 from workers.stripe_meter import StripeMeter
 
@@ -73,7 +73,7 @@ def price_command(
     if since is not None and not given:
         raise InvalidInputError("is the day of a price, and none is given", field="from", value=since)
     start = _today() if since is None else day(since, field="from")
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = tenants.resolve(connection, tenant).id
         if given:
             billing.set_price(connection, tenant_id, effective_from=start, actor=actor(), **amounts)
@@ -99,7 +99,7 @@ def customer_command(
     if not _CUSTOMER.fullmatch(customer):
         raise InvalidInputError("is no customer's id", field="customer", value=customer, hint="It looks like cus_….")
     found = None if customer == NOBODY else customer
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         one = tenants.resolve(connection, tenant)
         billing.set_customer(connection, one.id, found, actor=actor())
     if as_json:
@@ -122,7 +122,7 @@ def margin_command(
     """
     today = _today()
     start = first_day(since, today=today)
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
         rows = billing.margin(connection, since=start, tenant_id=tenant_id)
     if as_json:
@@ -139,7 +139,7 @@ def margin_command(
 @app.command("close")
 def close_command(as_json: Json = False) -> None:
     """Close past days of tenants with a price and a customer at Stripe, as the scheduler does by itself."""
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         closed = billing.close_days(connection)
     if as_json:
         print_json({"closed": [asdict(one) for one in closed]})
@@ -171,7 +171,7 @@ def send_command(as_json: Json = False) -> None:
 @app.command("status")
 def status_command(as_json: Json = False) -> None:
     """Say how far each tenant's past days are: open, closed, sent, waiting, failed, held for a person to decide."""
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = billing.status(connection)
         unsent = billing.unsent(connection)
     if as_json:
@@ -214,7 +214,7 @@ def resolve_command(
 ) -> None:
     """Say what you found at Stripe about a day that is held or failed. It is written to the audit."""
     which = day(of_day, field="day")
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         one = tenants.resolve(connection, tenant)
         if not billing.resolve(connection, one.id, which, sent=found is Found.SENT, actor=actor()):
             raise NotFoundError(

@@ -27,7 +27,7 @@ from settings import Settings
 from storage import jobs, tenants, why
 from storage.ids import new_id
 from storage.jobs import JobView, State
-from storage.session import session
+from storage.session import operator_session
 from storage.why import Explanation
 
 app = typer.Typer(help="Enqueue jobs, list them, look at one, cancel it, ask it anew.", no_args_is_help=True)
@@ -79,7 +79,7 @@ def list_command(
     as_json: Json = False,
 ) -> None:
     """List the newest jobs, newest first."""
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
         found = jobs.list_jobs(connection, tenant_id=tenant_id, state=state, feature=feature, limit=limit)
     if as_json:
@@ -175,7 +175,7 @@ def explain(settings: Settings, ops_url: str, job_id: str) -> Explanation:
     :raises NotFoundError: there is no such job.
     """
     wanted = _id(job_id)
-    with session(ops_url) as connection:
+    with operator_session(ops_url) as connection:
         told = why.explain(connection, wanted, silent_s=settings.worker_silent_s)
     if told is None:
         raise NotFoundError("no such job", field="id", value=job_id)
@@ -188,7 +188,7 @@ def cancel(ops_url: str, job_id: str) -> str:
     :raises NotFoundError: there is no such job.
     """
     job, _ = show(ops_url, job_id)
-    with session(ops_url) as connection:
+    with operator_session(ops_url) as connection:
         return jobs.cancel(connection, job.tenant_id, job.id, by=actor()) or job.state
 
 
@@ -200,7 +200,7 @@ def run_again(settings: Settings, services: Endpoints, job_id: str) -> UUID:
     """
     job, _ = show(services.require_ops(), job_id)
     again = new_id()
-    with session(services.require_ops()) as connection:
+    with operator_session(services.require_ops()) as connection:
         lane = jobs.run_again(connection, job.tenant_id, job.id, again, by=actor())
     if lane is None:
         raise InvalidInputError(
@@ -220,7 +220,7 @@ def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:
     :raises NotFoundError: there is no such job.
     """
     wanted = _id(job_id)
-    with session(ops_url) as connection:
+    with operator_session(ops_url) as connection:
         found = jobs.show(connection, wanted)
         if found is None:
             raise NotFoundError("no such job", field="id", value=job_id)

@@ -18,7 +18,7 @@ from settings import Settings
 from storage import limits, tenants
 from storage.connect import Connection
 from storage.limits import Cap, Concurrency, Plan, RateLimit, Scope, SlotScope, Source
-from storage.session import session
+from storage.session import operator_session
 from storage.tenants import Tenant
 
 app = typer.Typer(help="Show and change what tenants, users and features may use.", no_args_is_help=True)
@@ -58,7 +58,7 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show what holds for a tenant, where it comes from, and how much room is left now."""
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         held = _held(connection, tenants.resolve(connection, tenant), user=user, feature=feature)
     _print(held, as_json=as_json)
 
@@ -101,7 +101,7 @@ def set_command(
     rate = None if per_minute in (None, DEFAULT) else _rate(per_minute)
     with (
         reach(Settings(), DATABASE) as services,
-        session(services.require_ops()) as connection,
+        operator_session(services.require_ops()) as connection,
         connection.transaction(),
     ):
         found = tenants.resolve(connection, tenant)
@@ -128,7 +128,7 @@ def set_model_command(
     slots = None if concurrent == NO_LIMIT else amounts.concurrent(concurrent, field="concurrent")
     with (
         reach(Settings(), DATABASE) as services,
-        session(services.require_ops()) as connection,
+        operator_session(services.require_ops()) as connection,
         connection.transaction(),
     ):
         limits.set_concurrency(connection, None, SlotScope.MODEL, model, slots, actor=actor())
@@ -139,7 +139,7 @@ def set_model_command(
 @app.command("models")
 def models_command(as_json: Json = False) -> None:
     """List the models that have a concurrency cap, with what is taken and who waits."""
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = limits.concurrency(connection, None)
     _print_concurrency(found, as_json=as_json)
 
@@ -147,7 +147,7 @@ def models_command(as_json: Json = False) -> None:
 @app.command("plans")
 def plans_command(as_json: Json = False) -> None:
     """List the plans with what each gives its tenants."""
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = limits.plans(connection)
     if as_json:
         print_json({"plans": [asdict(plan) for plan in found]})
@@ -188,7 +188,7 @@ def set_plan_command(
     if not changes:
         hint = "Give --daily-usd, --user-share, --user-per-minute or --tenant-per-minute."
         raise InvalidInputError("nothing to set", field="daily_usd", hint=hint)
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         after = limits.set_plan(connection, plan, changes, actor=actor())
     if as_json:
         print_json(asdict(after))

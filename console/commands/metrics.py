@@ -15,7 +15,7 @@ from console.output import Json, dumped, note, print_json
 from console.reach import DATABASE, reach
 from settings import Settings
 from storage.metrics import Snapshot, snapshot
-from storage.session import session
+from storage.session import operator_session
 
 
 def metrics(
@@ -42,7 +42,7 @@ def metrics(
 
 
 def _read(settings: Settings, ops_url: str) -> Snapshot:
-    with session(ops_url) as connection:
+    with operator_session(ops_url) as connection:
         return snapshot(connection, silent_s=settings.worker_silent_s)
 
 

@@ -12,7 +12,7 @@ from console.pausing import Feature, Lane, Tenant
 from console.reach import DATABASE, reach
 from settings import Settings
 from storage import pauses
-from storage.session import session
+from storage.session import operator_session
 
 
 def pause(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as_json: Json = False) -> None:
@@ -33,7 +33,7 @@ def pause(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as_
 
 
 def _list(ops_url: str, *, as_json: bool) -> None:
-    with session(ops_url) as connection:
+    with operator_session(ops_url) as connection:
         found = pauses.list_pauses(connection)
     if as_json:
         print_json({"paused": [asdict(one) for one in found]})

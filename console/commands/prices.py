@@ -24,7 +24,7 @@ from storage.price_sync import Drift
 from storage.prices import Model, Price
 from storage.published_prices import published
 from storage.repricing import Mispriced, Period
-from storage.session import session
+from storage.session import operator_session
 
 app = typer.Typer(help="Look at prices, keep them current, price history anew.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def list_command(
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None, as_json: Json = False
 ) -> None:
     """List every price row with the date from which it holds, in USD per million tokens."""
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         rows = prices.list_prices(connection, model)
         now = prices.moment(connection)
     price_report.tell_prices(rows, now, as_json=as_json)
@@ -153,7 +153,10 @@ def add_command(
         facts["batch_discount"] = share(batch_discount, field="batch_discount")
     start = None if from_ is None else instant(from_, field="from")
     # only the schema: provisioning refuses a policy that names a model whose price is not there yet
-    with reach(Settings(), DATABASE, prepare=migrate) as services, session(services.require_ops()) as connection:
+    with (
+        reach(Settings(), DATABASE, prepare=migrate) as services,
+        operator_session(services.require_ops()) as connection,
+    ):
         price = Price(
             provider=provider,
             model=model,
@@ -197,7 +200,7 @@ def reprice_command(
 
 def sync(ops_url: str, models: set[Model], *, dry_run: bool) -> Drift:
     """Bring the prices of models up to date (or only look); what was, or would be, added."""
-    with session(ops_url) as connection, connection.transaction():
+    with operator_session(ops_url) as connection, connection.transaction():
         return price_sync.drift(connection, models) if dry_run else price_sync.sync(connection, models)
 
 
@@ -226,7 +229,7 @@ def reprice(
 
     The period that it was, and what it came to, a row a tenant.
     """
-    with session(ops_url) as connection:
+    with operator_session(ops_url) as connection:
         period = Period(since, until or prices.moment(connection), model)
         if period.until <= since:
             raise InvalidInputError("is not before the end", field="since", value=since.isoformat())

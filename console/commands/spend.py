@@ -21,7 +21,7 @@ from settings import Settings
 from storage import spend as spent
 from storage import spend_unusual as rule
 from storage import tenants
-from storage.session import session
+from storage.session import operator_session
 from storage.spend import By, Spend, Unusual
 from storage.spend_forecast import HORIZON_HOURS, Forecast, forecast
 
@@ -67,7 +67,7 @@ def spend(
         raise InvalidInputError("is binary and goes to a file", field="parquet", value=parquet, hint="Name the file.")
     told = by or [By.TENANT]
     first, last = period(since, until, today=_today())
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
         rows = spent.rollup(connection, told, since=first, until=last, tenant_id=tenant_id)
     _export(rows, told, csv=csv, parquet=parquet)
@@ -92,7 +92,7 @@ def forecast_command(
     as_json: Json = False,
 ) -> None:
     """Say when each tenant meets its cap at its present pace, soonest first."""
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
         found = [forecast(window, hours=hours) for window in spent.windows(connection, tenant_id=tenant_id)]
     found.sort(key=lambda one: (one.meets_cap_at is None, one.meets_cap_at or one.window.now, -one.pace_usd))
@@ -124,7 +124,7 @@ def forecast_command(
 def estimates_command(since: Since = "7", as_json: Json = False) -> None:
     """Compare what was reserved with what was billed, by model."""
     first = first_day(since, today=_today())
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = spent.estimates(connection, since=first)
     if as_json:
         print_json({"since": first, "models": [asdict(one) for one in found]})
@@ -141,7 +141,7 @@ def estimates_command(since: Since = "7", as_json: Json = False) -> None:
 def unusual_command(since: Since = "1", as_json: Json = False) -> None:
     """Name the users and features that spend far over their own history."""
     first = first_day(since, today=_today())
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = spent.unusual(connection, since=first)
     if as_json:
         print_json({"since": first, "rows": [_unusual(one) for one in found]})

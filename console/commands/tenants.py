@@ -16,7 +16,7 @@ from console.output import Json, print_json, print_table
 from console.reach import DATABASE, reach
 from settings import Settings
 from storage import tenants
-from storage.session import session
+from storage.session import operator_session
 from storage.tenants import Tenant
 
 app = typer.Typer(help="Add and list tenants, set their caps.", no_args_is_help=True)
@@ -37,7 +37,7 @@ def add_command(
 ) -> None:
     """Add a tenant and print its id."""
     cap = None if daily_cap is None else usd(daily_cap, field="daily_cap")
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = tenants.add(connection, name=name, plan=plan, daily_cap_usd=cap, external_id=external_id)
     if as_json:
         print_json({"id": tenant_id})
@@ -48,7 +48,7 @@ def add_command(
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
     """List the tenants with the caps and weights that hold for them."""
-    with reach(Settings(), DATABASE) as services, session(services.require_ops()) as connection:
+    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = tenants.list_tenants(connection)
     if as_json:
         print_json({"tenants": [asdict(tenant) for tenant in found]})
@@ -106,7 +106,7 @@ def set_weight_command(
 
 def set_cap(ops_url: str, tenant: str, amount: Decimal | None) -> Tenant:
     """Set the cap (None: the plan's) in the name of the user who runs this; the tenant as it is now."""
-    with session(ops_url) as connection:
+    with operator_session(ops_url) as connection:
         tenant_id: UUID = tenants.resolve(connection, tenant).id
         tenants.set_cap(connection, tenant_id, amount, actor=actor())
         return tenants.resolve(connection, str(tenant_id))
@@ -114,7 +114,7 @@ def set_cap(ops_url: str, tenant: str, amount: Decimal | None) -> Tenant:
 
 def set_weight(ops_url: str, tenant: str, weight: Decimal | None) -> Tenant:
     """Set the weight (None: the plan's) in the name of the user who runs this; the tenant as it is now."""
-    with session(ops_url) as connection:
+    with operator_session(ops_url) as connection:
         tenant_id: UUID = tenants.resolve(connection, tenant).id
         tenants.set_weight(connection, tenant_id, weight, actor=actor())
         return tenants.resolve(connection, str(tenant_id))

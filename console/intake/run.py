@@ -24,7 +24,7 @@ from settings import Settings
 from storage import tenants
 from storage.connect import Connection
 from storage.database import Database
-from storage.session import session, translated
+from storage.session import operator_session, translated
 
 Dealt = TypeVar("Dealt")
 
@@ -123,7 +123,7 @@ def _finder(services: Endpoints, stack: ExitStack) -> Callable[[str], UUID]:
             except ValueError:
                 pass
         if not connections:
-            connections.append(stack.enter_context(session(services.require_ops())))
+            connections.append(stack.enter_context(operator_session(services.require_ops())))
         return tenants.resolve(connections[0], given).id
 
     return find

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pika
 
 from errors import ConfigurationError
-from queues.redacted import without_password
+from queues.redacted import is_misread, without_password
 
 #: Longest time that connecting may take for each of its steps, s.
 STEP_WITHIN_S: Final = 2.0
@@ -29,6 +29,9 @@ def connection_parameters(url: str) -> pika.URLParameters:
 
     :raises ConfigurationError: the URL cannot be read, or a file that it names.
     """
+    hint = "Special characters in a password have to be percent-encoded."
+    if is_misread(url):
+        raise _refused(url, "the URL cannot be read", hint)
     try:
         parts = urlsplit(url)
         query = parse_qsl(parts.query, strict_parsing=True) if parts.query else []
@@ -38,7 +41,6 @@ def connection_parameters(url: str) -> pika.URLParameters:
         asked = parameters.heartbeat
     except (ValueError, TypeError, IndexError):
         # Without the cause: it may quote the URL's parts, and where they are mistaken for each other, the password.
-        hint = "Special characters in a password have to be percent-encoded."
         raise _refused(url, "the URL cannot be read", hint) from None
     if files:
         _use(files, parameters, url)

@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from errors import ConfigurationError
-from queues.redacted import without_password
+from queues.redacted import is_misread, without_password
 from queues.redis.cluster import CLUSTER_SCHEMES, Cluster
 
 #: Longest time that an ordinary command waits for its answer, s.
@@ -31,6 +31,15 @@ def client(
         "socket_connect_timeout": ANSWER_WITHIN_S,
         "socket_timeout": answer_within_s,
     }
+    # Without the cause: it quotes the URL's parts, and where they are mistaken for each other, the password.
+    unreadable = ConfigurationError(
+        "the URL cannot be read",
+        field=setting,
+        value=without_password(url),
+        hint="Special characters in a password have to be percent-encoded. A cluster has one database, 0.",
+    )
+    if not url.startswith("unix:") and is_misread(url):
+        raise unreadable
     try:
         if url.partition(":")[0] in CLUSTER_SCHEMES:
             return Cluster(url, **options)
@@ -38,10 +47,4 @@ def client(
         again = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         return redis.Redis.from_url(url, retry=again, **options)
     except ValueError:
-        # Without the cause: it quotes the URL's parts, and where they are mistaken for each other, the password.
-        raise ConfigurationError(
-            "the URL cannot be read",
-            field=setting,
-            value=without_password(url),
-            hint="Special characters in a password have to be percent-encoded. A cluster has one database, 0.",
-        ) from None
+        raise unreadable from None

@@ -119,8 +119,8 @@ def test_roles_that_would_break_isolation_are_wrong(headrace: Headrace, urls: Ur
     )
 
     assert "is a superuser" in superuser["database (app)"]
-    assert "sees every tenant" in swapped["database (app)"]
-    assert "no member of headrace_ops" in swapped["database (ops)"]
+    assert "logs in as headrace_ops, not as headrace_app" in swapped["database (app)"]
+    assert "logs in as headrace_app, not as headrace_ops" in swapped["database (ops)"]
 
 
 def test_a_database_of_an_earlier_release_is_to_be_migrated(headrace: Headrace, urls: Urls) -> None:
