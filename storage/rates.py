@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -44,6 +44,22 @@ class WaitingForRate:
         return None if self.per_minute is None else Rate(scope, key, self.per_minute)
 
 
-def waiting(connection: Connection) -> Sequence[WaitingForRate]:
-    """Every list of jobs that wait for a rate (as headrace_ops)."""
-    return [WaitingForRate(**row) for row in bounded(connection, sql("rates", "waiting"), {})]
+@dataclass(frozen=True, slots=True)
+class WaitingLists:
+    """Some lists that wait for rates, and who had a turn: where in its lists it goes on (None: done)."""
+
+    lists: Sequence[WaitingForRate]
+    upto: Mapping[UUID, str | None]
+
+
+def waiting(connection: Connection, turn: Mapping[UUID, str | None], *, lists: int) -> WaitingLists:
+    """Lists of jobs that wait for a rate (as headrace_ops): of whose turn it is, each from where it goes on.
+
+    ``lists``: most that are looked at, an equal share of each tenant, two at least.
+    """
+    facts = {"tenants": list(turn), "before": list(turn.values()), "lists": lists}
+    rows = bounded(connection, sql("rates", "waiting"), facts)
+    return WaitingLists(
+        [WaitingForRate(row["tenant_id"], row["waits_for"], row["per_minute"]) for row in rows if row["waits_for"]],
+        {row["tenant_id"]: row["upto"] for row in rows if not row["waits_for"]},
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,8 +17,30 @@ Turns = Mapping[str, Mapping[UUID, int]]
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """Tenants for whom a chore has something to do, in the order of their ids.
+
+    ``looked_to`` is the last that was looked at; None: there are no more.
+    """
+
+    tenants: Sequence[UUID]
+    looked_to: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What was let in from lists, as turns to offer, and who had a turn: where in its lists it goes on (None: done)."""
+
+    turns: Turns
+    upto: Mapping[UUID, str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class TakenBack:
-    """A job that was taken from a lost worker: queued again, or ended (``failed``: poison or on_unknown)."""
+    """A job that was taken from a lost worker: queued again, or ended (``failed``: poison or on_unknown).
+
+    ``set_aside``: it could not be taken back.
+    """
 
     tenant_id: UUID
     lane: str
@@ -26,30 +48,58 @@ class TakenBack:
     state: str
 
 
-def release_due(connection: Connection, *, limit: int = 500) -> Turns:
-    """Queue the scheduled jobs whose time has come; the turns to offer."""
-    return by_lane(bounded(connection, sql("recovery", "release_due"), [limit]))
+def due_tenants(connection: Connection, *, after: UUID, look: int, limit: int) -> Looked:
+    """Whose scheduled jobs are due, of those after ``after`` by id."""
+    facts = {"after": after, "look": look, "limit": limit}
+    return Looked(**bounded(connection, sql("recovery", "due_tenants"), facts)[0])
 
 
-def release_for_money(connection: Connection, *, limit: int = 100) -> Turns:
-    """Queue the jobs that waited for room under a cap and fit now, at most ``limit`` of a list; the turns to offer."""
-    return by_lane(bounded(connection, sql("recovery", "release_for_money"), [limit]))
+def release_due(connection: Connection, *, limit: int = 500, tenants: Sequence[UUID] | None = None) -> Turns:
+    """Queue the scheduled jobs whose time has come: the oldest, or an equal share of some tenants; the turns."""
+    facts = {"limit": limit, "tenants": _listed(tenants)}
+    return by_lane(bounded(connection, sql("recovery", "release_due"), facts))
 
 
-def release_for_rate(connection: Connection, tenant_id: UUID, waits_for: str, n: int) -> Turns:
-    """Queue the first ``n`` of a list that waits for a rate, less those on their way; the turns to offer."""
-    return by_lane(
-        bounded(
-            connection,
-            sql("recovery", "release_for_rate"),
-            {"tenant_id": tenant_id, "waits_for": waits_for, "n": n},
-        )
-    )
+def waiting_tenants(connection: Connection, *, after: UUID, limit: int) -> Looked:
+    """Who has jobs that wait for room, of those after ``after`` by id."""
+    return Looked(**bounded(connection, sql("recovery", "waiting_tenants"), {"after": after, "limit": limit})[0])
 
 
-def release_for_slots(connection: Connection, *, limit: int = 500) -> Turns:
-    """Queue the jobs that waited for a slot and find one free, at most ``limit`` of a list; the turns to offer."""
-    return by_lane(bounded(connection, sql("recovery", "release_for_slots"), [limit]))
+def release_for_money(
+    connection: Connection,
+    turn: Mapping[UUID, str | None],
+    *,
+    limit: int = 500,
+    lists: int = 500,
+    within_s: float = 0.25,
+) -> Released:
+    """Queue the jobs that waited for room under a cap and fit now.
+
+    :param turn: whose turn it is, in order, and where in its lists (None: at the first).
+    :param limit: most jobs, and ``lists`` most lists that are looked at: an equal share of each tenant, two at least.
+    """
+    facts = _facts_of(turn) | {"limit": limit, "lists": lists, "within_s": within_s}
+    return _released(bounded(connection, sql("recovery", "release_for_money"), facts))
+
+
+def release_for_rates(connection: Connection, lists: Sequence[tuple[UUID, str, int]]) -> Turns:
+    """Queue the first of lists that wait for a rate (tenant, list, how many), less those on their way; the turns."""
+    tenants, names, ns = zip(*lists, strict=True)
+    facts = {"tenants": list(tenants), "lists": list(names), "ns": list(ns)}
+    return by_lane(bounded(connection, sql("recovery", "release_for_rates"), facts))
+
+
+def release_for_slots(
+    connection: Connection,
+    turn: Mapping[UUID, str | None],
+    *,
+    limit: int = 500,
+    lists: int = 500,
+    within_s: float = 0.25,
+) -> Released:
+    """Queue the jobs that waited for a slot and find one free. See :func:`release_for_money`."""
+    facts = _facts_of(turn) | {"limit": limit, "lists": lists, "within_s": within_s}
+    return _released(bounded(connection, sql("recovery", "release_for_slots"), facts))
 
 
 def lend_slots(connection: Connection, *, silent_s: float, turns_per_tenant: int) -> Turns:
@@ -57,9 +107,15 @@ def lend_slots(connection: Connection, *, silent_s: float, turns_per_tenant: int
     return by_lane(bounded(connection, sql("recovery", "lend_slots"), [silent_s, turns_per_tenant]))
 
 
-def drain_wakes(connection: Connection, *, limit: int = 5000) -> Turns:
-    """Take the notes that foreign transactions left; the turns to offer."""
-    return by_lane(bounded(connection, sql("recovery", "drain_wakes"), [limit]))
+def waking_tenants(connection: Connection, *, after: UUID, limit: int) -> Looked:
+    """Who has left notes, of those after ``after`` by id."""
+    return Looked(**bounded(connection, sql("recovery", "waking_tenants"), {"after": after, "limit": limit})[0])
+
+
+def drain_wakes(connection: Connection, *, limit: int = 5000, tenants: Sequence[UUID] | None = None) -> Turns:
+    """Take the notes of foreign transactions: the oldest, or an equal share of some tenants; the turns to offer."""
+    facts = {"limit": limit, "tenants": _listed(tenants)}
+    return by_lane(bounded(connection, sql("recovery", "drain_wakes"), facts))
 
 
 def listen(connection: Connection) -> None:
@@ -73,9 +129,15 @@ def take_back(connection: Connection, *, silent_s: float, max_deaths: int) -> Ta
     return TakenBack(**rows[0]) if rows else None
 
 
-def expire(connection: Connection, *, limit: int = 500) -> int:
-    """End waiting jobs that are past their deadline; how many."""
-    (row,) = bounded(connection, sql("recovery", "expire"), [limit])
+def expiring_tenants(connection: Connection, *, after: UUID, look: int, limit: int) -> Looked:
+    """Whose waiting jobs are past their deadline, of those after ``after`` by id."""
+    facts = {"after": after, "look": look, "limit": limit}
+    return Looked(**bounded(connection, sql("recovery", "expiring_tenants"), facts)[0])
+
+
+def expire(connection: Connection, *, limit: int = 500, tenants: Sequence[UUID] | None = None) -> int:
+    """End waiting jobs past their deadline, the earliest or an equal share of some tenants; how many."""
+    (row,) = bounded(connection, sql("recovery", "expire"), {"limit": limit, "tenants": _listed(tenants)})
     return int(row["expired"])
 
 
@@ -128,5 +190,18 @@ def by_lane(rows: Iterable[dict[str, Any]]) -> Turns:
     """Rows of ``tenant_id``, ``lane`` and ``turns`` as turns to offer."""
     found: dict[str, dict[UUID, int]] = defaultdict(dict)
     for row in rows:
-        found[row["lane"]][row["tenant_id"]] = row["turns"]
+        found[row["lane"]][row["tenant_id"]] = found[row["lane"]].get(row["tenant_id"], 0) + row["turns"]
     return found
+
+
+def _released(rows: Sequence[dict[str, Any]]) -> Released:
+    turns = by_lane(row for row in rows if row["lane"] is not None)
+    return Released(turns, {row["tenant_id"]: row["upto"] for row in rows if row["lane"] is None})
+
+
+def _facts_of(turn: Mapping[UUID, str | None]) -> dict[str, Any]:
+    return {"tenants": list(turn), "before": list(turn.values())}
+
+
+def _listed(tenants: Sequence[UUID] | None) -> list[UUID] | None:
+    return None if tenants is None else list(tenants)

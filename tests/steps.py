@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from storage import jobs, runs
+from storage import jobs, recovery, runs
 from storage.connect import Connection
 from storage.ids import new_id
 from storage.jobs import ClaimedJob, Enqueued, Stopped
@@ -117,3 +117,8 @@ def answer(run_id: UUID) -> dict[str, Any]:
     return {
         "outcome": "succeeded", "run_id": str(run_id), "output": "Hi", "finish": "complete", "max_output_tokens": 1000,
     }  # fmt: skip
+
+
+def everybody(connection: Connection) -> dict[UUID, None]:
+    """Every tenant whose jobs wait for room, each to begin with its first list: whose turn it is at the chores."""
+    return dict.fromkeys(recovery.waiting_tenants(connection, after=UUID(int=0), limit=10_000).tenants)

@@ -16,13 +16,12 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
-from errors import CutOffError, InternalFaultError, ServiceError, StatementError
+from errors import CutOffError, InternalFaultError, ServiceError
 from guards.rates import RateGuard
 from queues.turns import FEW_JOBS, Wire, is_light, within_cap
 from storage import chores as notes
@@ -30,11 +29,25 @@ from storage import jobs, rates, recovery, spend
 from storage.connect import Connection
 from storage.database import Database
 from storage.rates import WaitingForRate
-from storage.recovery import TakenBack, Turns
+from storage.recovery import Looked, Released, TakenBack, Turns
 from workers.chores import Chore, ChoreLoop
+from workers.rotation import Backlog, Rotation
 
 T = TypeVar("T")
-RELEASED_AT_ONCE = 500  # of one list, so that no chore takes long
+NOTES_AT_ONCE = 5000
+"""So many notes are taken in one pass,"""
+RELEASED_AT_ONCE = 500
+"""so many due jobs queued,"""
+EXPIRED_AT_ONCE = 1000
+"""and so many late ones ended, so that no pass takes long."""
+LOOKED_AT_ONCE = 2000
+"""Tenants that are looked at in one pass for something that is due."""
+LISTS_AT_ONCE = 300
+"""Lists of request rates that are looked at in one pass."""
+RELEASED_OF_A_LIST = 100
+"""Jobs that are let in from one list at once."""
+TAKEN_BACK_FOR_S = 0.5
+"""So long one pass takes jobs back."""
 LOOK_AGAIN_S = 1.0
 THREADS = 5
 """So many groups of chores there are, each with a connection of its own while it works."""
@@ -64,6 +77,9 @@ class Scheduler:
         self._wire = wire
         self._rates = rates
         self._no_room_before: dict[tuple[UUID, str], float] = {}  # lists that wait for a rate; Python's clock
+        self._wakes, self._due = Backlog(NOTES_AT_ONCE), Backlog(RELEASED_AT_ONCE)
+        self._late = Backlog(EXPIRED_AT_ONCE)
+        self._money_turns, self._rates_turns, self._slots_turns = Rotation(), Rotation(), Rotation()
         self._worker_silent_s = worker_silent_s
         self._max_deaths = max_deaths
         self._turns_per_tenant = turns_per_tenant
@@ -130,72 +146,120 @@ class Scheduler:
         with suppress(ServiceError, CutOffError):  # it is in the log
             self._do(lambda connection: notes.fail(connection, chore.name, every_s=chore.every_s, error=error))
 
-    def drain_wakes(self) -> None:
+    def drain_wakes(self) -> bool:
         """Offer turns for what foreign transactions enqueued."""
-        self._offer(self._listening(recovery.drain_wakes))
 
-    def release_due(self) -> None:
+        def drain(tenants: Sequence[UUID] | None, limit: int) -> int:
+            turns = self._listening(lambda connection: recovery.drain_wakes(connection, limit=limit, tenants=tenants))
+            self._offer(turns)
+            return _sum(turns)
+
+        def look(after: UUID, most: int) -> Looked:
+            return self._do(lambda connection: recovery.waking_tenants(connection, after=after, limit=most))
+
+        return self._wakes.work_off(look, drain)
+
+    def release_due(self) -> bool:
         """Queue what is due and offer its turns."""
-        self._offer(self._do(recovery.release_due))
 
-    def release_for_money(self) -> None:
+        def release(tenants: Sequence[UUID] | None, limit: int) -> int:
+            turns = self._do(lambda connection: recovery.release_due(connection, limit=limit, tenants=tenants))
+            self._offer(turns)
+            return _sum(turns)
+
+        def look(after: UUID, most: int) -> Looked:
+            return self._do(lambda c: recovery.due_tenants(c, after=after, look=LOOKED_AT_ONCE, limit=most))
+
+        return self._due.work_off(look, release)
+
+    def release_for_money(self) -> bool:
         """Queue the jobs that waited for room under a cap and fit now, in fair order, and offer their turns."""
-        self._offer(self._do(recovery.release_for_money))
+        return self._let_in(self._money_turns, recovery.release_for_money)
 
-    def release_for_slots(self) -> None:
+    def release_for_slots(self) -> bool:
         """Queue the jobs that find a slot free which nobody told of, and offer their turns."""
-        self._offer(self._do(recovery.release_for_slots))
+        return self._let_in(self._slots_turns, recovery.release_for_slots)
+
+    def _let_in(self, rotation: Rotation, release: Callable[[Connection, Mapping[UUID, str | None]], Released]) -> bool:
+        def work(tenants: Sequence[UUID]) -> Mapping[UUID, str | None]:
+            released = self._do(lambda connection: release(connection, rotation.turn(tenants)))
+            self._offer(released.turns)
+            return released.upto
+
+        return rotation.give(rotation.ask(self._waiting), work)
+
+    def _waiting(self, after: UUID, most: int) -> Looked:
+        return self._do(lambda connection: recovery.waiting_tenants(connection, after=after, limit=most))
 
     def lend_slots(self) -> None:
         """Let caps with burst use idle threads, and offer the turns; take back what others need."""
         silent_s, most = self._worker_silent_s, self._turns_per_tenant
         self._offer(self._do(lambda c: recovery.lend_slots(c, silent_s=silent_s, turns_per_tenant=most)))
 
-    def release_for_rates(self) -> None:
+    def release_for_rates(self) -> bool:
         """Queue as many of the jobs that wait for a request rate as it has room for, and offer their turns."""
         now = time.monotonic()
-        waiting = self._do(rates.waiting)
-        kept = {(one.tenant_id, one.waits_for) for one in waiting}
-        self._no_room_before = {key: until for key, until in self._no_room_before.items() if key in kept}
-        for one in waiting:
-            key = (one.tenant_id, one.waits_for)
-            if self._no_room_before.get(key, 0.0) > now and one.rate is not None:
-                continue
-            n, more_in_s = RELEASED_AT_ONCE, 0.0
-            if one.rate is not None and self._rates is not None:
-                n, more_in_s = self._rates.room(one.tenant_id, one.rate)
-            if n == 0:
-                # not for long: a rate that is raised meanwhile has to be noticed
-                self._no_room_before[key] = now + min(more_in_s, LOOK_AGAIN_S)
-                continue
-            self._offer(self._do(partial(_release_for_rate, one=one, n=min(n, RELEASED_AT_ONCE))))
+        self._no_room_before = {key: until for key, until in self._no_room_before.items() if until > now}
+        return self._rates_turns.give(self._rates_turns.ask(self._waiting), self._release_for_rates_of)
 
-    def take_back(self) -> int:
-        """Take back the jobs of lost workers, one a transaction; how many.
+    def _release_for_rates_of(self, tenants: Sequence[UUID]) -> Mapping[UUID, str | None]:
+        turn = self._rates_turns.turn(tenants)
+        waiting = self._do(lambda connection: rates.waiting(connection, turn, lists=LISTS_AT_ONCE))
+        wanted = [(one.tenant_id, one.waits_for, n) for one in waiting.lists if (n := self._room_of(one)) > 0]
+        if wanted:
+            self._offer(self._do(lambda connection: recovery.release_for_rates(connection, wanted)))
+        return waiting.upto
+
+    def _room_of(self, one: WaitingForRate) -> int:
+        """How many of a list its rate has room for now."""
+        if one.rate is None or self._rates is None:
+            return RELEASED_OF_A_LIST
+        now, key = time.monotonic(), (one.tenant_id, one.waits_for)
+        if key in self._no_room_before:
+            return 0
+        n, more_in_s = self._rates.room(one.tenant_id, one.rate)
+        if n == 0:
+            # not for long: a rate that is raised meanwhile has to be noticed
+            self._no_room_before[key] = now + min(more_in_s, LOOK_AGAIN_S)
+        return min(n, RELEASED_OF_A_LIST)
+
+    def take_back(self) -> bool:
+        """Take back the jobs of lost workers, one a transaction, for half a second; whether there are more.
 
         Nobody's silence counts while Postgres itself was away: its return must not look like the death of every worker.
         """
         self._listening(recovery.listen)  # before anything is taken: this call would wait where hearts do
-        taken = 0
+        until = time.monotonic() + TAKEN_BACK_FOR_S
         queued: dict[str, Counter[UUID]] = defaultdict(Counter)
+        more = False
         while time.monotonic() - self._listening_since >= self._worker_silent_s:
+            if more := time.monotonic() > until:
+                break
             job = self._listening(self._take_one_back)
             if job is None:
                 break
-            taken += 1
+            if job.state == "set_aside":
+                log.warning("scheduler.set_aside", tenant_id=str(job.tenant_id), job_id=str(job.job_id))
+                continue
             log.warning("job.taken_back", tenant_id=str(job.tenant_id), job_id=str(job.job_id), state=job.state)
             if job.state == "queued":
                 queued[job.lane][job.tenant_id] += 1
         self._offer(queued)  # in the end, so that a wire that is away holds nothing up
-        return taken
+        return more
 
     def _take_one_back(self, connection: Connection) -> TakenBack | None:
         return recovery.take_back(connection, silent_s=self._worker_silent_s, max_deaths=self._max_deaths)
 
-    def expire(self) -> None:
+    def expire(self) -> bool:
         """End waiting jobs past their deadline."""
-        while self._do(recovery.expire):
-            pass
+
+        def end(tenants: Sequence[UUID] | None, limit: int) -> int:
+            return self._do(lambda connection: recovery.expire(connection, limit=limit, tenants=tenants))
+
+        def look(after: UUID, most: int) -> Looked:
+            return self._do(lambda c: recovery.expiring_tenants(c, after=after, look=LOOKED_AT_ONCE, limit=most))
+
+        return self._late.work_off(look, end)
 
     def sweep(self) -> None:
         """Raise the wire to what is queued: the repair of every lost hint. One scheduler at a time asks Postgres.
@@ -273,7 +337,7 @@ class Scheduler:
         began = time.monotonic()
         try:
             return self._do(step)
-        except (ServiceError, StatementError):
+        except ServiceError:
             self._listening_since = time.monotonic()
             raise
         finally:
@@ -281,5 +345,5 @@ class Scheduler:
                 self._listening_since = time.monotonic()
 
 
-def _release_for_rate(connection: Connection, one: WaitingForRate, n: int) -> Turns:
-    return recovery.release_for_rate(connection, one.tenant_id, one.waits_for, n)
+def _sum(turns: Turns) -> int:
+    return sum(n for of_lane in turns.values() for n in of_lane.values())

@@ -17,7 +17,7 @@ from storage.jobs import ClaimedJob, Settled, Stopped
 from storage.limits import SlotScope
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, eventually
-from tests.steps import put, request
+from tests.steps import everybody, put, request
 from workers.scheduler import Scheduler
 
 LANE, FEATURE = SlotScope.LANE, SlotScope.FEATURE
@@ -45,7 +45,7 @@ def some(app: Database, tenant: UUID, n: int, *, lane: str = "batch") -> None:
 def lend(ops: Database) -> Mapping[str, Mapping[UUID, int]]:
     with ops.connection() as connection:
         turns = recovery.lend_slots(connection, silent_s=10, turns_per_tenant=64)
-        recovery.release_for_slots(connection)
+        recovery.release_for_slots(connection, everybody(connection))
         assert audit.findings(connection) == []
     return turns
 

@@ -22,7 +22,7 @@ from storage.jobs import ClaimedJob, Settled, Stopped
 from storage.limits import SlotScope
 from tests.conftest import new_tenant
 from tests.fleet import Urls, eventually
-from tests.steps import put, request
+from tests.steps import everybody, put, request
 
 FAILED = {"outcome": "failed", "reason": "x", "error": {}}
 LANE, FEATURE = SlotScope.LANE, SlotScope.FEATURE
@@ -235,7 +235,11 @@ def test_lowered_raised_closed_and_lifted(app: Database, ops: Database, tenant: 
 def let_in(ops: Database) -> int:
     """What the scheduler does every 200 ms."""
     with ops.connection() as connection:
-        return sum(n for of_lane in recovery.release_for_slots(connection).values() for n in of_lane.values())
+        return sum(
+            n
+            for of_lane in recovery.release_for_slots(connection, everybody(connection)).turns.values()
+            for n in of_lane.values()
+        )
 
 
 def test_the_sweep_offers_no_more_turns_than_there_are_slots(app: Database, ops: Database, tenant: UUID) -> None:
@@ -353,7 +357,7 @@ def test_never_more_than_the_cap_with_32_threads_and_kills(urls: Urls, app: Data
     def keep_house(connection: Connection) -> None:
         workers.heartbeat(connection, WORKER, host="h", pid=1, threads=8)
         recovery.release_due(connection)
-        recovery.release_for_slots(connection)
+        recovery.release_for_slots(connection, everybody(connection))
         while recovery.take_back(connection, silent_s=1.0, max_deaths=1000):
             pass
 

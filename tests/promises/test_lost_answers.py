@@ -26,7 +26,7 @@ from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually
 from tests.inside import fresh, one_simulator, pipeline, turn
 from tests.proxy import Loss, PostgresProxy, RedisProxy
-from tests.steps import answer, ask, call, end, put_one, take, used
+from tests.steps import answer, ask, call, end, everybody, put_one, take, used
 from workers.ledger import Ledger
 from workers.pipeline import Pipeline
 from workers.scheduler import Scheduler
@@ -226,7 +226,7 @@ def test_settle_to_defer(
     with psycopg.connect(urls.owner) as owner:
         owner.execute("update headrace.caps set reserved_usd = 0")
     with ops.connection() as connection:
-        assert recovery.release_for_money(connection) == {"interactive": {poor: 1}}
+        assert recovery.release_for_money(connection, everybody(connection)).turns == {"interactive": {poor: 1}}
     worker.run(turn(poor))
     result = client.result(job_id, tenant_id=poor)
     assert (result.state, result.attempts) == ("succeeded", 1)

@@ -24,7 +24,7 @@ from tests.books import check_books
 from tests.clock import Clock
 from tests.conftest import new_tenant
 from tests.fleet import Urls
-from tests.steps import answer, ask, call, end, put_one, take, used
+from tests.steps import answer, ask, call, end, everybody, put_one, take, used
 from workers import outcomes
 from workers.outcomes import Outcome
 
@@ -97,7 +97,7 @@ def spend(app: Database, tenant: UUID, user: str, tokens: int) -> None:
 def release(ops: Database) -> int:
     """What the scheduler does; how many jobs were let in."""
     with ops.connection() as connection:
-        turns = recovery.release_for_money(connection)
+        turns = recovery.release_for_money(connection, everybody(connection)).turns
     return sum(n for of_lane in turns.values() for n in of_lane.values())
 
 
@@ -334,7 +334,7 @@ def test_nor_behind_those_who_still_wait_for_a_rate(app: Database, ops: Database
                 reason="rate_limited", delay_s=1, waits_for="rate:user:u-1")  # fmt: skip
     far_ahead(app, tenant)
     with ops.connection() as connection:
-        assert recovery.release_for_rate(connection, tenant, "rate:user:u-1", 1) == {"interactive": {tenant: 1}}
+        assert recovery.release_for_rates(connection, [(tenant, "rate:user:u-1", 1)]) == {"interactive": {tenant: 1}}
     with app.connection() as connection:
         put_one(connection, tenant)
         let_in = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
@@ -377,11 +377,11 @@ def test_a_list_for_a_rate_is_let_in_in_order_and_never_twice(app: Database, ops
             end(connection, tenant, job.job_id, claim_id, None, "defer",
                 reason="rate_limited", delay_s=1, waits_for=rate.waits_for)  # fmt: skip
     with ops.connection() as connection:
-        assert recovery.release_for_rate(connection, tenant, rate.waits_for, 2) == {"interactive": {tenant: 2}}
-        assert recovery.release_for_rate(connection, tenant, rate.waits_for, 3) == {"interactive": {tenant: 1}}
+        assert recovery.release_for_rates(connection, [(tenant, rate.waits_for, 2)]) == {"interactive": {tenant: 2}}
+        assert recovery.release_for_rates(connection, [(tenant, rate.waits_for, 3)]) == {"interactive": {tenant: 1}}
     first = begun(app, tenant, DIME)
     assert first is not None
     assert first[3].verdict == "granted"
     with ops.connection() as connection:
-        assert recovery.release_for_rate(connection, tenant, rate.waits_for, 3) == {"interactive": {tenant: 1}}
+        assert recovery.release_for_rates(connection, [(tenant, rate.waits_for, 3)]) == {"interactive": {tenant: 1}}
     assert lists(ops)[("scheduled", rate.waits_for)] == 2

@@ -180,59 +180,74 @@ create or replace function headrace.free_slots_with_notes(p_tenant uuid, p_claim
     select (o ->> 'tenant_id')::uuid, o ->> 'lane' from jsonb_array_elements(headrace.free_slots(p_tenant, p_claim)) o;
 $$;
 
--- The repair of every hint that was lost, and what lets jobs in when a cap is raised or taken away: as many of each list as
--- there are free slots, less those that were let in and have not claimed theirs yet. A model's slot that was promised
--- p_promise_s ago to a job that is still not at work goes to another. p_limit: most of a list at once.
-create or replace function headrace.release_for_slots(p_limit integer, p_promise_s double precision default 30)
-returns table (tenant_id uuid, lane text, jobs integer) language plpgsql as $$
+-- The repair of every hint that was lost, and what lets jobs in when a cap is raised or taken away, of some tenants
+-- (release_by_turns); then the slots of models. A model's slot that was promised p_promise_s ago to a job that is still not
+-- at work goes to another. p_limit: most that is released at once.
+create or replace function headrace.release_for_slots(p_tenants uuid[], p_before text[], p_lists integer, p_limit integer,
+                                                      p_within_s double precision, p_promise_s double precision default 30)
+returns table (tenant_id uuid, lane text, jobs integer, upto text) language plpgsql as $$
 #variable_conflict use_column
 declare
-    v_list record;
     v_key text;
-    v_room bigint;
-    q headrace.queue;
     v_one record;
-    v_models text[] := '{}';
-    v_out jsonb := '{}';
 begin
-    for v_list in select * from headrace.waiting_lists(array['slot']) l loop
-        v_key := substr(v_list.waits_for, length('slot:') + 1);
-        if v_key like 'model:%' and exists (select from headrace.concurrency c where c.tenant_id is null
-                                            and c.scope = 'model' and c.key = substr(v_key, length('model:') + 1)) then
-            perform headrace.waits_for_model(v_list.tenant_id, v_key);
-            v_models := array_append(array_remove(v_models, v_key), v_key);
-            continue;
-        end if;
-        v_key := case when v_list.waits_for like 'slot:feature:%' then
-            headrace.cap_key_of(v_list.tenant_id, 'feature', substr(v_list.waits_for, length('slot:feature:') + 1)) end;
-        v_room := p_limit;
-        if v_key is not null then
-            select count(*) into v_room from headrace.slots s where s.cap_key = v_key and s.claim_id is null;
-            continue when v_room = 0;
-            v_room := least(p_limit, v_room - (
-                select count(*) from headrace.queue x
-                where x.tenant_id = v_list.tenant_id and x.waits_for = v_list.waits_for and x.state <> 'scheduled'));
-            continue when v_room <= 0;
-        end if;
-        for q in select * from headrace.first_waiting(v_list.tenant_id, v_list.waits_for, v_room::integer) loop
-            perform headrace.release_one(q);
-            v_out := v_out || jsonb_build_object(q.tenant_id || ' ' || q.lane, coalesce((v_out ->> (q.tenant_id || ' ' || q.lane))::integer, 0) + 1);
-        end loop;
-    end loop;
-    foreach v_key in array v_models loop
+    return query select * from headrace.release_by_turns('slots', p_tenants, p_before, p_lists, p_limit, p_within_s);
+    for v_key in select headrace.slot_key(null, 'model', c.key) from headrace.concurrency c where c.tenant_id is null and c.scope = 'model' order by c.key loop
         -- whoever takes one of them just now may wait for a row of slot_shares that is held here: he is passed over
         update headrace.slots s set promised_to = null, promised_tenant = null, promised_at = null from (
             select x.n from headrace.slots x where x.cap_key = v_key and x.claim_id is null
               and x.promised_at < headrace.now() - make_interval(secs => p_promise_s) for update skip locked) x
         where s.cap_key = v_key and s.n = x.n;
-        for v_room in 1 .. p_limit loop
+        for i in 1 .. p_limit loop
             select o.value ->> 'tenant_id' as tenant_id, o.value ->> 'lane' as lane into v_one
             from jsonb_array_elements(headrace.release_for_model(v_key)) o;
             exit when not found;
-            v_out := v_out || jsonb_build_object(v_one.tenant_id || ' ' || v_one.lane, coalesce((v_out ->> (v_one.tenant_id || ' ' || v_one.lane))::integer, 0) + 1);
+            tenant_id := v_one.tenant_id; lane := v_one.lane; jobs := 1; upto := null;
+            return next;
         end loop;
     end loop;
-    return query select split_part(o.key, ' ', 1)::uuid, split_part(o.key, ' ', 2), o.value::integer from jsonb_each_text(v_out) o;
+end $$;
+
+-- Of one tenant: as many of each list as there are free slots, less those that were let in and have not claimed theirs yet. Of
+-- a model's list only that the tenant waits there.
+create or replace function headrace.release_for_slots_of(p_tenant uuid, p_before text, p_lists integer, p_limit integer)
+returns jsonb language plpgsql as $$
+declare
+    v_list record;
+    v_key text;
+    v_room bigint;
+    q headrace.queue;
+    v_turns jsonb := '{}';
+    v_upto text;
+begin
+    for v_list in select * from headrace.waiting_lists(p_tenant, array['slot'], p_before, p_lists) loop
+        if v_list.waits_for is null then
+            v_upto := v_list.looked_to;
+            exit;
+        end if;
+        v_key := substr(v_list.waits_for, length('slot:') + 1);
+        if v_key like 'model:%' and exists (select from headrace.concurrency c where c.tenant_id is null
+                                            and c.scope = 'model' and c.key = substr(v_key, length('model:') + 1)) then
+            perform headrace.waits_for_model(p_tenant, v_key);
+            continue;
+        end if;
+        v_key := case when v_list.waits_for like 'slot:feature:%' then
+            headrace.cap_key_of(p_tenant, 'feature', substr(v_list.waits_for, length('slot:feature:') + 1)) end;
+        v_room := p_limit;
+        if v_key is not null then
+            select count(*) into v_room from headrace.slots s where s.cap_key = v_key and s.claim_id is null;
+            continue when v_room = 0;
+            v_room := least(p_limit, v_room - (
+                select count(*) from headrace.queue x  -- index: queue_let_in
+                where x.tenant_id = p_tenant and x.waits_for = v_list.waits_for and x.state <> 'scheduled'));
+            continue when v_room <= 0;
+        end if;
+        for q in select * from headrace.first_waiting(p_tenant, v_list.waits_for, v_room::integer) loop
+            perform headrace.release_one(q);
+            v_turns := headrace.one_more(v_turns, q.lane);
+        end loop;
+    end loop;
+    return jsonb_build_object('turns', v_turns, 'upto', v_upto);
 end $$;
 
 -- Set a cap (p_slots null: take it away) and say who did it; in effect at once. p_burst null: as it is. What runs already holds a slot from now on:

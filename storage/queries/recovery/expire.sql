@@ -1,2 +1,2 @@
 -- Waiting jobs past their deadline (storage/functions/operations/recovery.sql).
-select headrace.expire(%s) as expired;
+select headrace.expire(%(limit)s, %(tenants)s::uuid[]) as expired;

@@ -73,6 +73,23 @@ def test_a_chore_that_fails_is_named(headrace: Headrace, ops: Database, schedule
     assert "text" not in wrong
 
 
+def test_what_was_set_aside_is_named(
+    headrace: Headrace, ops: Database, scheduler: Scheduler, tenant: UUID, client: Client
+) -> None:
+    job = client.enqueue(tenant_id=tenant, user_id="ada", feature="chat", messages=HI)
+    with ops.connection() as connection:
+        for what in (job, new_id()):  # the second has ended meanwhile, so nothing is wrong with it any more
+            connection.execute("select headrace.put_aside('expire', %s, %s, 'a broken row', '22003')", [tenant, what])
+
+    done = headrace("doctor", "--json")
+
+    wrong = [one["says"] for one in done.json["findings"] if one["part"] == "set aside"]
+    assert len(wrong) == 1
+    assert wrong[0].startswith(f"expire passes by job {job} of tenant {tenant} since ")
+    assert wrong[0].endswith(": a broken row")
+    assert done.code == 1
+
+
 def test_nobody_at_work_is_a_note_and_wrong_only_where_jobs_wait(
     headrace: Headrace, ops: Database, tenant: UUID, client: Client
 ) -> None:
