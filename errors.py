@@ -60,7 +60,10 @@ class HeadraceError(Exception):
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list that is nested without end
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 120 else text[:100] + f"… ({len(text)} characters)"
 
 

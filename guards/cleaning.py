@@ -13,22 +13,90 @@ from typing import Any, Final
 DEEPEST: Final = 64
 """Levels of lists and objects in a JSON value; deeper ones make every reader of it recurse without end."""
 
+MOST_MARKS: Final = 30
+"""Combining marks in a row that are kept; Unicode's Stream-Safe Text Format knows of no word with more (UAX #15)."""
+
 _LARGEST_INTEGER_BITS: Final = 1024  # as far as a double reaches; readers refuse or round what is beyond
 
 # C0 and C1 controls but tab and newline, the byte order mark, and the bidirectional overrides that can make a text
 # read differently from what it says (Unicode Technical Report 36; CVE-2021-42574).
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u202a-\u202e\u2066-\u2069]")
 _NEWLINES = re.compile("\r\n?|\u2028|\u2029")
+_TEXTS: Final = (str, bytes, bytearray)
+_WITH_LENGTH: Final = (*_TEXTS, dict, list, tuple)
+_TIBETAN_MARKS: Final = re.compile("[\u0f73\u0f75\u0f81]")  # become two marks, but do not count as marks themselves
 
 
 def clean_text(text: str) -> str:
-    """The text in Unicode's composed form (NFC), with plain newlines, without control characters."""
+    """The text in Unicode's composed form (NFC), with plain newlines, without control characters.
+
+    Of combining marks in a row the first :data:`MOST_MARKS` stay: composing sorts each row, in a time that grows with
+    its square. So cleaning takes linear time, whatever the text.
+    """
     if type(text) is str and text.isascii() and text.isprintable():
         return text  # most names and many questions: nothing to change
     text = _NEWLINES.sub("\n", text)
     text = _UNWANTED.sub("", text)
     text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair becomes a question mark
-    return unicodedata.normalize("NFC", text)
+    if text.isascii():
+        return text
+    text = _short_rows(text)
+    composed = unicodedata.normalize("NFC", text)
+    return text if composed is text else _short_rows(composed)  # again, for some marks become two
+
+
+def _short_rows(text: str) -> str:
+    """The text without those combining marks that come after :data:`MOST_MARKS` others in a row."""
+    # A row that is too long has a mark at one of these places. Few texts have any there, and marks are slow to look up.
+    if len(text) <= MOST_MARKS:
+        return text
+    places = text[::MOST_MARKS]
+    if not any(map(unicodedata.combining, places)) and not _TIBETAN_MARKS.search(places):
+        return text
+    kept, done, end = [], 0, 0
+    for place in range(0, len(text), MOST_MARKS):
+        if place < end or not _is_mark(text[place]):
+            continue
+        start, end = place, place + 1
+        while start > done and _is_mark(text[start - 1]):
+            start -= 1
+        while end < len(text) and _is_mark(text[end]):
+            end += 1
+        if end - start > MOST_MARKS:
+            kept.append(text[done : start + MOST_MARKS])
+            done = end
+    return "".join(kept) + text[done:]
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.combining(character) > 0 or character in "\u0f73\u0f75\u0f81"
+
+
+def room_after(value: Any, room: int, levels: int = DEEPEST) -> int:
+    """What is left of a room for characters and values once a JSON value is in it; below 0 it has none.
+
+    It looks at what cleaning would, down to so many levels, and no further than the room goes: a list that is in
+    itself a million times is as large as that.
+    """
+    kind = value.__class__
+    if kind is str:
+        return room - len(value)
+    if isinstance(value, _WITH_LENGTH):
+        if isinstance(value, _TEXTS):
+            return room - len(value)
+        if levels >= 0:
+            if isinstance(value, dict):
+                for name in value:
+                    room -= len(name) if name.__class__ is str else 1
+                value = value.values()
+            for one in value:
+                if one.__class__ is str:
+                    room -= len(one) + 1
+                else:
+                    room = room_after(one, room - 1, levels - 1)
+                if room < 0:
+                    return room
+    return room
 
 
 def clean_json(value: Any) -> Any:

@@ -23,6 +23,7 @@ from guards.schema_reading import FIELD, MAX_BYTES, read_schema
 _KEPT_CHARACTERS: Final = 1_000_000  # of all schemas on a shelf, together: up to 50 MB when read
 _SMALL: Final = 10_000  # characters; large schemas have a shelf of their own, so that few of them displace few
 _LONGEST_PLACE: Final = 200
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
@@ -92,12 +93,12 @@ _KEPT_LARGE: Final = _Kept()
 
 def _read(schema: Mapping[str, Any]) -> Node:
     try:
-        text = json.dumps(schema, ensure_ascii=False)
+        text = _ENCODER.encode(schema)
     except RecursionError as error:
         raise InvalidSchemaError(f"is nested deeper than {DEEPEST} levels", field=FIELD) from error
     except ValueError as error:
         raise InvalidSchemaError("holds a number that is too long", field=FIELD) from error
-    if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
+    if len(text) > MAX_BYTES // 4 and len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise InvalidSchemaError(f"is over the cap of {MAX_BYTES} bytes", field=FIELD, value=f"{len(text)} characters")
     kept = _KEPT_SMALL if len(text) <= _SMALL else _KEPT_LARGE
     found = kept.get(text)

@@ -26,12 +26,14 @@ from errors import (
     TooLongError,
     by_code,
 )
-from guards.cleaning import clean_json, clean_text
+from guards.cleaning import clean_json, clean_text, room_after
 from guards.schemas import check_schema
 from router.tokens import count_o200k, frame_tokens
 from storage.ids import new_id
 
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together
+_MAX_RAW = 2 * MAX_INPUT_BYTES  # characters and values of one field before it is cleaned, which makes it shorter
+_MAX_FIELDS = 100  # far more than there are: each unknown one would be told
 _PROMPT_TOKENS = 300  # a prompt's own words, unknown at the door: for fairness only, never for money
 _SHORT_BYTES, _TOKEN_BYTES = 1000, 4  # up to here texts are not counted, but taken to have a token for so many bytes
 _FRAME_LETTERS = len('{"role": "assistant", "content": ""}, ')  # around a message; a variable's are fewer
@@ -40,10 +42,30 @@ _LETTER_BYTES = (
 )
 _OUTPUT_TOKENS = 500  # an answer's expected length; a limit far above it must not make the job look heavy
 
-Text = Annotated[str, BeforeValidator(lambda value: clean_text(value) if isinstance(value, str) else value)]
+
+def _variables(value: Any) -> Any:
+    """Cleaned; or no more than the first one that is not text, because a thousand would be a thousand errors."""
+    value = clean_json(value)
+    if isinstance(value, dict):
+        return next(({name: one} for name, one in value.items() if not isinstance(one, str)), value)
+    return value
+
+
+def _messages(value: Any) -> Any:
+    if isinstance(value, list):
+        for one in value:
+            if one.__class__ is dict and len(one) > _MAX_FIELDS:
+                raise ValueError("a message takes nothing but role and content")
+    return value
+
+
+# strict: bytes would become text after it was cleaned
+Text = Annotated[
+    str, Field(strict=True), BeforeValidator(lambda value: clean_text(value) if isinstance(value, str) else value)
+]
 Json = Annotated[Any, BeforeValidator(clean_json)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(clean_json)]
-Variables = Annotated[dict[str, str], BeforeValidator(clean_json)]
+Variables = Annotated[dict[str, str], BeforeValidator(_variables)]
 Id = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
@@ -52,6 +74,9 @@ class _MessageIn(BaseModel):
 
     role: Literal["system", "user", "assistant"]
     content: Annotated[Text, Field(min_length=1)]
+
+
+Messages = Annotated[list[_MessageIn], Field(min_length=1, fail_fast=True), BeforeValidator(_messages)]
 
 
 class JobRequest(BaseModel):
@@ -64,7 +89,7 @@ class JobRequest(BaseModel):
     feature: Annotated[Text, Field(min_length=1, max_length=61)]
     prompt: Annotated[Text, Field(min_length=1, max_length=61)] | None = None
     variables: Variables | None = None
-    messages: Annotated[list[_MessageIn], Field(min_length=1)] | None = None
+    messages: Messages | None = None
     context: Json = None
     output_schema: JsonObject | None = None
     max_output_tokens: Annotated[int, Field(ge=16, le=200_000)] | None = None  # OpenAI takes no less than 16
@@ -84,7 +109,8 @@ def check(fields: Mapping[str, Any], *, now: datetime | None = None) -> JobReque
     Raises the :class:`errors.InvalidInputError` (or its kind) of the first field that is wrong.
     """
     if not isinstance(fields, Mapping):
-        raise InvalidInputError("must be an object with the fields of enqueue", field="request", value=fields)
+        raise InvalidInputError("must be an object with the fields of enqueue", field="request", value=_shown(fields))
+    _check_raw_size(fields)
     try:
         request = JobRequest.model_validate(dict(fields))
     except ValidationError as error:
@@ -171,6 +197,20 @@ def _check_times(request: JobRequest, now: datetime) -> None:
         raise DeadlinePassedError("is not after run_at", field="deadline", value=request.deadline.isoformat())
 
 
+def _check_raw_size(fields: Mapping[str, Any]) -> None:
+    """Before anything else is done with them: nothing below has to bear more than some times the cap."""
+    if len(fields) > _MAX_FIELDS:
+        raise InvalidInputError("has too many fields", field="request", value=f"{len(fields)} fields")
+    for name, value in fields.items():
+        if value is not None and room_after(value, _MAX_RAW) < 0:
+            raise TooLongError(
+                f"is over the cap of {MAX_INPUT_BYTES} bytes",
+                field=str(name)[:60],
+                value=f"over {_MAX_RAW} characters",
+                hint="Split the input.",
+            )
+
+
 def _check_size(request: JobRequest) -> None:
     for name in ("messages", "variables", "context", "output_schema"):
         value = getattr(request, name)
@@ -194,6 +234,14 @@ def _is_small(request: JobRequest) -> bool:
     return _LETTER_BYTES * letters <= MAX_INPUT_BYTES
 
 
+def _shown(value: object) -> str:
+    """Whatever it is: endless, deep, or of a type that cannot show itself."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return f"<{type(value).__name__}>"
+
+
 def _named(error: ValidationError) -> InvalidInputError:
     first = error.errors(include_url=False, include_context=False)[0]
     field = ""
@@ -201,7 +249,7 @@ def _named(error: ValidationError) -> InvalidInputError:
         field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
     message = first["msg"].removeprefix("Value error, ")
     given = None if first["type"] == "missing" else first["input"]
-    if not isinstance(given, str | int | float | None):
-        given = reprlib.repr(given)  # whatever it is: endless, deep, or of a type that cannot show itself
+    if not isinstance(given, str | float | None) and not (isinstance(given, int) and given.bit_length() <= 64):
+        given = _shown(given)
     kind = InvalidSchemaError if field.startswith("output_schema") else InvalidInputError
     return kind(message, field=field or "request", value=given)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guards.cleaning import DEEPEST, clean_json, clean_text
+from guards.cleaning import DEEPEST, _is_mark, clean_json, clean_text
 
 # every code point, lone surrogates included
 ANY_TEXT = st.text(st.characters())
@@ -101,3 +101,38 @@ def test_nesting_has_a_bound(levels: int) -> None:
     assert clean_json(nested(DEEPEST)) == nested(DEEPEST)
     with pytest.raises(ValueError, match=f"deeper than {DEEPEST} levels"):
         clean_json(nested(levels))
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("a" + "\u0316" * 30 + "b", "a" + "\u0316" * 30 + "b"),
+        ("a" + "\u0316" * 31 + "b", "a" + "\u0316" * 30 + "b"),
+        ("\u0316" * 100, "\u0316" * 30),
+        ("\u0316" * 45 + "b" + "\u0316" * 29 + "c", "\u0316" * 30 + "b" + "\u0316" * 29 + "c"),
+        ("a" + "\u0301\u0316" * 40, "\u00e1" + "\u0316" * 15 + "\u0301" * 14),
+        ("\u0344" * 29, "\u0308\u0301" * 15),
+        ("\U0001e8d0" * 40, "\U0001e8d0" * 30),
+    ],
+)  # fmt: skip
+def test_of_marks_in_a_row_the_first_thirty_stay(text: str, clean: str) -> None:
+    assert clean_text(text) == clean
+    assert clean_text(clean) == clean
+
+
+@settings(deadline=None)
+@given(
+    st.text(
+        st.sampled_from("ae\u0301\u0316\u0344\u0345\u0f73\u0f71\u1161\u0bbe\u0bc6\U0001d165\U0001d160"), max_size=300
+    )
+)
+def test_texts_of_marks_can_be_cleaned_again(text: str) -> None:
+    clean = clean_text(text)
+    assert clean_text(clean) == clean
+    assert unicodedata.is_normalized("NFC", clean)
+
+
+def test_each_character_that_begins_with_a_mark_counts_as_one() -> None:
+    for one in map(chr, (*range(0xD800), *range(0xE000, 0x110000))):
+        begins = unicodedata.combining(unicodedata.normalize("NFD", one)[0]) > 0
+        assert begins is _is_mark(one), hex(ord(one))
