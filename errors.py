@@ -200,11 +200,11 @@ class ProviderError(HeadraceError):
     """A provider's call failed.
 
     ``billable`` says whether the provider may have charged for it: ``False`` when it answered with an error,
-    ``None`` when nobody can know (the answer was lost).
+    ``None`` when nobody can know (the answer was lost), ``True`` when it did: then ``usage`` says for what.
     """
 
     code = "provider_error"
-    billable: ClassVar[bool | None] = False
+    billable: bool | None = False
     timed_out: bool = False  # time ran out; whether that says anything of the provider depends on how much there was
 
     def __init__(
@@ -215,12 +215,16 @@ class ProviderError(HeadraceError):
         http_status: int | None = None,
         retry_after_s: float | None = None,
         request_id: str | None = None,
+        usage: Any = None,
         **details: Any,
     ) -> None:
         self.provider = provider
         self.http_status = http_status
         self.retry_after_s = retry_after_s
         self.request_id = request_id
+        self.usage = usage
+        if usage is not None:
+            self.billable = True
         super().__init__(message, provider=provider, http_status=http_status, **details)
 
 
@@ -266,6 +270,19 @@ class ProviderMalformedAnswerError(ProviderAnswerLostError):
     """The provider's answer could not be read: whether it was billed is unknown."""
 
     code = "provider_malformed_answer"
+
+
+class ProviderAnswerTooLargeError(ProviderAnswerLostError):
+    """The provider's answer was larger than an answer may be, so it was not read to its end."""
+
+    code = "provider_answer_too_large"
+
+
+class ProviderEmptyAnswerError(ProviderError, RetryableError):
+    """The provider answered, but with no text: nothing, only reasoning, or a tool call that was not asked for."""
+
+    code = "provider_empty_answer"
+    billable = None
 
 
 class ProviderRefusedError(ProviderError, PermanentError):

@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     anthropic_base_url: str | None = Field(None, description="Anthropic-compatible server or gateway")
     simulator_url: str | None = Field(None, description="where the provider simulator listens, if one is used")
     call_timeout_s: float = Field(30.0, gt=0, description="total time of one provider call, s")
+    answer_max_bytes: int = Field(
+        8 * 1024 * 1024, ge=65_536, description="largest answer of a provider, on the wire and unpacked, bytes"
+    )
+    answer_max_chars: int = Field(2_000_000, ge=1_000, description="longest text of an answer, characters")
     breaker_fail_max: int = Field(5, ge=1, description="consecutive failures that open a provider's breaker")
     breaker_reset_s: float = Field(10.0, gt=0, description="time that an open breaker lets nothing through, s")
 

@@ -25,6 +25,7 @@ from queues.broker_url import open_wire, redis_client
 from router.breakers import Breakers
 from router.gateway import Gateway, build_providers
 from router.policy import load_policy
+from router.providers.whole import AnswerLimits
 from router.pseudonyms import Pseudonyms
 from settings import Settings, plain
 from storage.database import Database
@@ -89,6 +90,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             settings.openai_base_url,
             plain(settings.anthropic_api_key),
             settings.anthropic_base_url,
+            AnswerLimits(bytes=settings.answer_max_bytes, characters=settings.answer_max_chars),
         )
         if not providers:
             raise ConfigurationError(

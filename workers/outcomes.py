@@ -19,6 +19,9 @@ from storage.runs import Grant
 from workers.backoff import Backoff
 
 SETTLES_WITHIN_S = 1.0  # what a person is told of others' reservations: about a call's time
+LONGEST_WAIT_S = (
+    3_600.0  # what a provider asks for beyond this is not heeded; failures.retry_after_s has the same ceiling
+)
 BREAKER_GRACE_S = 0.1  # come back just after the breaker lets a probe through, not just before
 ABOUT_ONE_CALL = ("over_budget", "wait_for_room", "no_slot", "unpriced")  # verdicts that another call may not get
 
@@ -173,7 +176,7 @@ def of_held_providers(held: Sequence[HeadraceError]) -> Outcome:
 
 def must_not_be_repeated(error: HeadraceError, *, on_unknown: str) -> bool:
     """Whether the job asked not to be tried again after this, not even at another provider."""
-    return on_unknown == "fail" and isinstance(error, ProviderAnswerLostError)
+    return on_unknown == "fail" and isinstance(error, ProviderAnswerLostError) and error.billable is None
 
 
 def of_failed_calls(
@@ -202,7 +205,8 @@ def of_failed_calls(
 
 def _asked_to_wait_s(error: HeadraceError) -> float:
     asked = error.retry_after_s if isinstance(error, ProviderError) else error.details.get("retry_after_s")
-    return float(asked or 0.0)
+    wait_s = float(asked or 0.0)
+    return min(wait_s, LONGEST_WAIT_S) if wait_s > 0 else 0.0  # 0 for what is not a number, too
 
 
 def _over_budget(grant: Grant) -> dict[str, Any]:

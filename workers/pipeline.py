@@ -34,15 +34,16 @@ from queues.turns import Turn
 from router.gateway import Gateway
 from router.plan import Plan, plan_job
 from router.policy import Policy, Target
-from router.providers.calls import CallReply, CallRequest
+from router.providers.calls import CallRequest
 from router.pseudonyms import Pseudonyms
 from storage.database import Database
 from storage.ids import new_id
 from storage.jobs import ClaimedJob, Stopped
 from storage.runs import Grant, PlannedCall
-from workers import outcomes
+from workers import call_books, outcomes
 from workers.answers import read_answer
 from workers.backoff import Backoff
+from workers.call_books import CallBooks
 from workers.ledger import Ledger
 from workers.outcomes import HandBack, Lost, Outcome, Succeeded
 from workers.prompt_cache import PromptCache
@@ -247,10 +248,15 @@ class Pipeline:
         try:
             reply = self._gateway.call(target, request)
         except (ProviderError, BreakerOpenError) as error:
-            work.unsettled_run = _failed_run(call, error, started)
+            work.note(
+                call_books.failed(
+                    call, error, max_output_tokens=request.max_output_tokens, latency_ms=_ms_since(started)
+                )
+            )
             raise
-        work.unsettled_run = _answered_run(call, reply, started)
-        work.tokens += reply.usage.input_tokens + reply.usage.output_tokens
+        work.note(
+            call_books.answered(call, reply, max_output_tokens=request.max_output_tokens, latency_ms=_ms_since(started))
+        )
         output, value = read_answer(reply, plan.output_schema)
         return Succeeded(call.run_id, output, value, reply.finish, request.max_output_tokens)
 
@@ -338,6 +344,11 @@ class Work:
     admitted: bool = False  # counted under its request rates
     unsettled_run: Mapping[str, Any] | None = None
 
+    def note(self, books: CallBooks) -> None:
+        """Take a call's entry, to be settled together with what comes next."""
+        self.unsettled_run = books.run
+        self.tokens += books.tokens
+
 
 def _refuse_unreadable(job: ClaimedJob) -> None:
     for name, why in job.unreadable.items():
@@ -359,33 +370,8 @@ def _whose(claim: Claim) -> dict[str, str]:
     return {"tenant_id": str(claim.tenant_id), "job_id": str(claim.job.job_id), "claim_id": str(claim.id)}
 
 
-def _answered_run(call: PlannedCall, reply: CallReply, started: float) -> dict[str, Any]:
-    return {
-        "id": str(call.run_id),
-        "status": "succeeded",
-        "input_tokens": reply.usage.input_tokens,
-        "cached_input_tokens": reply.usage.cached_input_tokens,
-        "cache_write_tokens": reply.usage.cache_write_tokens,
-        "output_tokens": reply.usage.output_tokens,
-        "reasoning_tokens": reply.usage.reasoning_tokens,
-        "http_status": 200,
-        "provider_request_id": reply.provider_request_id,
-        "latency_ms": round((time.monotonic() - started) * 1000),
-    }
-
-
-def _failed_run(call: PlannedCall, error: ProviderError | BreakerOpenError, started: float) -> dict[str, Any]:
-    provider_error = error if isinstance(error, ProviderError) else None
-    # an answer that was lost may have been billed: nobody knows, so the run says so and costs its reservation
-    unknown = provider_error is not None and provider_error.billable is None
-    return {
-        "id": str(call.run_id),
-        "status": "unknown" if unknown else "failed",
-        "error_code": error.code,
-        "http_status": provider_error.http_status if provider_error else None,
-        "provider_request_id": provider_error.request_id if provider_error else None,
-        "latency_ms": round((time.monotonic() - started) * 1000),
-    }
+def _ms_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
 
 
 def _log_line(claim: Claim, outcome: Outcome, state: str, work: Work) -> None:

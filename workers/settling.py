@@ -34,9 +34,9 @@ def bare(run: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The run with its status and its tokens, as far as they are sound; *unknown* where they are not."""
     if run is None:
         return None
-    if run["status"] != "succeeded":
-        return {name: run[name] for name in ("id", "status", "error_code") if name in run}
     tokens = {name: count for name in _TOKENS if (count := _sound(run.get(name))) is not None}
+    if run["status"] != "succeeded":  # a failed answer may have a usage too
+        return {name: run[name] for name in ("id", "status", "error_code") if name in run} | tokens
     if not all(name in tokens for name in _NEEDED):
         return unknown(run)
     return {"id": run["id"], "status": "succeeded", **tokens}

@@ -11,12 +11,15 @@ from typing import Any
 
 import anthropic
 import httpx2
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from errors import ProviderError
-from router.providers import failures, schemas, secrecy, tags
-from router.providers.calls import CallReply, CallRequest, Finish, Usage
+from router.providers import dialects, failures, schemas, secrecy, tags
+from router.providers.calls import CallReply, CallRequest, Finish
 from router.providers.deadline import deadline, http_client, timeouts
+from router.providers.objects import BrokenObjectError, read_object
+from router.providers.text import one_line, storable
+from router.providers.usage import anthropic_usage
+from router.providers.whole import AnswerLimits
 
 NAME = "anthropic"
 BASE_URL = "https://api.anthropic.com"
@@ -27,7 +30,7 @@ class AnthropicMessages:
 
     name = NAME
 
-    def __init__(self, api_key: str, base_url: str | None = None) -> None:
+    def __init__(self, api_key: str, base_url: str | None = None, limits: AnswerLimits | None = None) -> None:
         """``base_url`` names a compatible server or a gateway; Anthropic itself if it is ``None``.
 
         :raises ProviderAuthError: the key cannot be one.
@@ -37,7 +40,10 @@ class AnthropicMessages:
         self._behind_gateway = base_url is not None
         # Always said, for the SDK would take it from the environment, past our settings.
         url = base_url or BASE_URL
-        self._client = anthropic.Anthropic(api_key=api_key, base_url=url, max_retries=0, http_client=http_client(url))
+        self._limits = limits or AnswerLimits()
+        self._client = anthropic.Anthropic(
+            api_key=api_key, base_url=url, max_retries=0, http_client=http_client(url, self._limits)
+        )
 
     def call(self, request: CallRequest) -> CallReply:
         """Ask once (see :class:`router.providers.calls.Provider`)."""
@@ -54,7 +60,7 @@ class AnthropicMessages:
             failure = _failure(error, request.api_key or self._key, sent=wire.sent)
             secrecy.scrub(error, request.api_key or self._key)
             raise failure from error
-        return _read(response)
+        return _read(response, request, self._limits, request.api_key or self._key)
 
     def _client_for(self, request: CallRequest) -> anthropic.Anthropic:
         if request.api_key is None:
@@ -111,64 +117,63 @@ def _failure(error: anthropic.AnthropicError, key: str, *, sent: bool) -> Provid
 # ------------------------------------------------------------------------------------------- the answer, as it comes
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-
-class _OutputDetails(_Part):
-    thinking_tokens: NonNegativeInt = 0
-
-
-class _Usage(_Part):
-    input_tokens: NonNegativeInt
-    cache_read_input_tokens: NonNegativeInt | None = None
-    cache_creation_input_tokens: NonNegativeInt | None = None
-    output_tokens: NonNegativeInt
-    output_tokens_details: _OutputDetails | None = None
-
-
-class _Block(_Part):
-    type: str
-    text: str = ""
-
-
-class _Answer(_Part):
-    id: str
-    model: str
-    content: list[_Block]
-    stop_reason: str
-    usage: _Usage
-
-
-def _read(response: httpx2.Response) -> CallReply:
-    request_id: str | None = response.headers.get("request-id")
+def _read(response: httpx2.Response, request: CallRequest, limits: AnswerLimits, key: str) -> CallReply:
+    request_id = one_line(response.headers.get("request-id")) or None
     try:
-        answer = _Answer.model_validate_json(response.content)
-    except ValidationError as error:
-        raise failures.malformed(NAME, "Messages object", request_id=request_id) from error
+        answer = read_object(response.content)
+    except BrokenObjectError as broken:
+        usage = anthropic_usage(broken.usage_said).usage
+        what = f"the answer is not a Messages object: {broken}"
+        raise failures.malformed(NAME, what, request_id=request_id, usage=usage) from broken
+    read = anthropic_usage(answer.get("usage"))
+    request_id = request_id or one_line(answer.get("id")) or None
+    blocks = answer.get("content")
+    told = answer.get("error")
+    if answer.get("type") == "error" or (told and not blocks):
+        raise failures.inside_an_answer(
+            NAME,
+            secrecy.hide_within(told, key),
+            headers=response.headers,
+            request_id=request_id,
+            usage=read.usage,
+        )
+    foreign = None if blocks else dialects.spoken(answer, instead_of="Messages")
+    if foreign or (blocks is None and read.usage is None) or not isinstance(blocks, list | None):
+        what = foreign or "the answer is not a Messages object"
+        raise failures.malformed(NAME, what, request_id=request_id, usage=read.usage)
+    blocks = [block for block in blocks or () if isinstance(block, dict)]
+    text = storable("".join(_texts(blocks)))
+    finish = _finish(answer.get("stop_reason"))
+    if not text.strip() and finish != "refusal":
+        kinds = {one_line(block.get("type")) for block in blocks}
+        raise failures.without_text(NAME, _held_instead(kinds, finish), request_id=request_id, usage=read.usage)
+    if len(text) > limits.characters:
+        raise failures.too_much_text(NAME, limits.characters, request_id=request_id, usage=read.beside(text).usage)
+    read = read.beside(text)
     return CallReply(
-        text="".join(block.text for block in answer.content if block.type == "text"),
-        usage=_usage(answer.usage),
-        model=answer.model,
-        provider_request_id=request_id or answer.id,
-        finish=_finish(answer.stop_reason),
+        text=text,
+        usage=read.usage,
+        model=one_line(answer.get("model")) or request.model,
+        provider_request_id=request_id,
+        finish=finish,
+        usage_fault=read.fault,
     )
 
 
-def _usage(usage: _Usage) -> Usage:
-    read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
-    return Usage(
-        # What the cache served or took is not in Anthropic's count of the input; in ours it is.
-        input_tokens=usage.input_tokens + read + written,
-        cached_input_tokens=read,
-        cache_write_tokens=written,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.output_tokens_details.thinking_tokens if usage.output_tokens_details else 0,
-    )
+def _texts(blocks: list[dict[str, Any]]) -> list[str]:
+    said = [block.get("text") for block in blocks if block.get("type") == "text"]
+    return [text for text in said if isinstance(text, str)]
 
 
-def _finish(stop_reason: str) -> Finish:
-    if stop_reason in {"max_tokens", "model_context_window_exceeded"}:
+def _held_instead(kinds: set[str], finish: Finish) -> str:
+    if any(kind.endswith("tool_use") for kind in kinds):
+        return "it calls a tool that it was not given"
+    cut = ", cut at max_output_tokens" if finish == "length" else ""
+    return ("only reasoning" if kinds & {"thinking", "redacted_thinking"} else "it is empty") + cut
+
+
+def _finish(stop_reason: Any) -> Finish:
+    if stop_reason in ("max_tokens", "model_context_window_exceeded"):
         return "length"
     # Any other reason, known today or not, leaves a whole answer that was paid for.
     return "refusal" if stop_reason == "refusal" else "complete"

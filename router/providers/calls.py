@@ -55,13 +55,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class CallReply:
-    """An answer. ``finish`` says why it ends: done, cut at ``max_output_tokens`` (or the context), or refused."""
+    """An answer. ``finish`` says why it ends: done, cut at ``max_output_tokens`` (or the context), or refused.
+
+    ``usage`` is ``None`` when the provider gave none that can be; ``usage_fault`` says what was wrong with it, also
+    when it could be mended (``usage_missing``, ``usage_absurd``, ``usage_mended``).
+    """
 
     text: str
-    usage: Usage
+    usage: Usage | None
     model: str
     provider_request_id: str | None
     finish: Finish
+    usage_fault: str | None = None
 
 
 class Provider(Protocol):

@@ -1,4 +1,4 @@
-"""A total deadline for a call, which a server that drips bytes cannot outlive.
+"""A total deadline for a call, which a server that drips bytes cannot outlive, and a limit of what comes back.
 
 The SDKs' timeouts hold for each read, so a server that sends one byte a second keeps a call alive for ever. Here the
 network itself knows the deadline: every connect, handshake, read and write gets what is left of it as its timeout.
@@ -27,6 +27,7 @@ import httpcore2
 import httpx2
 
 from errors import ConfigurationError
+from router.providers.whole import AnswerLimits, metered, read_whole, taken_off_the_wire
 
 _CONNECT_TIMEOUT_S = 5.0
 _KEEPALIVE_S = 30.0
@@ -69,7 +70,7 @@ def deadline(timeout_s: float) -> Iterator[CallOnTheWire]:
         _this_call.reset(token)
 
 
-def http_client(base_url: str) -> httpx2.Client:
+def http_client(base_url: str, limits: AnswerLimits | None = None) -> httpx2.Client:
     """The HTTP client of one provider, for all threads of the process.
 
     The number of connections has no limit of its own: one a thread is all that can be in use, and waiting for a free
@@ -79,7 +80,8 @@ def http_client(base_url: str) -> httpx2.Client:
 
     :raises ConfigurationError: the proxy that is set cannot be used; every call would fail.
     """
-    return httpx2.Client(transport=DeadlineTransport(proxy=_proxy_for(base_url)), timeout=None)
+    transport = DeadlineTransport(proxy=_proxy_for(base_url), limits=limits)
+    return httpx2.Client(transport=transport, timeout=None, headers={"Accept-Encoding": "gzip"})
 
 
 def timeouts(timeout_s: float) -> httpx2.Timeout:
@@ -88,9 +90,13 @@ def timeouts(timeout_s: float) -> httpx2.Timeout:
 
 
 class DeadlineTransport(httpx2.BaseTransport):
-    """HTTP over connections that obey :func:`deadline`, spread over several pools by thread."""
+    """HTTP over connections that obey :func:`deadline`, spread over several pools by thread.
 
-    def __init__(self, proxy: str | None = None) -> None:
+    A response is read to its end here, under its limits; nothing is streamed.
+    """
+
+    def __init__(self, proxy: str | None = None, limits: AnswerLimits | None = None) -> None:
+        self._limits = limits or AnswerLimits()
         ssl_context = httpx2.create_ssl_context()
         self._transports = [_PoolTransport(ssl_context, proxy) for _ in range(_POOLS)]
         self._turn = itertools.count()
@@ -101,7 +107,8 @@ class DeadlineTransport(httpx2.BaseTransport):
         transport: httpx2.BaseTransport | None = getattr(self._mine, "transport", None)
         if transport is None:
             transport = self._mine.transport = self._transports[next(self._turn) % _POOLS]
-        return transport.handle_request(request)
+        with metered() as meter:
+            return read_whole(transport.handle_request(request), meter, self._limits)
 
     def close(self) -> None:
         """Close every connection."""
@@ -155,7 +162,9 @@ class _DeadlineStream(httpcore2.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        data = self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        taken_off_the_wire(len(data))
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _WRITE_PIECE):

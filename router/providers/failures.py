@@ -7,12 +7,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any, Final
 
 import httpx2
 
 from errors import (
     ProviderAnswerLostError,
+    ProviderAnswerTooLargeError,
     ProviderAuthError,
+    ProviderEmptyAnswerError,
     ProviderError,
     ProviderMalformedAnswerError,
     ProviderNotSentError,
@@ -23,8 +26,16 @@ from errors import (
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
+from router.providers.calls import Usage
+from router.providers.text import one_line
+from router.providers.whole import TooLargeError
 
+#: Longest wait that a provider can ask for, s. What asks for more is asked again after this.
+LONGEST_WAIT_S: Final = 3_600.0
+#: A number of seconds this close to the time now, in Unix time, is a moment and not a wait, s.
+_ABOUT_NOW_S: Final = 7 * 86_400.0
 _TEXT_LENGTH = 300
+_HEADER_LENGTH = 100
 
 _NO_MONEY_LEFT = frozenset(
     {
@@ -39,6 +50,23 @@ _NO_MONEY_LEFT = frozenset(
 )
 # A gateway in front gave up waiting: the model may well have answered, and billed.
 _GATEWAY_GAVE_UP = frozenset({504, 524})
+# What a provider or a gateway calls an error inside of a body, as the status that it would have had.
+_STATUS_OF_WORD: Final = {
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "too_many_requests": 429,
+    "overloaded_error": 529,
+    "timeout_error": 504,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "model_not_found": 404,
+    "request_too_large": 413,
+    "context_length_exceeded": 400,
+}
+# A word with one of these in it speaks of the request; any other may pass by itself.
+_SPEAKS_OF_THE_REQUEST: Final = ("invalid", "unsupported", "not_found", "too_large", "policy")
 # Not errors of the request: a lock or a slow upload, gone at the next try.
 _PASSING = frozenset({408, 409})
 
@@ -73,44 +101,114 @@ def without_answer(provider: str, cause: BaseException | None, *, sent: bool) ->
         return unreachable
     if not sent:
         return ProviderNotSentError(f"the request was not sent ({type(cause).__name__})", provider=provider)
+    if isinstance(cause, TooLargeError):
+        return ProviderAnswerTooLargeError(f"the answer was not read to its end: {cause}", provider=provider)
     if isinstance(cause, httpx2.TimeoutException):
         return ProviderTimeoutError(f"no whole answer in time ({type(cause).__name__})", provider=provider)
     if isinstance(cause, httpx2.DecodingError):
-        return ProviderMalformedAnswerError("the answer's compression is broken", provider=provider)
+        return ProviderMalformedAnswerError(f"the answer cannot be unpacked: {cause}", provider=provider)
     return ProviderAnswerLostError(f"the connection broke ({type(cause).__name__})", provider=provider)
 
 
 def from_refusal(provider: str, refusal: Refusal) -> ProviderError:
     """The error that a refusal means to us."""
     return _kind(refusal)(
-        f"HTTP {refusal.status}: {refusal.text[:_TEXT_LENGTH]}",
+        f"HTTP {refusal.status}: {one_line(refusal.text, _TEXT_LENGTH)}",
         provider=provider,
         http_status=refusal.status,
         retry_after_s=retry_after_s(refusal.headers),
-        request_id=refusal.request_id,
+        request_id=one_line(refusal.request_id) or None,
     )
 
 
-def malformed(provider: str, what: str, *, request_id: str | None) -> ProviderMalformedAnswerError:
+def inside_an_answer(
+    provider: str, error: Any, *, headers: Mapping[str, str], request_id: str | None, usage: Usage | None
+) -> ProviderError:
+    """The error that a body with status 200 holds: gateways do that, with the status that was meant as its code.
+
+    ``error`` is what stands in the error's place, any JSON. Nothing was charged unless a usage says so.
+    """
+    said = error if isinstance(error, Mapping) else {"message": error}
+    given = [said.get(name) for name in ("code", "type", "status")]
+    codes = words(*(value.lower() if isinstance(value, str) else value for value in given))
+    message = one_line(said.get("message"), _TEXT_LENGTH)
+    told = ", ".join(one_line(str(value)) for value in given[:2] if isinstance(value, str | int))
+    refusal = Refusal(
+        status=_status_meant(given, codes), codes=codes, text=message, headers=headers, request_id=request_id
+    )
+    if usage is not None and not (usage.input_tokens or usage.output_tokens):
+        usage = None
+    return _kind(refusal)(
+        f"an error under status 200: {told}: {message}" if told else f"an error under status 200: {message}",
+        provider=provider,
+        http_status=200,
+        retry_after_s=retry_after_s(headers),
+        request_id=request_id,
+        usage=usage,
+    )
+
+
+def malformed(
+    provider: str, what: str, *, request_id: str | None, usage: Usage | None = None
+) -> ProviderMalformedAnswerError:
     """The error of an answer with status 200 that is not what it must be."""
-    return ProviderMalformedAnswerError(
-        f"the answer is no {what}", provider=provider, http_status=200, request_id=request_id
+    return ProviderMalformedAnswerError(what, provider=provider, http_status=200, request_id=request_id, usage=usage)
+
+
+def too_much_text(provider: str, limit: int, *, request_id: str | None, usage: Usage | None) -> ProviderError:
+    """The error of an answer whose text is longer than a text may be."""
+    return ProviderAnswerTooLargeError(
+        f"its text has more than {limit} characters",
+        provider=provider,
+        http_status=200,
+        request_id=request_id,
+        usage=usage,
+    )
+
+
+def without_text(provider: str, why: str, *, request_id: str | None, usage: Usage | None) -> ProviderError:
+    """The error of an answer that holds no text; ``why`` says what it holds instead."""
+    return ProviderEmptyAnswerError(
+        f"the answer holds no text: {why}", provider=provider, http_status=200, request_id=request_id, usage=usage
     )
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a provider asks us to wait, by whichever of the usual headers; ``None`` if it does not say."""
+    """The seconds that a provider asks us to wait, by whichever of the usual headers; ``None`` if it does not say.
+
+    At most :data:`LONGEST_WAIT_S`. A number that is Unix time of about now (gateways send that) is the time until then.
+    """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return milliseconds / 1000
+        return min(milliseconds / 1000, LONGEST_WAIT_S)
     raw = headers.get("retry-after")
     seconds = _number(raw)
-    if seconds is not None or raw is None:
-        return seconds
-    try:
-        return max(0.0, parsedate_to_datetime(raw).timestamp() - time.time())
-    except ValueError:
+    if seconds is None:
+        seconds = _seconds_until(raw)
+    elif abs(seconds - time.time()) <= _ABOUT_NOW_S:
+        seconds -= time.time()
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT_S)
+
+
+def _seconds_until(date: str | None) -> float | None:
+    if date is None or len(date) > _HEADER_LENGTH:
         return None
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except (ValueError, OverflowError, TypeError, OSError, IndexError):
+        return None
+
+
+def _status_meant(given: list[Any], codes: frozenset[str]) -> int:
+    for value in given:
+        if isinstance(value, str) and len(value) == 3 and value.isdecimal():
+            value = int(value)
+        if isinstance(value, int) and 400 <= value <= 599:
+            return value
+    for word in codes:
+        if word in _STATUS_OF_WORD:
+            return _STATUS_OF_WORD[word]
+    return 400 if any(sign in word for word in codes for sign in _SPEAKS_OF_THE_REQUEST) else 500
 
 
 def _kind(refusal: Refusal) -> type[ProviderError]:
@@ -130,7 +228,7 @@ def _kind(refusal: Refusal) -> type[ProviderError]:
 
 def _number(text: str | None) -> float | None:
     try:
-        number = float(text or "")
+        number = float((text or "")[:_HEADER_LENGTH])
     except ValueError:
         return None
     return number if math.isfinite(number) and number >= 0 else None

@@ -7,19 +7,25 @@ The body is written and the answer read here; the SDK carries them (authenticati
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Final
 
 import httpx2
 import openai
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
-from errors import ProviderError, ProviderRateLimitedError, ProviderRefusedError, ProviderUnavailableError
-from router.providers import failures, schemas, secrecy, tags
-from router.providers.calls import CallReply, CallRequest, Finish, Usage
+from errors import ProviderError
+from router.providers import dialects, failures, schemas, secrecy, tags
+from router.providers.calls import CallReply, CallRequest, Finish
 from router.providers.deadline import deadline, http_client, timeouts
+from router.providers.objects import BrokenObjectError, read_object
+from router.providers.text import one_line, storable
+from router.providers.usage import openai_usage
+from router.providers.whole import AnswerLimits
 
 NAME = "openai"
 BASE_URL = "https://api.openai.com/v1"
+
+_TEXT_OF: Final = {"output_text": "text", "refusal": "refusal"}
+_NOT_AN_ANSWER: Final = ("queued", "in_progress", "cancelled")
 
 
 class OpenAIResponses:
@@ -27,7 +33,7 @@ class OpenAIResponses:
 
     name = NAME
 
-    def __init__(self, api_key: str, base_url: str | None = None) -> None:
+    def __init__(self, api_key: str, base_url: str | None = None, limits: AnswerLimits | None = None) -> None:
         """``base_url`` names a compatible server or a gateway; OpenAI itself if it is ``None``.
 
         :raises ProviderAuthError: the key cannot be one.
@@ -36,7 +42,10 @@ class OpenAIResponses:
         self._behind_gateway = base_url is not None
         # Always said, for the SDK would take it from the environment, past our settings.
         url = base_url or BASE_URL
-        self._client = openai.OpenAI(api_key=api_key, base_url=url, max_retries=0, http_client=http_client(url))
+        self._limits = limits or AnswerLimits()
+        self._client = openai.OpenAI(
+            api_key=api_key, base_url=url, max_retries=0, http_client=http_client(url, self._limits)
+        )
 
     def call(self, request: CallRequest) -> CallReply:
         """Ask once (see :class:`router.providers.calls.Provider`)."""
@@ -53,7 +62,7 @@ class OpenAIResponses:
             failure = _failure(error, client.api_key, sent=wire.sent)
             secrecy.scrub(error, client.api_key)
             raise failure from error
-        return _read(response)
+        return _read(response, request, self._limits, client.api_key)
 
     def _client_for(self, request: CallRequest) -> openai.OpenAI:
         if request.api_key is None:
@@ -108,111 +117,80 @@ def _failure(error: openai.OpenAIError, key: str, *, sent: bool) -> ProviderErro
 # ------------------------------------------------------------------------------------------- the answer, as it comes
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-
-class _InputDetails(_Part):
-    cached_tokens: NonNegativeInt = 0
-    cache_write_tokens: NonNegativeInt = 0
-
-
-class _OutputDetails(_Part):
-    reasoning_tokens: NonNegativeInt = 0
-
-
-class _Usage(_Part):
-    input_tokens: NonNegativeInt
-    input_tokens_details: _InputDetails | None = None
-    output_tokens: NonNegativeInt
-    output_tokens_details: _OutputDetails | None = None
-
-
-class _Content(_Part):
-    type: str
-    text: str = ""
-    refusal: str = ""
-
-
-class _Item(_Part):
-    type: str
-    phase: str | None = None
-    content: list[_Content] | None = None
-
-
-class _Error(_Part):
-    code: str
-    message: str = ""
-
-
-class _Incomplete(_Part):
-    reason: str | None = None
-
-
-class _Answer(_Part):
-    id: str
-    model: str
-    status: Literal["completed", "incomplete", "failed"]
-    output: list[_Item]
-    usage: _Usage | None = None
-    error: _Error | None = None
-    incomplete_details: _Incomplete | None = None
-
-
-def _read(response: httpx2.Response) -> CallReply:
-    request_id: str | None = response.headers.get("x-request-id")
+def _read(response: httpx2.Response, request: CallRequest, limits: AnswerLimits, key: str) -> CallReply:
+    request_id = one_line(response.headers.get("x-request-id")) or None
     try:
-        answer = _Answer.model_validate_json(response.content)
-    except ValidationError as error:
-        raise failures.malformed(NAME, "Responses object", request_id=request_id) from error
-    request_id = request_id or answer.id
-    if answer.status == "failed":
-        raise _failed(answer, request_id)
-    if answer.usage is None:
-        raise failures.malformed(NAME, "Responses object with its usage", request_id=request_id)
-    # "commentary" is what a model says on its way to the answer.
-    parts = [
-        part
-        for item in answer.output
-        if item.type == "message" and item.phase != "commentary"
-        for part in item.content or ()
-    ]
-    text = "".join(part.text for part in parts if part.type == "output_text")
-    refusal = "".join(part.refusal for part in parts if part.type == "refusal")
+        answer = read_object(response.content)
+    except BrokenObjectError as broken:
+        usage = openai_usage(broken.usage_said).usage
+        what = f"the answer is not a Responses object: {broken}"
+        raise failures.malformed(NAME, what, request_id=request_id, usage=usage) from broken
+    read = openai_usage(answer.get("usage"))
+    request_id = request_id or one_line(answer.get("id")) or None
+    items = answer.get("output")
+    status = answer.get("status")
+    told = answer.get("error")
+    if status == "failed" or (told and not items):
+        raise failures.inside_an_answer(
+            NAME,
+            secrecy.hide_within(told, key),
+            headers=response.headers,
+            request_id=request_id,
+            usage=read.usage,
+        )
+    foreign = None if items else dialects.spoken(answer, instead_of="Responses")
+    if (
+        foreign
+        or (items is None and read.usage is None)
+        or not isinstance(items, list | None)
+        or status in _NOT_AN_ANSWER
+    ):
+        what = foreign or "the answer is not a Responses object"
+        raise failures.malformed(NAME, what, request_id=request_id, usage=read.usage)
+    items = [item for item in items or () if isinstance(item, dict)]
+    text, refusal = _texts(items)
+    finish = "refusal" if refusal else _finish(status, answer.get("incomplete_details"))
+    text = storable(text or refusal)
+    if not text.strip() and finish != "refusal":
+        kinds = {one_line(item.get("type")) for item in items}
+        raise failures.without_text(NAME, _held_instead(kinds, finish), request_id=request_id, usage=read.usage)
+    if len(text) > limits.characters:
+        raise failures.too_much_text(NAME, limits.characters, request_id=request_id, usage=read.beside(text).usage)
+    read = read.beside(text)
     return CallReply(
-        text=text or refusal,
-        usage=_usage(answer.usage),
-        model=answer.model,
+        text=text,
+        usage=read.usage,
+        model=one_line(answer.get("model")) or request.model,
         provider_request_id=request_id,
-        finish="refusal" if refusal else _finish(answer),
+        finish=finish,
+        usage_fault=read.fault,
     )
 
 
-def _failed(answer: _Answer, request_id: str) -> ProviderError:
-    """A status of 200 around a failure: its code says what a status would have said."""
-    error = answer.error or _Error(code="server_error")
-    kinds: dict[str, type[ProviderError]] = {
-        "rate_limit_exceeded": ProviderRateLimitedError,
-        "server_error": ProviderUnavailableError,
-        "vector_store_timeout": ProviderUnavailableError,
-    }
-    kind = kinds.get(error.code, ProviderRefusedError)
-    return kind(f"{error.code}: {error.message[:300]}", provider=NAME, http_status=200, request_id=request_id)
+def _texts(items: list[dict[str, Any]]) -> tuple[str, str]:
+    """What the model says, and what it says in refusal."""
+    said: dict[str, list[str]] = {"text": [], "refusal": []}
+    for item in items:
+        parts = item.get("content")
+        # "commentary" is what a model says on its way to the answer.
+        if item.get("type") != "message" or item.get("phase") == "commentary" or not isinstance(parts, list):
+            continue
+        for part in parts:
+            name = _TEXT_OF.get(one_line(part.get("type"))) if isinstance(part, dict) else None
+            if name is not None and isinstance(part.get(name), str):
+                said[name].append(part[name])
+    return "".join(said["text"]), "".join(said["refusal"])
 
 
-def _usage(usage: _Usage) -> Usage:
-    read, written = usage.input_tokens_details or _InputDetails(), usage.output_tokens_details or _OutputDetails()
-    return Usage(
-        input_tokens=usage.input_tokens,
-        cached_input_tokens=read.cached_tokens,
-        cache_write_tokens=read.cache_write_tokens,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=written.reasoning_tokens,
-    )
+def _held_instead(kinds: set[str], finish: Finish) -> str:
+    if any(kind.endswith("_call") for kind in kinds):
+        return "it calls a tool that it was not given"
+    cut = ", cut at max_output_tokens" if finish == "length" else ""
+    return ("only reasoning" if "reasoning" in kinds else "it is empty") + cut
 
 
-def _finish(answer: _Answer) -> Finish:
-    if answer.status == "completed":
+def _finish(status: Any, details: Any) -> Finish:
+    if status != "incomplete":
         return "complete"
-    why = answer.incomplete_details.reason if answer.incomplete_details else None
+    why = details.get("reason") if isinstance(details, dict) else None
     return "refusal" if why == "content_filter" else "length"

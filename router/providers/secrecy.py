@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from errors import ProviderAuthError
 
@@ -27,6 +28,15 @@ def check_key(provider: str, key: str) -> None:
 def hide(text: str, key: str) -> str:
     """The text without the key: some servers quote it in their refusal."""
     return text.replace(key, _HIDDEN)
+
+
+def hide_within(error: Any, key: str) -> Any:
+    """The same for an error object: for each text that stands in it directly."""
+    if isinstance(error, str):
+        return hide(error, key)
+    if isinstance(error, dict):
+        return {name: hide(value, key) if isinstance(value, str) else value for name, value in error.items()}
+    return error
 
 
 def scrub(error: BaseException, key: str) -> None:

@@ -18,7 +18,11 @@ from errors import (
     HeadraceError,
     ProviderAnswerLostError,
     ProviderAuthError,
+    ProviderEmptyAnswerError,
+    ProviderError,
+    ProviderMalformedAnswerError,
     ProviderNotSentError,
+    ProviderRateLimitedError,
     ProviderRefusedError,
     ProviderUnavailableError,
 )
@@ -49,12 +53,13 @@ CHAT: dict[str, Any] = {"user_id": "u", "feature": "chat", "messages": [{"role":
 FETCHES = {"$schema": "http://json-schema.org/draft-04/schema#", "properties": {"a": {"id": "http://127.0.0.1:9/"}}}
 DOWN = ProviderUnavailableError(provider="openai", http_status=500)
 LOST = ProviderAnswerLostError(provider="openai")
+USED = Usage(10, 0, 0, 5, 0)
 
-Step = str | Exception | Callable[[CallRequest], str]
+Step = str | Exception | CallReply | Callable[[CallRequest], str]
 
 
-def said(text: str, finish: Finish = "complete") -> CallReply:
-    return CallReply(text, Usage(10, 0, 0, 5, 0), "model", "req-1", finish)
+def said(text: str, finish: Finish = "complete", *, usage: Usage | None = USED, fault: str | None = None) -> CallReply:
+    return CallReply(text, usage, "model", "req-1", finish, fault)
 
 
 @dataclass
@@ -70,6 +75,8 @@ class Scripted:
         step = self.script.pop(0) if self.script else "fine"
         if isinstance(step, Exception):
             raise step
+        if isinstance(step, CallReply):
+            return step
         return said(step if isinstance(step, str) else step(request))
 
 
@@ -260,7 +267,7 @@ def test_an_answer_that_costs_too_much_to_check_is_paid_and_ends_its_job(stage: 
             '{"a\\u0000": "x\\u0000y", "b": "\\ud800"}',
             {"a": "xy", "b": "\ufffd"},
         ),
-        ("1e999", {}, "1e999", None),
+        ('Here:\n```json\n{"a": 1}\n```', {"type": "object"}, '{"a": 1}', {"a": 1}),
         ("null", {}, "null", None),
     ],
 )
@@ -270,6 +277,91 @@ def test_an_answer_that_postgres_could_not_keep_is_kept_as_far_as_it_can_be(
     stage.openai.script = [answer]
     result = stage.run(output_schema=schema)
     assert (result.state, result.output, result.output_json) == (State.SUCCEEDED, output, value)
+
+
+def test_a_number_beyond_all_numbers_is_not_stored_as_null(stage: Stage) -> None:
+    stage.openai.script = ['{"n": 1e999}']
+    result = stage.run(output_schema={"type": "object"})
+    assert (result.state, result.reason) == (State.SCHEDULED, "output_invalid")
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (said("fine", usage=Usage(10, 0, 0, 100_000_000, 0)), "usage_absurd"),
+        (said("fine", usage=Usage(3_000_000_000, 0, 0, 5, 0)), "usage_absurd"),
+        (said("fine", usage=None, fault="usage_missing"), "usage_missing"),
+        (said("fine", usage=None, fault="usage_absurd"), "usage_absurd"),
+    ],
+)
+def test_a_usage_that_cannot_be_is_unknown_at_the_reservation_and_weighs_no_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, reply: CallReply, code: str
+) -> None:
+    weighed: list[int] = []
+    settled = TurnAccount.settled
+    monkeypatch.setattr(
+        TurnAccount,
+        "settled",
+        lambda self, turn, job, tokens, **more: (
+            weighed.append(tokens),
+            settled(self, turn, job, tokens, **more),
+        )[1],
+    )
+    stage.openai.script = [reply]
+    result = stage.run(max_output_tokens=400)
+    assert (result.state, result.output) == (State.SUCCEEDED, "fine")
+    (run,) = stage.runs()
+    assert (run["status"], run["error_code"], run["cost_usd"]) == ("unknown", code, run["reserved_usd"])
+    assert result.cost_usd == run["reserved_usd"] > 0
+    assert 400 < weighed[0] < 1_000
+
+
+def test_a_few_times_its_bound_is_a_bill_in_full_and_flagged(stage: Stage) -> None:
+    stage.openai.script = [said("fine", usage=Usage(10, 0, 0, 1_600, 0))]
+    stage.run(max_output_tokens=400)
+    (run,) = stage.runs()
+    assert (run["status"], run["output_tokens"], run["error_code"]) == ("succeeded", 1_600, None)
+    assert run["over_reserved_usd"] > 0
+
+
+def test_a_usage_that_was_mended_is_booked_and_flagged(stage: Stage) -> None:
+    stage.openai.script = [said("fine", usage=Usage(10, 10, 0, 5, 5), fault="usage_mended")]
+    result = stage.run()
+    (run,) = stage.runs()
+    assert (run["status"], run["error_code"], run["cached_input_tokens"]) == ("succeeded", "usage_mended", 10)
+    assert result.state == State.SUCCEEDED
+
+
+@pytest.mark.parametrize("kind", [ProviderUnavailableError, ProviderMalformedAnswerError, ProviderEmptyAnswerError])
+def test_a_failed_answer_costs_what_it_says_it_used(stage: Stage, kind: type[ProviderError]) -> None:
+    failed = kind(provider="openai", http_status=200, request_id="req-1", usage=USED)
+    stage.openai.script = [failed]
+    result = stage.run(on_unknown="fail")  # nothing of it is unknown
+    assert (result.state, result.output) == (State.SUCCEEDED, "fine")
+    first, second = stage.runs()
+    assert (first["status"], first["error_code"], first["http_status"]) == ("failed", kind.code, 200)
+    assert (first["output_tokens"], first["cost_usd"]) == (5, second["cost_usd"])
+    assert 0 < first["cost_usd"] < first["reserved_usd"]
+
+
+def test_an_empty_answer_of_both_ends_the_job_without_success(stage: Stage) -> None:
+    empty = [ProviderEmptyAnswerError(provider=name, usage=USED) for name in ("openai", "anthropic")]
+    stage.openai.script, stage.anthropic.script = [empty[0]], [empty[1]]
+    result = stage.run()
+    assert (result.state, result.reason, result.attempts) == (State.SCHEDULED, "provider_empty_answer", 1)
+    assert [run["status"] for run in stage.runs()] == ["failed", "failed"]
+
+
+def test_no_provider_parks_a_job_for_ever(stage: Stage) -> None:
+    stage.openai.script = [ProviderRateLimitedError(provider="openai", http_status=429, retry_after_s=1e13)]
+    stage.anthropic.script = [ProviderRateLimitedError(provider="anthropic", http_status=429, retry_after_s=1e13)]
+    result = stage.run()
+    assert result.state == State.SCHEDULED
+    with stage.ops.connection() as connection:
+        row = connection.execute(
+            "select extract(epoch from run_at - headrace.now()) as s from headrace.queue"
+        ).fetchone()
+    assert row is not None and 3_000 < row["s"] <= 3_601
 
 
 def test_whatever_a_providers_error_says_can_be_kept(stage: Stage) -> None:

@@ -22,7 +22,8 @@ select 'run_equals_its_call', tenant_id, id, jsonb_build_object('status', status
        'input_tokens', input_tokens, 'billed_in', billed_in, 'output_tokens', output_tokens, 'billed_out', billed_out)
 from held where call_id is not null and (
     (status = 'succeeded' and (answered, billed_in, billed_out) is distinct from (200, input_tokens, output_tokens))
-    or (status = 'failed' and (answered is distinct from http_status or billed_in + billed_out > 0)))
+    or (status = 'failed' and (answered, billed_in, billed_out)
+                              is distinct from (http_status, coalesce(input_tokens, 0), coalesce(output_tokens, 0))))
 union all
 select 'unknown_call_was_reserved', h.tenant_id, h.id, jsonb_build_object('reserved_usd', h.reserved_usd::text)
 from held h join headrace.model_prices p on p.id = h.price_id

@@ -18,7 +18,9 @@ results as (
 answers as (
     select 'result_has_its_run', r.tenant_id, r.job_id, jsonb_build_object('run_id', r.run_id, 'status', x.status)
     from headrace.results r left join headrace.runs x on x.id = r.run_id and x.tenant_id = r.tenant_id
-    where x.status is distinct from 'succeeded' or x.job_id <> r.job_id
+    where x.job_id is distinct from r.job_id
+       -- an answer whose usage cannot be known costs its reservation, as an unknown call does
+       or not (x.status = 'succeeded' or (x.status = 'unknown' and x.error_code in ('usage_absurd', 'usage_missing')))
 ),
 last_claims as (
     -- a worker that lost its job cannot end it: what was kept is the answer of the claim that ended the job
@@ -26,7 +28,7 @@ last_claims as (
     from headrace.results r
     join headrace.jobs j on j.id = r.job_id and j.tenant_id = r.tenant_id
     join headrace.runs x on x.id = r.run_id and x.tenant_id = r.tenant_id
-    where x.status = 'succeeded' and x.job_id = r.job_id and x.claim_id is distinct from j.ended_claim
+    where x.status in ('succeeded', 'unknown') and x.job_id = r.job_id and x.claim_id is distinct from j.ended_claim
 ),
 unknowns as (
     select 'unknown_call_costs_its_reservation', r.tenant_id, r.id, jsonb_build_object('cost_usd', r.cost_usd::text, 'reserved_usd', r.reserved_usd::text)

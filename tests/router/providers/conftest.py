@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -48,10 +49,18 @@ class Told:
 @pytest.fixture
 def told() -> Iterator[Told]:
     """A provider that answers every request as it was told last."""
+    with told_server() as told:
+        yield told
+
+
+@contextmanager
+def told_server() -> Iterator[Told]:
+    """The same for as many tests as share it."""
     told = Told()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes: each answer would take 40 ms
 
         def do_POST(self) -> None:
             asked = self.rfile.read(int(self.headers["content-length"]))
@@ -70,6 +79,9 @@ def told() -> Iterator[Told]:
 
     class Server(ThreadingHTTPServer):
         request_queue_size = 128
+
+        def handle_error(self, *_: object) -> None:
+            pass  # the client has gone, as some tests mean it to
 
     server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -142,8 +154,13 @@ def provider(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def adapter_to() -> Callable[[str, str], Any]:
-    """An adapter of a provider that talks to a server; closed when the test ends."""
-    return lambda provider, url: ADAPTERS[provider](PLATFORM_KEY, f"{url}/v1" if provider == "openai" else url)
+    """An adapter of a provider that talks to a server."""
+    return build_adapter
+
+
+def build_adapter(provider: str, url: str, **options: Any) -> Any:
+    """An adapter of a provider that talks to a server."""
+    return ADAPTERS[provider](PLATFORM_KEY, f"{url}/v1" if provider == "openai" else url, **options)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from errors import (
     ProviderUnreachableError,
     RetryableError,
 )
-from router.providers.failures import retry_after_s, without_answer
+from router.providers.failures import LONGEST_WAIT_S, retry_after_s, without_answer
 
 
 def refusal(provider: str, kind: str, message: str = "because") -> dict:
@@ -105,6 +105,21 @@ def test_a_rate_limit_says_how_long_to_wait(provider, adapter_to, told, ask):
         ({"retry-after": "-3"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 0001 00:00:00 GMT"}, 0.0),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, LONGEST_WAIT_S),
+        ({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}, None),
+        ({"retry-after": "Fri, 31 Dec 2026 25:61:61 +9999"}, None),
+        ({"retry-after": "3600"}, 3600.0),
+        ({"retry-after": "86400"}, LONGEST_WAIT_S),
+        ({"retry-after": "10000000000000"}, LONGEST_WAIT_S),
+        ({"retry-after": "9" * 5_000}, LONGEST_WAIT_S),
+        ({"retry-after": "x" * 1_000_000}, None),
+        ({"retry-after": "1e300"}, LONGEST_WAIT_S),
+        ({"retry-after": "1e999"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after-ms": "1e300"}, LONGEST_WAIT_S),
+        ({"retry-after-ms": "nan", "retry-after": "4"}, 4.0),
     ],
 )
 def test_retry_after_is_read_from_the_usual_headers(headers, seconds):
@@ -118,9 +133,28 @@ def test_retry_after_may_be_a_date():
     assert 3_000 < seconds <= 3_600
 
 
+def test_unix_time_is_the_moment_to_come_back():
+    assert retry_after_s({"retry-after": f"{time.time() + 30:.0f}"}) == pytest.approx(30, abs=3)
+    assert retry_after_s({"retry-after": f"{time.time() - 30:.0f}"}) == 0.0
+    assert retry_after_s({"retry-after": f"{time.time() + 90_000:.0f}"}) == LONGEST_WAIT_S
+
+
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>busy</html>", b'{"error": "text"}', b"[1]", b'{"error": {"message": 5, "type": [1], "code": {}}}'],
+    [
+        b"",
+        b"<html>busy</html>",
+        b'{"error": "text"}',
+        b"[1]",
+        b'{"error": {"message": 5, "type": [1], "code": {}}}',
+        b"[" * 30_000 + b"]" * 30_000,
+        b'{"error": ' * 10_000,
+        b"9" * 5_000,
+        b'"\\ud800"',
+        b"\xff\xfe\x00",
+        b"x" * 5_000_000,
+    ],
+    ids=range(11),
 )
 def test_an_error_page_of_any_shape_is_translated(provider, adapter_to, told, ask, body):
     told.answer(body, 503)

@@ -1,0 +1,120 @@
+"""What a provider says that a call used, made consistent before anything is reckoned from it.
+
+It is read apart from the rest of an answer: whatever else is wrong with that, what it cost is known. A usage that
+cannot be is never a failure of the call. Where only a detail is wrong it is mended; where the counts themselves are,
+the usage is unknown. Either way a fault says so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from router.providers.calls import Usage
+
+UsageFault = Literal["usage_missing", "usage_absurd", "usage_mended"]
+
+#: No call of any model uses more; nor do the books take it (``headrace.figure``).
+MOST_TOKENS: Final = 500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRead:
+    """A usage as far as it can be known, and what is wrong with what was said."""
+
+    usage: Usage | None
+    fault: UsageFault | None = None
+
+    def beside(self, text: str) -> UsageRead:
+        """The same, in view of the answer: a text cannot have come of no input, or of no output."""
+        usage = self.usage
+        if usage is not None and text and not (usage.input_tokens and usage.output_tokens):
+            return UsageRead(None, "usage_absurd")
+        return self
+
+
+def openai_usage(said: Any) -> UsageRead:
+    """The ``usage`` of a Responses object, or of a chat completion from a server that speaks that instead."""
+    if not isinstance(said, dict):
+        return UsageRead(None, "usage_missing")
+    of_input = said.get("input_tokens_details") or said.get("prompt_tokens_details")
+    of_output = said.get("output_tokens_details") or said.get("completion_tokens_details")
+    return _consistent(
+        _Counts(said),
+        input_names=("input_tokens", "prompt_tokens"),
+        output_names=("output_tokens", "completion_tokens"),
+        cached=(_Counts(of_input), "cached_tokens"),
+        written=(_Counts(of_input), "cache_write_tokens"),
+        reasoning=(_Counts(of_output), "reasoning_tokens"),
+        cache_is_inside=True,
+    )
+
+
+def anthropic_usage(said: Any) -> UsageRead:
+    """The ``usage`` of a Messages object. What the cache served or took is not in its count of the input."""
+    if not isinstance(said, dict):
+        return UsageRead(None, "usage_missing")
+    counts = _Counts(said)
+    return _consistent(
+        counts,
+        input_names=("input_tokens",),
+        output_names=("output_tokens",),
+        cached=(counts, "cache_read_input_tokens"),
+        written=(counts, "cache_creation_input_tokens"),
+        reasoning=(_Counts(said.get("output_tokens_details")), "thinking_tokens"),
+        cache_is_inside=False,
+    )
+
+
+class _Counts:
+    """An object of counts, none of which need be one."""
+
+    def __init__(self, said: Any) -> None:
+        self._said = said if isinstance(said, dict) else {}
+        self.mended = said is not None and not isinstance(said, dict)
+
+    def first(self, *names: str) -> int | None:
+        """The first of these that is there; ``None`` if none is, or if it cannot be a count."""
+        value = next((self._said[name] for name in names if self._said.get(name) is not None), None)
+        return self._count(value)
+
+    def detail(self, name: str) -> int | None:
+        """The same for a count that may be left out: then it is 0."""
+        return 0 if self._said.get(name) is None else self._count(self._said[name])
+
+    def _count(self, value: Any) -> int | None:
+        if isinstance(value, float) and math.isfinite(value) and abs(value) <= MOST_TOKENS:
+            self.mended = self.mended or value != int(value)
+            value = math.ceil(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
+            return value
+        return None
+
+
+def _consistent(
+    counts: _Counts,
+    *,
+    input_names: tuple[str, ...],
+    output_names: tuple[str, ...],
+    cached: tuple[_Counts, str],
+    written: tuple[_Counts, str],
+    reasoning: tuple[_Counts, str],
+    cache_is_inside: bool,
+) -> UsageRead:
+    input_tokens, output_tokens = counts.first(*input_names), counts.first(*output_names)
+    read, wrote, thought = (of.detail(name) for of, name in (cached, written, reasoning))
+    if input_tokens is None or output_tokens is None or (not cache_is_inside and (read is None or wrote is None)):
+        return UsageRead(None, "usage_absurd")
+    mended = None in (read, wrote, thought) or any(of.mended for of in (counts, cached[0], reasoning[0]))
+    if not cache_is_inside:
+        input_tokens += (read or 0) + (wrote or 0)
+    if input_tokens > MOST_TOKENS:
+        return UsageRead(None, "usage_absurd")
+    # Not cached is the dearer price: what is not known for sure counts as that.
+    sure_read = min(read or 0, input_tokens)
+    sure_written = min(wrote or 0, input_tokens - sure_read)
+    sure_thought = min(thought or 0, output_tokens)
+    mended = mended or (sure_read, sure_written, sure_thought) != (read, wrote, thought)
+    usage = Usage(input_tokens, sure_read, sure_written, output_tokens, sure_thought)
+    return UsageRead(usage, "usage_mended" if mended else None)
