@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,7 +24,7 @@ from errors import (
 )
 from producers.fields import Fields
 from producers.quote import Quote
-from producers.requests import JobRequest, as_row, as_rows, check, refusal
+from producers.requests import JobRequest, as_row, as_rows, check, refusal, size_of
 from queues.turns import FEW_JOBS, Wire, is_light, within_cap
 from storage import jobs
 from storage.database import Database
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 JobId = NewType("JobId", UUID)
 
 CHUNK = 1000  # jobs a transaction
+CHUNK_BYTES = 4_000_000  # and about how many bytes: Postgres takes no JSON value of more than 256 MB
+PENDING_BYTES = 64_000_000  # of all tenants that are collected for
 _WITHIN_S = 10.0  # how long a call waits for Postgres to come back
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.01, 0.25
 
@@ -116,7 +118,7 @@ class Client:
             return self.quote(fields)
         request = check(fields)
         if conn is not None:
-            return JobId(_raised(jobs.enqueue_in(conn, request.tenant_id, as_row(request))))
+            return JobId(_raised(jobs.enqueue_in(conn, request.tenant_id, as_row(request)), request))
         (done,) = self._insert(request.tenant_id, [as_row(request)])
         self._offer(request.tenant_id, [done])
         return JobId(_raised(done))
@@ -132,16 +134,22 @@ class Client:
     def enqueue_many(
         self, requests: Iterable[Mapping[str, Any]], *, progress: Callable[[int], object] | None = None
     ) -> Batch:
-        """Enqueue many jobs: atomic per tenant and chunk of 1,000; refused ones are reported, good ones go in.
+        """Enqueue many jobs; refused ones are reported, good ones go in.
+
+        Atomic per tenant and chunk: up to 1,000 jobs of up to 4 MB together.
 
         ``progress`` is called with how many requests were handled since its last call.
         """
         ids: list[JobId | None] = []
         refused: list[Refused] = []
         pending: dict[UUID, list[tuple[int, JobRequest]]] = defaultdict(list)
+        sizes: Counter[UUID] = Counter()
+        held = 0
 
         def flush(tenant_id: UUID) -> None:
+            nonlocal held
             chunk = pending.pop(tenant_id, [])
+            held -= sizes.pop(tenant_id, 0)
             if not chunk:
                 return
             done = self._insert(tenant_id, as_rows([request for _, request in chunk]))
@@ -164,8 +172,13 @@ class Client:
                     progress(1)
                 continue
             pending[request.tenant_id].append((index, request))
-            if len(pending[request.tenant_id]) >= CHUNK:
+            size = size_of(request)
+            sizes[request.tenant_id] += size
+            held += size
+            if len(pending[request.tenant_id]) >= CHUNK or sizes[request.tenant_id] >= CHUNK_BYTES:
                 flush(request.tenant_id)
+            elif held > PENDING_BYTES:
+                flush(max(sizes, key=sizes.__getitem__))
         for tenant_id in list(pending):
             flush(tenant_id)
         return Batch(ids, sorted(refused, key=lambda one: one.index))
@@ -278,8 +291,8 @@ class Client:
         )
 
 
-def _raised(done: Enqueued) -> UUID:
+def _raised(done: Enqueued, request: JobRequest | None = None) -> UUID:
     if done.error is not None:
-        raise refusal(done.error)
+        raise refusal(done.error, request)
     assert done.job_id is not None, "neither an id nor an error"
     return done.job_id

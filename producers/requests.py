@@ -34,6 +34,8 @@ from storage.ids import new_id
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together
 _MAX_RAW = 2 * MAX_INPUT_BYTES  # characters and values of one field before it is cleaned, which makes it shorter
 _MAX_FIELDS = 100  # far more than there are: each unknown one would be told
+# headrace.is_usable_time says the same: a day from the ends of the calendar, so that any time zone can show it
+_FIRST_TIME, _LAST_TIME = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _PROMPT_TOKENS = 300  # a prompt's own words, unknown at the door: for fairness only, never for money
 _SHORT_BYTES, _TOKEN_BYTES = 1000, 4  # up to here texts are not counted, but taken to have a token for so many bytes
 _FRAME_LETTERS = len('{"role": "assistant", "content": ""}, ')  # around a message; a variable's are fewer
@@ -141,11 +143,17 @@ def as_rows(requests: Sequence[JobRequest]) -> list[dict[str, Any]]:
     ]
 
 
-def refusal(error: Mapping[str, Any]) -> HeadraceError:
-    """What the database refused, as the typed error that its ``code`` names."""
+def refusal(error: Mapping[str, Any], request: JobRequest | None = None) -> HeadraceError:
+    """What the database refused, as the typed error that its ``code`` names.
+
+    ``headrace.enqueue`` tells no value, because Postgres would log it: then it is taken from the request.
+    """
     facts = dict(error)
     kind = by_code(facts.pop("code"))
-    return kind(facts.pop("message"), field=facts.pop("field", None), value=facts.pop("value", None), **facts)
+    field = facts.pop("field", None)
+    value = facts.pop("value", getattr(request, field or "", None))
+    facts.pop("length", None)
+    return kind(facts.pop("message"), field=field, value=value, **facts)
 
 
 def estimated_tokens(request: JobRequest) -> int:
@@ -156,6 +164,16 @@ def estimated_tokens(request: JobRequest) -> int:
     """
     (tokens,) = _estimates([request])
     return tokens
+
+
+def size_of(request: JobRequest) -> int:
+    """About how many bytes the job has as JSON, rather too many than too few."""
+    size = sum(len(text) * (1 if text.isascii() else _LETTER_BYTES) for text in _texts(request))
+    size += _FRAME_LETTERS * (len(_texts(request)) + 10)
+    for value in (request.context, request.output_schema, request.metadata):
+        if value:
+            size += len(json.dumps(value))
+    return size
 
 
 def _estimates(requests: Sequence[JobRequest]) -> Iterator[int]:
@@ -191,6 +209,8 @@ def _check_times(request: JobRequest, now: datetime) -> None:
         at: datetime | None = getattr(request, name)
         if at is not None and at.tzinfo is None:
             raise InvalidInputError("needs a time zone", field=name, value=at.isoformat(), hint="Write …Z for UTC.")
+        if at is not None and not _FIRST_TIME <= at < _LAST_TIME:
+            raise InvalidInputError("must be a time of the years 1 to 9999", field=name, value=at.isoformat())
     if request.deadline is not None and request.deadline <= now:
         raise DeadlinePassedError(field="deadline", value=request.deadline.isoformat())
     if request.deadline is not None and request.run_at is not None and request.run_at >= request.deadline:

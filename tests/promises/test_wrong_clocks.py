@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psycopg
+import pytest
 
 from console import checkup
 from producers import Client
@@ -31,14 +32,17 @@ def partition_of(owner: psycopg.Connection[tuple[str]], job_id: UUID) -> str:
     return row[0]
 
 
-def test_jobs_of_a_service_whose_clock_is_years_off_run_once(
+def test_jobs_of_a_service_whose_clock_is_years_behind_run_once_and_none_comes_from_the_future(
     client: Client, fleet: Fleet, ops: Database, urls: Urls, tenant: UUID
 ) -> None:
     fleet.simulator()
     fleet.start("scheduler", "workers.scheduler_boot")
     fleet.worker()
-    ids = [made_at(datetime(year, 1, 1, tzinfo=UTC)) for year in (1999, 2099)]
+    ids = [made_at(datetime(year, 1, 1, tzinfo=UTC)) for year in (1999, 2020)]
     with foreign(urls) as connection:
+        with pytest.raises(psycopg.Error, match="id: needs a new UUIDv7"):
+            ask(connection, tenant, job_id=made_at(datetime(2099, 1, 1, tzinfo=UTC)))
+        connection.rollback()
         for job_id in (*ids, *ids):  # repeated, as after a lost answer
             assert ask(connection, tenant, job_id=job_id) == job_id
         connection.commit()

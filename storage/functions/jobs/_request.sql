@@ -9,9 +9,10 @@ do $$ begin
     end if;
 end $$;
 
--- The check looked the prompt up itself before it was told what the prompt declares.
-drop function if exists headrace.request_error(uuid, text, text, text, text, jsonb, jsonb, jsonb, jsonb, integer, timestamptz,
-    text, text, text, jsonb, text, timestamptz);
+-- One refusal. Whatever is raised with it is written into Postgres's log: see enqueue().
+create or replace function headrace.refusal(code text, field text, value text, message text) returns jsonb
+language sql immutable
+return jsonb_strip_nulls(jsonb_build_object('code', code, 'field', field, 'value', left(value, 200), 'length', length(value), 'message', message));
 
 -- What the prompt of that name declares to this tenant, {"variable": cap in characters}; null: there is no such prompt.
 create or replace function headrace.declared_variables(p_tenant uuid, p_prompt text) returns jsonb language sql stable
@@ -26,46 +27,92 @@ create or replace function headrace.max_input_bytes() returns integer language s
 create or replace function headrace.is_too_deep(given jsonb) returns boolean language sql immutable
 return coalesce(jsonb_path_exists(given, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")'), false);
 
--- Why a request is refused: {"code", "field", "value", "message"}, or null when it is fine. What only Python can check
--- (the output schema is a valid JSON schema) is checked there, and again at claim. p_declared: as declared_variables()
--- says of p_prompt. Called for every row of a bulk: plain
--- expressions, which PL/pgSQL evaluates by itself, cost a tenth of statements.
+-- A number beyond a double: readers refuse it, round it or make it infinite. Behind a test of the text that is cheap and mostly
+-- says no, since such a number has hundreds of digits.
+create or replace function headrace.holds_huge_number(as_text text, given jsonb) returns boolean language sql immutable
+return as_text ~ '[0-9]{255}'
+    and jsonb_path_exists(given, 'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)');
+
+-- Times that every language can hold: no infinity, no year beyond four digits (producers/requests.py says the same).
+create or replace function headrace.is_usable_time(given timestamptz) returns boolean language sql immutable
+return given >= '0001-01-02 00:00:00+00' and given < '9999-12-31 00:00:00+00';
+
+-- How far the time inside a job's id may be ahead of the database's: clocks differ, but partitions are months of ids.
+create or replace function headrace.id_ahead() returns interval language sql immutable return interval '10 minutes';
+
+-- Why an id is refused. One answer for each reason, so that it tells nothing about other tenants' ids.
+create or replace function headrace.id_refusal() returns jsonb language sql stable
+return headrace.refusal('invalid_input', 'id', null,
+    'needs a new UUIDv7 of this job alone, made by a clock that is not ahead of the database''s');
+
+-- Why a request is refused: {"code", "field", "value", "length" of the value, "message"}, or null when it is fine. Only `value`
+-- and the name of a variable that the prompt does not declare hold the caller's text; enqueue() leaves them out of what
+-- Postgres logs. What only Python can check
+-- (the output schema is a valid JSON schema) is checked there, and again at claim. p_known_feature and p_known_lane: whether there are such a
+-- feature and lane; p_declared: as declared_variables() says of p_prompt. Called for every row of a bulk: plain
+-- expressions, which PL/pgSQL evaluates by itself, cost a tenth of statements. Each check costs what the bytes cost that it
+-- reads, and nothing is read before its bytes are counted.
 create or replace function headrace.request_error(
-    p_user text, p_feature text, p_lane text, p_prompt text, p_declared jsonb, p_variables jsonb, p_messages jsonb,
-    p_context jsonb, p_output_schema jsonb, p_max_output integer, p_deadline timestamptz, p_on_over_budget text,
+    p_id uuid, p_user text, p_feature text, p_known_feature boolean, p_lane text, p_known_lane boolean, p_prompt text, p_declared jsonb, p_variables jsonb, p_messages jsonb,
+    p_context jsonb, p_output_schema jsonb, p_max_output integer, p_run_at timestamptz, p_deadline timestamptz, p_on_over_budget text,
     p_on_unknown text, p_force_tier text, p_metadata jsonb, p_key text, v_now timestamptz)
 returns jsonb language plpgsql stable as $$
 declare
+    v_context text := p_context;
+    v_schema text := p_output_schema;
+    v_metadata text := p_metadata;
     v_octets integer;
     v_names text[];
     v_name text;
     v_given jsonb;
     v_message jsonb;
 begin
+    -- version 7, and of no time that is still to come
+    if p_id is not null and (uuid_extract_version(p_id) = 7 and uuid_extract_timestamp(p_id) <= v_now + headrace.id_ahead()) is not true then
+        return headrace.id_refusal();
+    end if;
     if coalesce(length(p_user), 0) not between 1 and 200 then
         return headrace.refusal('invalid_input', 'user_id', p_user, 'needs 1 to 200 characters');
     end if;
-    if not exists (select from headrace.features f where f.name = p_feature and f.retired_at is null) then
+    if not p_known_feature then
         return headrace.refusal('unknown_feature', 'feature', p_feature, 'no such feature in the routing policy');
     end if;
-    if not exists (select from headrace.lanes l where l.name = coalesce(p_lane, 'interactive') and l.retired_at is null) then
+    if not p_known_lane then
         return headrace.refusal('unknown_lane', 'lane', p_lane, 'no such lane');
     end if;
     if num_nonnulls(p_prompt, p_messages) <> 1 then
         return headrace.refusal('invalid_input', 'prompt', p_prompt, 'give either prompt (with variables) or messages, not both and not neither');
     end if;
-    v_octets := octet_length(coalesce(p_messages, p_variables, '{}')::text) + coalesce(octet_length(p_context::text), 0)
-                + coalesce(octet_length(p_output_schema::text), 0);
+    v_octets := octet_length(coalesce(p_messages, p_variables, '{}')::text) + coalesce(octet_length(v_context), 0)
+                + coalesce(octet_length(v_schema), 0);
     if v_octets > headrace.max_input_bytes() then
         return headrace.refusal('too_long', case when p_prompt is null then 'messages' else 'variables' end,
             v_octets || ' bytes', format('the whole input is over the cap of %s bytes', headrace.max_input_bytes()));
     end if;
-    if headrace.is_too_deep(p_context) then
-        return headrace.refusal('invalid_input', 'context', null, 'is nested deeper than 64 levels');
-    elsif headrace.is_too_deep(p_output_schema) then
-        return headrace.refusal('invalid_schema', 'output_schema', null, 'is nested deeper than 64 levels');
-    elsif headrace.is_too_deep(p_metadata) then
-        return headrace.refusal('invalid_input', 'metadata', null, 'is nested deeper than 64 levels');
+    if octet_length(v_metadata) > 16384 then
+        return headrace.refusal('too_long', 'metadata', octet_length(v_metadata) || ' bytes', 'is over the cap of 16384 bytes');
+    end if;
+    -- what is shorter is neither nested 65 deep nor a number of 309 digits
+    if octet_length(v_context) > 128 then
+        if headrace.is_too_deep(p_context) then
+            return headrace.refusal('invalid_input', 'context', null, 'is nested deeper than 64 levels');
+        elsif octet_length(v_context) > 308 and headrace.holds_huge_number(v_context, p_context) then
+            return headrace.refusal('invalid_input', 'context', null, 'holds a number beyond 1.7e308');
+        end if;
+    end if;
+    if octet_length(v_schema) > 128 then
+        if headrace.is_too_deep(p_output_schema) then
+            return headrace.refusal('invalid_schema', 'output_schema', null, 'is nested deeper than 64 levels');
+        elsif octet_length(v_schema) > 308 and headrace.holds_huge_number(v_schema, p_output_schema) then
+            return headrace.refusal('invalid_schema', 'output_schema', null, 'holds a number beyond 1.7e308');
+        end if;
+    end if;
+    if octet_length(v_metadata) > 128 then
+        if headrace.is_too_deep(p_metadata) then
+            return headrace.refusal('invalid_input', 'metadata', null, 'is nested deeper than 64 levels');
+        elsif octet_length(v_metadata) > 308 and headrace.holds_huge_number(v_metadata, p_metadata) then
+            return headrace.refusal('invalid_input', 'metadata', null, 'holds a number beyond 1.7e308');
+        end if;
     end if;
 
     if p_prompt is not null then
@@ -84,7 +131,7 @@ begin
         end loop;
         if v_given - v_names <> '{}' then
             v_name := (select k from jsonb_object_keys(v_given - v_names) k limit 1);
-            return headrace.refusal('extra_variable', 'variables.' || v_name, v_given ->> v_name, format('prompt %s declares no variable %s', p_prompt, v_name));
+            return headrace.refusal('extra_variable', 'variables.' || v_name, v_given ->> v_name, format('prompt %s does not declare this variable', p_prompt));
         end if;
         foreach v_name in array v_names loop
             if jsonb_typeof(v_given -> v_name) <> 'string' then
@@ -124,6 +171,10 @@ begin
         return headrace.refusal('invalid_schema', 'output_schema', p_output_schema::text, 'must be a JSON schema object');
     elsif p_max_output is not null and p_max_output not between 16 and 200000 then
         return headrace.refusal('invalid_input', 'max_output_tokens', p_max_output::text, 'must be 16 to 200000');
+    elsif not headrace.is_usable_time(p_run_at) then
+        return headrace.refusal('invalid_input', 'run_at', p_run_at::text, 'must be a time of the years 1 to 9999');
+    elsif not headrace.is_usable_time(p_deadline) and p_deadline > v_now then
+        return headrace.refusal('invalid_input', 'deadline', p_deadline::text, 'must be a time of the years 1 to 9999');
     elsif p_deadline <= v_now then
         return headrace.refusal('deadline_passed', 'deadline', to_jsonb(p_deadline) #>> '{}', 'the deadline has passed');
     elsif p_on_over_budget not in ('fail', 'wait') then
@@ -134,14 +185,8 @@ begin
         return headrace.refusal('invalid_input', 'force_tier', p_force_tier, 'must be cheap or strong');
     elsif p_metadata is not null and jsonb_typeof(p_metadata) <> 'object' then
         return headrace.refusal('invalid_input', 'metadata', p_metadata::text, 'must be an object');
-    elsif octet_length(p_metadata::text) > 16384 then
-        return headrace.refusal('too_long', 'metadata', octet_length(p_metadata::text) || ' bytes', 'is over the cap of 16384 bytes');
     elsif p_key is not null and length(p_key) not between 1 and 200 then
         return headrace.refusal('invalid_input', 'idempotency_key', left(p_key, 60), 'needs 1 to 200 characters');
     end if;
     return null;
 end $$;
-
-create or replace function headrace.refusal(code text, field text, value text, message text) returns jsonb
-language sql immutable
-return jsonb_strip_nulls(jsonb_build_object('code', code, 'field', field, 'value', left(value, 200), 'message', message));

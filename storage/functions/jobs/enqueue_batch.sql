@@ -21,6 +21,7 @@ declare
     v_refused integer;
     v_keys integer;
     v_born uuid[];
+    v_foreign boolean;
 begin
     if not exists (select from headrace.tenants where id = p_tenant) then
         return query select i - 1, null::uuid, false, null::text, jsonb_build_object(
@@ -30,7 +31,8 @@ begin
         return;
     end if;
 
-    -- (1) decode and check
+    -- (1) decode and check. What cannot be decoded is quoted by Postgres's own messages, and those go into its log.
+    begin
     with asked as materialized (
         select e.ordinality, e.value, x.* from jsonb_array_elements(p_jobs) with ordinality e(value, ordinality)
         cross join lateral jsonb_to_record(e.value) as x(
@@ -56,9 +58,15 @@ begin
            count(f.error), count(r.idempotency_key)
     into v_rows, v_refused, v_keys
     from asked r left join prompts p on p.prompt = r.prompt
-    cross join lateral (select headrace.request_error(r.user_id, r.feature, r.lane, r.prompt, p.declared, r.variables,
-        r.messages, r.context, r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown,
-        r.force_tier, r.metadata, r.idempotency_key, v_now) as error) f;
+    left join headrace.features k on k.name = r.feature and k.retired_at is null
+    left join headrace.lanes l on l.name = coalesce(r.lane, 'interactive') and l.retired_at is null
+    cross join lateral (select headrace.request_error(r.id, r.user_id, r.feature, k.name is not null, r.lane,
+        l.name is not null, r.prompt, p.declared, r.variables,
+        r.messages, r.context, r.output_schema, r.max_output_tokens, r.run_at, r.deadline, r.on_over_budget,
+        r.on_unknown, r.force_tier, r.metadata, r.idempotency_key, v_now) as error) f;
+    exception when data_exception then
+        perform headrace.refuse(headrace.refusal('invalid_input', 'request', null, 'a field is not of its type'));
+    end;
 
     if v_refused > 0 then  -- what is in already stays in, whatever would be said of it by now
         return query
@@ -79,9 +87,9 @@ begin
         on conflict do nothing;
         return query
         select r.index, case when i.body_hash = r.body_hash then i.job_id end, false, null::text,
-               case when i.body_hash <> r.body_hash then jsonb_build_object(
-                   'code', 'idempotency_conflict', 'field', 'idempotency_key', 'value', r.idempotency_key,
-                   'message', 'the key was used before with another request', 'job_id', i.job_id) end
+               case when i.body_hash <> r.body_hash then
+                   headrace.refusal('idempotency_conflict', 'idempotency_key', r.idempotency_key,
+                       'the key was used before with another request') || jsonb_build_object('job_id', i.job_id) end
         from unnest(v_rows) r
         join headrace.idempotency i on i.tenant_id = p_tenant and i.key = r.idempotency_key
         where i.job_id <> r.id;
@@ -114,6 +122,11 @@ begin
 
     -- (4) those that were in before get their turn too: the repeat is there because an answer was lost
     if cardinality(v_born) is distinct from cardinality(v_rows) then
+        -- What is neither new nor this tenant's has the id of another tenant's job: all is undone.
+        v_foreign := exists (
+            select from unnest(v_rows) r where (r.id in (select unnest(v_born))) is not true
+              and not exists (select from headrace.jobs j where j.id = r.id and j.tenant_id = p_tenant));
+        if v_foreign then perform headrace.refuse(headrace.id_refusal()); end if;
         return query
         select r.index, r.id, false,
                (select q.lane from headrace.queue q where q.id = r.id and q.tenant_id = p_tenant and q.state = 'queued'),

@@ -17,7 +17,12 @@ begin
     values (p_new, p_tenant, j.user_id, j.feature, j.lane, j.prompt, j.variables, j.messages, j.context, j.output_schema,
         j.max_output_tokens, j.estimated_tokens, j.on_over_budget, j.on_unknown, j.force_tier, j.metadata, v_now)
     on conflict do nothing;
-    exit work when not found;
+    if not found then
+        if not exists (select from headrace.jobs n where n.id = p_new and n.tenant_id = p_tenant) then
+            perform headrace.refuse(headrace.id_refusal());  -- the id of another tenant's job
+        end if;
+        exit work;
+    end if;
     insert into headrace.queue (id, tenant_id, lane, user_id, feature, state, rank, estimated_tokens, created_at)
     values (p_new, p_tenant, j.lane, j.user_id, j.feature, 'queued',
         headrace.queue_rank(p_tenant, j.lane, j.user_id, j.estimated_tokens), j.estimated_tokens, v_now);

@@ -10,13 +10,20 @@ returns table (error jsonb, job_id uuid, rank bigint, plan text, prompt_id uuid,
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-    r headrace.job_request := jsonb_populate_record(null::headrace.job_request, p_request);
+    r headrace.job_request;
     v_key record;
 begin
+    begin
+        r := jsonb_populate_record(null::headrace.job_request, p_request);
+    exception when data_exception then  -- its own message would quote the request
+        perform headrace.refuse(headrace.refusal('invalid_input', 'request', null, 'a field is not of its type'));
+    end;
     plan := (select t.plan from headrace.tenants t where t.id = p_tenant);
     error := case when plan is null then headrace.refusal('unknown_tenant', 'tenant_id', p_tenant::text, 'no such tenant')
-        else headrace.request_error(r.user_id, r.feature, r.lane, r.prompt,
-            headrace.declared_variables(p_tenant, r.prompt), r.variables, r.messages, r.context, r.output_schema, r.max_output_tokens, r.deadline, r.on_over_budget, r.on_unknown, r.force_tier, r.metadata,
+        else headrace.request_error(r.id, r.user_id, r.feature,
+            exists (select from headrace.features k where k.name = r.feature and k.retired_at is null), r.lane,
+            exists (select from headrace.lanes l where l.name = coalesce(r.lane, 'interactive') and l.retired_at is null), r.prompt,
+            headrace.declared_variables(p_tenant, r.prompt), r.variables, r.messages, r.context, r.output_schema, r.max_output_tokens, r.run_at, r.deadline, r.on_over_budget, r.on_unknown, r.force_tier, r.metadata,
             r.idempotency_key, headrace.now()) end;
     if error is null and r.idempotency_key is not null then
         select i.job_id, i.body_hash = headrace.body_hash(p_request) as same
