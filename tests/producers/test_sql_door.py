@@ -143,15 +143,12 @@ def test_one_id_belongs_to_one_tenant(
         with pytest.raises(psycopg.Error) as error:
             put(connection, theirs, request(id=str(fresh)), request(id=str(mine)))
         assert refused(error.value)["field"] == "id"
-        insert = (
-            "insert into headrace.jobs (id, tenant_id, user_id, feature, lane, prompt, estimated_tokens)"
-            " values (%s, %s, 'u', 'chat', 'batch', 'p', 1)"
-        )
-        with connection.transaction():  # past the function
-            connection.execute("select set_config('app.tenant_id', %s, true)", [str(theirs)])
-            with pytest.raises(psycopg.errors.UniqueViolation):
-                connection.execute(insert, [mine, theirs])
-            raise psycopg.Rollback
+    insert = (
+        "insert into headrace.jobs (id, tenant_id, user_id, feature, lane, prompt, estimated_tokens)"
+        " values (%s, %s, 'u', 'chat', 'batch', 'p', 1)"
+    )
+    with ops.connection() as connection, pytest.raises(psycopg.errors.UniqueViolation):  # past the function
+        connection.execute(insert, [mine, theirs])
     assert (count(ops), count(ops, "queue"), count(ops, "idempotency")) == (1, 1, 0)
     assert enqueue_by_sql(producer, tenant_id=tenant, id=mine, **CHAT) == mine  # its own tenant may repeat
 
