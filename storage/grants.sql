@@ -15,6 +15,7 @@ grant select on headrace.plans, headrace.features, headrace.lanes, headrace.mode
 
 -- operators: every tenant, by policy; still no bypass of row security and no history rewritten
 grant select on all tables in schema headrace to headrace_ops;
+grant insert, update, delete on headrace.producer_bindings to headrace_ops;
 grant insert, update on headrace.tenants, headrace.plans, headrace.features, headrace.lanes, headrace.prompt_pointers,
     headrace.jobs, headrace.queue, headrace.runs, headrace.caps, headrace.spend_buckets,
     headrace.reservations, headrace.spend_daily, headrace.workers, headrace.slots, headrace.outbox,

@@ -67,6 +67,7 @@ def _fill(client: Client, fleet: Fleet, owner_url: str, tenants: list[UUID]) -> 
                 "insert into headrace.prompts (id, tenant_id, name, version, body, max_output_tokens, content_hash)"
                 " values (%(id)s, %(t)s, 'own', 1, '## user' || chr(10) || 'x', 10, '')",
                 "insert into headrace.prompt_pointers (tenant_id, name, prompt_id) values (%(t)s, 'own', %(id)s)",
+                "insert into headrace.producer_bindings (login, tenant_id) values ('x', %(t)s)",
                 "insert into headrace.prompt_history (tenant_id, name, to_prompt_id, actor)"
                 " values (%(t)s, 'own', %(id)s, 'x')",
                 "insert into headrace.job_events (tenant_id, job_id, event) values (%(t)s, %(id)s, 'x')",
@@ -240,6 +241,25 @@ def test_a_function_gives_the_caller_s_tenant_back_and_a_tenant_s_transaction_st
         claim = "select count(*) from headrace.claim(%s, 'interactive', gen_random_uuid(), gen_random_uuid(), 300, 64)"
         assert connection.execute(claim, [tenant]).fetchone() == (0,)
         assert connection.execute("select headrace.cancel(%s, %s, 'x')", [tenant, job_id]).fetchone() == (None,)
+
+
+def test_a_pointer_names_no_other_tenant_s_prompt(urls: Urls, ops: Database, tenant: UUID) -> None:
+    other, theirs, default = new_tenant(ops, "other"), new_id(), new_id()
+    insert = (
+        "insert into headrace.prompts (id, tenant_id, name, version, body, max_output_tokens, content_hash)"
+        " values (%s, %s, 'own', 1, 'x', 10, '')"
+    )
+    point = "insert into headrace.prompt_pointers (tenant_id, name, prompt_id, to_default) values (%s, 'own', %s, %s)"
+    with psycopg.connect(urls.ops) as connection:
+        connection.execute(insert, [theirs, other])
+        connection.execute(insert, [default, None])
+        for prompt_id, to_default in ((theirs, False), (theirs, True), (default, False)):
+            with pytest.raises(psycopg.errors.ForeignKeyViolation), connection.transaction():
+                connection.execute(point, [tenant, prompt_id, to_default])
+        with pytest.raises(psycopg.errors.ForeignKeyViolation), connection.transaction():
+            connection.execute(point, [None, theirs, False])
+        connection.execute(point, [other, theirs, False])
+        connection.execute(point, [tenant, default, True])
 
 
 def test_row_security_is_forced_on_every_table_with_a_tenant_and_views_ask_as_their_caller(urls: Urls) -> None:

@@ -2,6 +2,7 @@
 -- if and only if that transaction commits. Returns the job id. A refused request raises: sqlstate HR400, the message
 -- names field and reason, DETAIL is JSON {"code", "field", "length", "message"}. Both are written into Postgres's log, so neither
 -- holds any text of the caller's, only its length; `value` is there for numbers, times and the tenant's id, and says how much too long.
+-- A login that is bound to tenants (producer_bindings) may enqueue for those alone.
 -- Runs as headrace_owner (tenant-bound by policy like everybody), with the caller's app.tenant_id restored on return.
 create or replace function headrace.enqueue(
     tenant_id uuid, user_id text, feature text, prompt text default null, variables jsonb default null,
@@ -22,6 +23,12 @@ begin
        + coalesce(pg_column_size(idempotency_key), 0) > 20 * headrace.max_input_bytes() then
         perform headrace.refuse(headrace.refusal('too_long', 'request', null,
             format('the whole input is over the cap of %s bytes', headrace.max_input_bytes())));
+    end if;
+    if exists (select from headrace.producer_bindings b where b.login = session_user)
+       and not exists (select from headrace.producer_bindings b
+                       where b.login = session_user and b.tenant_id = enqueue.tenant_id) then
+        -- as a tenant that there is not, to which every other one is not there
+        perform set_config('app.tenant_id', '00000000-0000-0000-0000-000000000000', true);
     end if;
     select * into strict r from headrace.enqueue_batch(enqueue.tenant_id, jsonb_build_array(jsonb_strip_nulls(
         jsonb_build_object('id', id, 'user_id', user_id, 'feature', feature, 'prompt', prompt, 'lane', lane,
