@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from storage.reading import Unreadable
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 """The option that every command has."""
 LogJson = Annotated[bool, typer.Option("--json", help="Log in JSON lines, and tell of an error in JSON.")]
@@ -94,6 +96,6 @@ def _as_json(value: object) -> str:
         return f"{value:f}"
     if isinstance(value, date):  # a datetime is one
         return value.isoformat()
-    if isinstance(value, UUID):
+    if isinstance(value, UUID | Unreadable):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be shown as JSON")

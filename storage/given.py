@@ -13,7 +13,11 @@ MOST_LEVELS: Final = 64
 
 def unreadable_fields(row: Mapping[str, Any]) -> dict[str, str]:
     """The fields of a claimed row that cannot be worked with, each with the reason, which never quotes them."""
-    return {name: why for name, check in _GIVEN.items() if (why := check(row[name])) is not None}
+    return {
+        name: why
+        for name, check in _GIVEN.items()
+        if (given := row[name]) is not None and (why := check(given)) is not None
+    }
 
 
 def _why_not_document(given: Any) -> str | None:
@@ -24,20 +28,18 @@ def _why_not_document(given: Any) -> str | None:
 
 
 def _why_not_object(given: Any) -> str | None:
-    return _why_not_document(given) or (None if isinstance(given, dict | None) else "needs to be an object")
+    return _why_not_document(given) or (None if isinstance(given, dict) else "needs to be an object")
 
 
 def _why_not_variables(given: Any) -> str | None:
     return _why_not_object(given) or (
-        None if all(isinstance(text, str) for text in (given or {}).values()) else "needs an object of name and text"
+        None if all(isinstance(text, str) for text in given.values()) else "needs an object of name and text"
     )
 
 
 def _why_not_messages(given: Any) -> str | None:
     if isinstance(given, Unreadable):
         return given.why
-    if given is None:
-        return None
     if isinstance(given, list) and all(_is_message(one) for one in given):
         return None
     return 'needs a list of {"role", "content"}'

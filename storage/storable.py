@@ -22,37 +22,35 @@ def storable(value: Any) -> str:
     an object of Python's.
     """
     try:
-        return json.dumps(_kept(value), allow_nan=False)
+        return json.dumps(_kept(value))
     except (TypeError, ValueError) as error:
         raise ResultNotStorableError(f"what the job came to holds what is not JSON ({type(error).__name__})") from error
 
 
 def _kept(value: Any) -> Any:
     made: list[Any] = [None]
-    todo: list[tuple[Any, Any, Any, int]] = [(value, made, 0, 0)]  # what, and where in what was made its copy goes
+    todo: list[tuple[Any, Any, Any, int]] = [(value, made, 0, 1)]  # what, and where in what was made its copy goes
     while todo:
         one, home, place, level = todo.pop()
-        if not isinstance(one, dict | list | tuple):
-            home[place] = _plain(one)
-            continue
-        if level == MOST_LEVELS:
+        if level > MOST_LEVELS:
             raise ResultNotStorableError(f"what the job came to is nested deeper than {MOST_LEVELS} levels")
         copy: Any
         if isinstance(one, dict):
-            copy, items = {}, [(_plain(key), member) for key, member in one.items()]
+            copy = {_plain(key): _plain(member) for key, member in one.items()}
+            within = copy.items()
+        elif isinstance(one, list | tuple):
+            copy = [_plain(member) for member in one]
+            within = enumerate(copy)
         else:
-            copy, items = [None] * len(one), list(enumerate(one))
+            return _plain(one)
         home[place] = copy
-        for key, member in items:
-            if isinstance(member, dict | list | tuple):
-                copy[key] = None  # keeps its place
-                todo.append((member, copy, key, level + 1))
-            else:
-                copy[key] = _plain(member)
+        todo += [(member, copy, key, level + 1) for key, member in within if isinstance(member, dict | list | tuple)]
     return made[0]
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
+        if value.isascii() and "\x00" not in value:
+            return value
         return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
     return None if isinstance(value, float) and not math.isfinite(value) else value

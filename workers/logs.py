@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
 from settings import Settings
+
+
+class Unfailing:
+    """A stream whose lines are dropped where they cannot be written: a full disk below the log must not end a job."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what goes."""
+        with suppress(OSError, ValueError):  # a full disk, a reader that is gone, a closed stream
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what goes."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def configure_logs(settings: Settings) -> None:
@@ -30,7 +50,7 @@ def configure_logs(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
