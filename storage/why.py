@@ -138,8 +138,10 @@ def explain(connection: Connection, job_id: UUID, *, silent_s: float) -> Explana
         before, before_of_user = ahead(connection, row)
         others = rivals(connection, row)
         done = recent(connection, row["lane"])
-        capped = row["lane_full"]
-        starts = _under_cap(row, before, done) if capped else _forecast(row, before, others, crew, done)
+        if row["full_cap"] is None:
+            starts = _forecast(row, before, others, crew, done)
+        elif row["full_cap"] == "lane":
+            starts = _under_cap(row, before, done)
     why = _reason(row, before, before_of_user, others, crew)
     if why in (Why.TENANT_PAUSED, Why.FEATURE_PAUSED, Why.LANE_PAUSED, Why.NO_WORKERS):
         starts = None  # that is up to people
@@ -179,7 +181,7 @@ def job(connection: Connection, job_id: UUID) -> dict[str, Any] | None:
 
 def ahead(connection: Connection, row: dict[str, Any]) -> tuple[int, int]:
     """Jobs of its tenant and of its user that go before a queued one."""
-    facts = {name: row[name] for name in ("tenant_id", "lane", "rank", "user_id")}
+    facts = {name: row[name] for name in ("tenant_id", "lane", "feature", "rank", "user_id")}
     found = connection.execute(sql("why", "ahead"), {**facts, "job_id": row["id"], "most": MOST_AHEAD}).fetchone()
     assert found is not None, "two counts are a row"
     return found["of_tenant"], found["of_user"]
@@ -263,7 +265,7 @@ def _reason(row: dict[str, Any], before: int, before_of_user: int, others: Seque
         return known or (Why.WAITS if row["waits_for"] is not None else Why.BACKOFF)
     if crew.workers == 0:
         return Why.NO_WORKERS
-    if row["lane_full"]:
+    if row["full_cap"] is not None:
         return Why.WAITING_FOR_SLOT
     if before_of_user > 0:
         return Why.BEHIND_OWN_USER
@@ -275,10 +277,10 @@ def _reason(row: dict[str, Any], before: int, before_of_user: int, others: Seque
 
 
 def _waits_for(row: dict[str, Any], why: Why) -> str | None:
-    """What has to have room: of a lane's cap the jobs stay queued, so their rows do not say it."""
+    """What has to have room: under a cap of a lane or a feature jobs stay queued, so their rows do not say it."""
     if row["state"] == "scheduled":
         return str(row["waits_for"]) if row["waits_for"] is not None else None
-    return f"slot:lane:{row['lane']}" if why == Why.WAITING_FOR_SLOT else None
+    return f"slot:{row['full_cap']}:{row[row['full_cap']]}" if why == Why.WAITING_FOR_SLOT else None
 
 
 def _since(row: dict[str, Any], why: Why) -> datetime | None:

@@ -227,7 +227,7 @@ def test_a_job_that_cannot_be_taken_back_stands_in_nobody_s_way(
     assert aside(ops) == [("take_back", tenant, jobs[1], "this row cannot be")]
 
 
-@pytest.mark.parametrize("waits_for", ["room:tenant:", "rate:tenant:", "slot:feature:chat"])
+@pytest.mark.parametrize("waits_for", ["room:tenant:", "rate:tenant:", "slot:model:openai:x"])
 def test_a_row_that_cannot_be_let_in_stops_its_own_tenant_only(
     app: Database, ops: Database, urls: Urls, two: tuple[UUID, UUID], waits_for: str
 ) -> None:

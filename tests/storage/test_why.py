@@ -119,7 +119,7 @@ def test_a_pause_comes_before_all_that_time_brings_about(
         ("defer", "rate_limited", "rate:user:ada", Why.RATE_LIMITED),
         ("defer", "waiting_for_room", "room:tenant:", Why.WAITING_FOR_ROOM),
         ("defer", "over_budget", "cap:user:ada", Why.OVER_BUDGET),
-        ("defer", "waiting_for_slot", "slot:feature:chat", Why.WAITING_FOR_SLOT),
+        ("defer", "waiting_for_slot", "slot:model:openai:gpt-x", Why.WAITING_FOR_SLOT),
         ("defer", "never_heard_of_it", "room:user:ada", Why.WAITS),
     ],
 )
@@ -276,7 +276,7 @@ def test_no_query_reads_the_backlog(app: Database, ops: Database, tenant: UUID) 
         facts = why.job(connection, ids[-1])
         assert facts is not None
         given = {
-            **{name: facts[name] for name in ("tenant_id", "lane", "rank", "user_id")},
+            **{name: facts[name] for name in ("tenant_id", "lane", "feature", "rank", "user_id")},
             "job_id": ids[-1], "most": 10, "of_each": 3, "tenants": 10, "silent_s": 10, "window_s": 60,
         }  # fmt: skip
         for file in sorted((Path(why.__file__).parent / "queries" / "why").glob("*.sql")):

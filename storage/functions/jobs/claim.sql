@@ -2,10 +2,15 @@
 -- first. SKIP LOCKED, so claims never wait for each other (index queue_next). Resolves the prompt (the tenant's own
 -- pointer first, then the default), so that a rollback is in effect at the next claim.
 --
--- Takes a slot of each concurrency cap that binds the job, in the same transaction (operations/slots.sql). Jobs of a feature
--- that has none free go to wait for one; when the lane has none, or only such jobs are left, the row says which cap stopped
--- the claim and has no job.
+-- Takes a slot of each concurrency cap that binds the job, in the same transaction (operations/slots.sql). Where the tenant has
+-- caps of features, or jobs of a paused one in the lane, the features are looked at one by one (feature_heads.sql): what cannot run
+-- costs one seek a feature, however much of it there is.
 --
+-- A claim reads a bounded number of rows. Jobs past their deadline are passed over, 64 of them at most, and ended by the
+-- scheduler (`expire`), not here. It waits for no row; only for a cap of this tenant that is being changed.
+--
+-- stopped_by: there was no job, and this is why, as far as it is not a pause: the key of the cap that has no free slot, or
+-- 'deadline_passed', since all that was looked at is past its deadline. The turn is used up; the sweep offers others.
 -- No row: nothing to claim (or the tenant, the lane or every queued feature is paused). p_repeat: the answer to this
 -- same claim was lost; what it had claimed is read back. The first try may still be under way on the connection that
 -- broke, and SKIP LOCKED would not see it: the claim's own lock lets the repeat wait for it, so no claim holds two jobs.
@@ -23,9 +28,15 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     v_caller constant text := headrace.act_as(p_tenant);
+    v_looks constant integer := 64;  -- at jobs of the lane, or of each feature that is looked at
     v_now timestamptz;
     q headrace.queue;
+    v_held_back boolean;
     v_capped boolean;
+    v_by_feature boolean;
+    v_feature text;       -- the one that is looked at; null: the whole lane
+    v_passed text[] := '{}';
+    v_has_room boolean;
     v_lane_key text;      -- of the caps that bind the job, and the slots that were found
     v_lane_slot integer;
     v_feature_key text;
@@ -40,13 +51,18 @@ begin
         perform pg_advisory_xact_lock(hashtextextended(p_claim::text, 0));  -- of a random id: nobody else can be there
     end if;
     if q.id is null then
-        if exists (select from headrace.tenants t where t.id = p_tenant and t.paused_at is not null)
-           or exists (select from headrace.lanes l where l.name = p_lane and l.paused_at is not null) then
-            exit work;
-        end if;
         perform headrace.hold_caps(p_tenant);
         v_now := headrace.now();
-        v_capped := exists (select from headrace.concurrency c where c.tenant_id = p_tenant);
+        select exists (select from headrace.tenants t where t.id = p_tenant and t.paused_at is not null)
+                   or exists (select from headrace.lanes l where l.name = p_lane and l.paused_at is not null),
+               exists (select from headrace.concurrency c where c.tenant_id = p_tenant),
+               exists (select from headrace.concurrency c where c.tenant_id = p_tenant and c.scope = 'feature')  -- has_walls
+                   or exists (select from headrace.features f cross join lateral (
+                       select from headrace.queue x
+                       where x.tenant_id = p_tenant and x.lane = p_lane and x.feature = f.name and x.state = 'queued' order by x.rank, x.id limit 1) x
+                       where f.paused_at is not null)
+        into v_held_back, v_capped, v_by_feature;
+        if v_held_back then exit work; end if;
         if v_capped then
             v_lane_key := headrace.cap_key_of(p_tenant, 'lane', p_lane);
             v_lane_slot := headrace.free_slot(v_lane_key);
@@ -57,31 +73,50 @@ begin
             end if;
         end if;
         loop
-            select * into q from headrace.queue x
-            where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued'
-              and not exists (select from headrace.features f where f.name = x.feature and f.paused_at is not null)
-            order by x.rank, x.id limit 1 for update skip locked;
-            if not found then
-                if stopped_by is not null then return next; end if;
-                exit work;
+            if v_by_feature then
+                select h.feature, h.cap_key, h.has_room into v_feature, v_feature_key, v_has_room
+                from headrace.feature_heads(p_tenant, p_lane) h where h.feature <> all (v_passed)
+                order by h.has_room desc, h.rank, h.id limit 1;
+                if not found then
+                    if stopped_by is not null then return next; end if;
+                    exit work;
+                end if;
+                if not v_has_room then
+                    stopped_by := v_feature_key;
+                    return next;
+                    exit work;
+                end if;
+                v_passed := array_append(v_passed, v_feature);  -- looked at once
+                select * into q from headrace.queue x
+                where x.tenant_id = p_tenant and x.lane = p_lane and x.feature = v_feature and x.state = 'queued'
+                order by x.rank, x.id limit 1 for update skip locked;
+                continue when not found;  -- other claims are at its last ones
+            else
+                select * into q from headrace.queue x
+                where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued'
+                order by x.rank, x.id limit 1 for update skip locked;
+                if not found then exit work; end if;
             end if;
             if q.deadline <= v_now then
-                perform headrace.end_job(p_tenant, q, 'expired', 'deadline_passed', null, v_now);
-                continue;
+                select * into q from headrace.look_past_expired(p_tenant, p_lane, v_feature, q, v_looks - 1, v_now);
+                if not found then
+                    stopped_by := 'deadline_passed';
+                    continue when v_by_feature;
+                    return next;
+                    exit work;
+                end if;
             end if;
-            exit when not v_capped;
-            v_feature_key := headrace.cap_key_of(p_tenant, 'feature', q.feature);
+            exit when v_feature_key is null;
             v_feature_slot := headrace.free_slot(v_feature_key);
-            exit when v_feature_key is null or v_feature_slot is not null;
-            stopped_by := v_feature_key;
-            perform headrace.wait_for_slot(p_tenant, p_lane, q.feature, q.id, 500, v_now);
+            exit when v_feature_slot is not null;
+            stopped_by := v_feature_key;  -- another claim has just taken the last one
         end loop;
+        stopped_by := null;
         if v_capped then
             update headrace.slots s set claim_id = p_claim, of_tenant = p_tenant
             where s.cap_key = v_lane_key and s.n = v_lane_slot or s.cap_key = v_feature_key and s.n = v_feature_slot;
         end if;
         update headrace.queue x set
-            waits_for = case when x.waits_for not like 'slot:feature:%' then x.waits_for end,
             state = 'running', claim_id = p_claim, worker_id = p_worker, claimed_at = v_now, attempts = x.attempts + 1,
             claim_deadline = v_now + make_interval(secs => p_timeout_s)
         where x.id = q.id and x.tenant_id = p_tenant returning * into q;
@@ -97,8 +132,16 @@ begin
            j.force_tier, j.metadata, case when not q.admitted then headrace.rates_of(p_tenant, p, q) end,
            extract(epoch from j.deadline - v_now)::double precision,
            extract(epoch from v_now - greatest(j.created_at, j.run_at))::double precision,
-           exists (select from headrace.queue x
-                   where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued' offset p_w - 1)
+           case when v_by_feature then (
+                    select coalesce(sum(w.jobs) >= p_w, false) from headrace.feature_heads(p_tenant, p_lane) h cross join lateral (
+                        select count(*) as jobs from (
+                            select from headrace.queue x
+                            where x.tenant_id = p_tenant and x.lane = p_lane and x.feature = h.feature and x.state = 'queued'
+                            order by x.rank, x.id limit p_w) x) w
+                    where h.has_room)
+                else exists (select from headrace.queue x
+                             where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued'
+                             order by x.rank, x.id offset p_w - 1) end
                and (v_lane_key is null
                     or exists (select from headrace.slots s where s.cap_key = v_lane_key and s.claim_id is null)),
            null::text

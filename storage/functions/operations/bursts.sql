@@ -3,10 +3,10 @@
 -- and nothing is counted by it. docs/decisions/0017-slots.md.
 
 -- What could use more slots, of the caps with burst: how many jobs wait, and how many of them beyond the free slots there are
--- (up to p_most). Indexes: queue_next, queue_waiting, slots_free.
+-- (up to p_most); lanes: where they wait. Indexes: queue_next, queue_by_feature, slots_free.
 create or replace function headrace.bursting(p_most integer)
-returns table (tenant_id uuid, lane text, cap_key text, weight numeric, waiting integer, want integer) language sql stable as $$
-    select c.tenant_id, case c.scope when 'lane' then c.key end, k.key, coalesce(t.weight, p.weight),
+returns table (tenant_id uuid, lanes text[], cap_key text, weight numeric, waiting integer, want integer) language sql stable as $$
+    select c.tenant_id, w.lanes, k.key, coalesce(t.weight, p.weight),
            w.waiting::integer, greatest(w.waiting - f.free, 0)::integer
     from headrace.concurrency c
     join headrace.tenants t on t.id = c.tenant_id
@@ -15,21 +15,22 @@ returns table (tenant_id uuid, lane text, cap_key text, weight numeric, waiting 
     cross join lateral (
         select count(*) as free from headrace.slots s where s.cap_key = k.key and s.claim_id is null) f
     cross join lateral (
-        select count(*) as waiting from (
-            (select from headrace.queue q
+        select count(*) as waiting, array_agg(distinct x.lane) as lanes from (
+            (select q.lane from headrace.queue q
              where c.scope = 'lane' and q.tenant_id = c.tenant_id and q.lane = c.key and q.state = 'queued'
              limit p_most + f.free)
             union all
-            (select from headrace.queue q
-             where c.scope = 'feature' and q.tenant_id = c.tenant_id and q.waits_for = 'slot:feature:' || c.key
-               and q.state = 'scheduled' limit p_most + f.free)) x
-        where t.paused_at is null) w
+            select y.lane from headrace.lanes l cross join lateral (
+                select q.lane from headrace.queue q
+                where c.scope = 'feature' and q.tenant_id = c.tenant_id and q.lane = l.name and q.feature = c.key
+                  and q.state = 'queued' limit p_most + f.free) y) x
+        where t.paused_at is null and not exists (
+            select from headrace.features f where c.scope = 'feature' and f.name = c.key and f.paused_at is not null)) w
     where c.burst;
 $$;
 
 -- Lend what is idle, shared by weight among those that can use it, and take back what others need. p_w: turns of a tenant at
--- most (what the sweep would offer is what is runnable). Returns the turns to offer; features' lists are let in by
--- release_for_slots. One at a time. Whatever is locked just now is left for the next look.
+-- most (what the sweep would offer is what is runnable). Returns the turns to offer. One at a time. Whatever is locked just now is left for the next look.
 create or replace function headrace.lend_slots(p_silent_s double precision, p_w integer)
 returns table (tenant_id uuid, lane text, turns integer) language plpgsql as $$
 #variable_conflict use_column
@@ -81,9 +82,6 @@ begin
         order by g.n limit v_n
         on conflict do nothing;
         v_idle := v_idle - v_n;
-        if b.lane is not null then
-            tenant_id := b.tenant_id; lane := b.lane; turns := v_n;
-            return next;
-        end if;
+        return query select b.tenant_id, l.lane, v_n from unnest(b.lanes) l(lane);
     end loop;
 end $$;

@@ -15,25 +15,6 @@ create or replace function headrace.free_slot(p_cap_key text) returns integer la
     order by s.n limit 1 for update skip locked;
 $$;
 
--- The front of the queue, as far as it is of this feature → the list that waits for a slot of it. Many at once, so that a
--- long backlog of a feature at its cap costs few claims: p_job, and others among the first p_look of the lane; whoever else is
--- at one is left alone. Indexes: queue_next, the primary key.
-create or replace function headrace.wait_for_slot(p_tenant uuid, p_lane text, p_feature text, p_job uuid, p_look integer, v_now timestamptz)
-returns void language sql as $$
-    with front as materialized (
-        select x.id, x.feature from headrace.queue x
-        where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued' order by x.rank, x.id limit p_look
-    ),
-    mine as materialized (
-        select x.id from headrace.queue x
-        where x.tenant_id = p_tenant and x.state = 'queued' and (x.id = p_job or x.id in (select f.id from front f where f.feature = p_feature))
-        order by x.id for update skip locked
-    )
-    update headrace.queue x set state = 'scheduled', run_at = v_now, reason = 'waiting_for_slot',
-                                waits_for = 'slot:feature:' || p_feature, need_usd = null
-    from mine m where x.id = m.id and x.tenant_id = p_tenant;
-$$;
-
 -- A claim lets go of its slots, and whoever comes next is let in with the same commit. Returns the turns to offer after it:
 -- [{"tenant_id", "lane"}, …]. Called twice, the second time does nothing. The last thing
 -- that a transaction does for a claim: it may wait for another one that lets go of a retired slot. Index: slots_by_claim.
@@ -42,10 +23,11 @@ create or replace function headrace.free_slots(p_tenant uuid, p_claim uuid, p_mo
 returns jsonb language plpgsql as $$
 declare
     s headrace.slots;
-    q headrace.queue;
     v_gone boolean;
     v_n integer;
     v_what text[];
+    v_lane text;
+    v_offer jsonb;
     v_offers jsonb := '[]';
 begin
     for s in select * from headrace.slots x
@@ -69,14 +51,19 @@ begin
         end if;
         v_what := regexp_match(s.cap_key, '^tenant:[^:]*:(lane|feature):(.*)$');
         if v_what[1] = 'lane' then
-            if exists (select from headrace.queue x where x.tenant_id = p_tenant and x.lane = v_what[2] and x.state = 'queued') then
-                v_offers := v_offers || jsonb_build_object('tenant_id', p_tenant, 'lane', v_what[2]);
-            end if;
-        elsif v_what[1] = 'feature' then
-            for q in select * from headrace.first_waiting(p_tenant, 'slot:feature:' || v_what[2], 1) loop
-                perform headrace.release_one(q);
-                v_offers := v_offers || jsonb_build_object('tenant_id', p_tenant, 'lane', q.lane);
-            end loop;
+            v_lane := (select x.lane from headrace.queue x where x.tenant_id = p_tenant and x.lane = v_what[2] and x.state = 'queued'
+                       order by x.rank, x.id limit 1);
+        else  -- of its lanes the one with the most weight: a seek each
+            v_lane := (select l.name from headrace.lanes l cross join lateral (
+                           select from headrace.queue x
+                           where x.tenant_id = p_tenant and x.lane = l.name and x.feature = v_what[2] and x.state = 'queued' order by x.rank, x.id limit 1) x
+                       where l.paused_at is null
+                       and not exists (select from headrace.features f where f.name = v_what[2] and f.paused_at is not null)
+                       order by l.weight desc, l.name limit 1);
+        end if;
+        v_offer := jsonb_build_array(jsonb_build_object('tenant_id', p_tenant, 'lane', v_lane));
+        if v_lane is not null and not v_offers @> v_offer then  -- both of a job's slots let one job in
+            v_offers := v_offers || v_offer;
         end if;
     end loop;
     return v_offers;
@@ -180,8 +167,8 @@ create or replace function headrace.free_slots_with_notes(p_tenant uuid, p_claim
     select (o ->> 'tenant_id')::uuid, o ->> 'lane' from jsonb_array_elements(headrace.free_slots(p_tenant, p_claim)) o;
 $$;
 
--- The repair of every hint that was lost, and what lets jobs in when a cap is raised or taken away, of some tenants
--- (release_by_turns); then the slots of models. A model's slot that was promised p_promise_s ago to a job that is still not
+-- The repair of every hint that was lost where jobs wait for a model, and what lets them in when its cap is raised or taken
+-- away, of some tenants (release_by_turns); then the slots of models. A model's slot that was promised p_promise_s ago to a job that is still not
 -- at work goes to another. p_limit: most that is released at once.
 create or replace function headrace.release_for_slots(p_tenants uuid[], p_before text[], p_lists integer, p_limit integer,
                                                       p_within_s double precision, p_promise_s double precision default 30)
@@ -208,14 +195,13 @@ begin
     end loop;
 end $$;
 
--- Of one tenant: as many of each list as there are free slots, less those that were let in and have not claimed theirs yet. Of
--- a model's list only that the tenant waits there.
+-- Of one tenant: that it waits for a model's slots; where that model has no cap any more, the jobs are let in. What waits for a
+-- slot of a lane or a feature is queued: the sweep offers its turns.
 create or replace function headrace.release_for_slots_of(p_tenant uuid, p_before text, p_lists integer, p_limit integer)
 returns jsonb language plpgsql as $$
 declare
     v_list record;
     v_key text;
-    v_room bigint;
     q headrace.queue;
     v_turns jsonb := '{}';
     v_upto text;
@@ -226,23 +212,12 @@ begin
             exit;
         end if;
         v_key := substr(v_list.waits_for, length('slot:') + 1);
-        if v_key like 'model:%' and exists (select from headrace.concurrency c where c.tenant_id is null
-                                            and c.scope = 'model' and c.key = substr(v_key, length('model:') + 1)) then
+        if exists (select from headrace.concurrency c where c.tenant_id is null
+                   and c.scope = 'model' and c.key = substr(v_key, length('model:') + 1)) then
             perform headrace.waits_for_model(p_tenant, v_key);
             continue;
         end if;
-        v_key := case when v_list.waits_for like 'slot:feature:%' then
-            headrace.cap_key_of(p_tenant, 'feature', substr(v_list.waits_for, length('slot:feature:') + 1)) end;
-        v_room := p_limit;
-        if v_key is not null then
-            select count(*) into v_room from headrace.slots s where s.cap_key = v_key and s.claim_id is null;
-            continue when v_room = 0;
-            v_room := least(p_limit, v_room - (
-                select count(*) from headrace.queue x  -- index: queue_let_in
-                where x.tenant_id = p_tenant and x.waits_for = v_list.waits_for and x.state <> 'scheduled'));
-            continue when v_room <= 0;
-        end if;
-        for q in select * from headrace.first_waiting(p_tenant, v_list.waits_for, v_room::integer) loop
+        for q in select * from headrace.first_waiting(p_tenant, v_list.waits_for, p_limit) loop  -- there is no cap any more
             perform headrace.release_one(q);
             v_turns := headrace.one_more(v_turns, q.lane);
         end loop;
@@ -315,8 +290,14 @@ begin
         where s.cap_key = v_key and s.n = t.n;
     end if;
 
-    if p_scope = 'lane' then  -- those that a claim left where they were
+    if p_scope = 'lane' then  -- those that claims left where they were
         insert into headrace.wakes (tenant_id, lane) select p_tenant, p_key from generate_series(1, least(coalesce(p_slots, 64), 64));
+    elsif p_scope = 'feature' then
+        insert into headrace.wakes (tenant_id, lane)
+        select p_tenant, l.name from headrace.lanes l cross join lateral (
+            select from headrace.queue x
+            where x.tenant_id = p_tenant and x.lane = l.name and x.feature = p_key and x.state = 'queued' order by x.rank, x.id limit 1) x
+        cross join generate_series(1, least(coalesce(p_slots, 64), 64));
     end if;
     insert into headrace.audit (tenant_id, actor, action, target, before, after)
     values (p_tenant, p_actor, 'limits.set_concurrency', p_scope || ':' || p_key,

@@ -4,7 +4,8 @@
 -- p_steps: [{"do": "claim", "tenant_id", "lane", "claim_id", "worker_id", "timeout_s", "turns_per_tenant", "repeat"}, …], or a
 -- step as keep_books takes it, with its "tenant_id". Returns a row a step, by its place (from 0): `claimed`, the row of a
 -- claim, null when there was nothing to claim; the rest as keep_books does.
--- Locks: tenant by tenant, in the order of their ids; in each a claim's, which waits for no row, then those of keep_books.
+-- Locks: the claims of all tenants first, which wait for no row; then keep_books, tenant by tenant in the order of their ids. So
+-- no tenant's caps are held while a claim of another one looks for its job. In each the tenants go in the order of their ids.
 --
 -- p_wait false: raises, and so does nothing, where tenants had better go apart: when a lock is not to be had at once
 -- (55P03), since nobody shall wait for what holds somebody else's caps; and when there is a cap of a model (HR409), whose
@@ -18,7 +19,6 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     v_caller constant text := headrace.act_as(null);
-    v_tenants integer := 0;
     t record;
     s record;
 begin
@@ -29,36 +29,42 @@ begin
     perform headrace.hold_caps(c.tenant_id) from (  -- as claim does: a guard is shared, so it too comes before anybody's row
         select distinct (x.step ->> 'tenant_id')::uuid as tenant_id from jsonb_array_elements(p_steps) x(step)
         where x.step ->> 'do' = 'claim' order by 1) c;
+    if (select count(distinct x.step ->> 'tenant_id') from jsonb_array_elements(p_steps) x(step)) > 1 then
+        if v_caller = '' then  -- whoever is any tenant may read the caps of models
+            perform set_config('app.tenant_id', p_steps -> 0 ->> 'tenant_id', true);
+        end if;
+        if exists (select from headrace.concurrency c where c.tenant_id is null) then
+            raise exception 'a model has a cap: tenants go apart' using errcode = 'HR409';
+        end if;
+    end if;
+    for s in select x.step, x.nth - 1 as place, (x.step ->> 'tenant_id')::uuid as tenant_id
+             from jsonb_array_elements(p_steps) with ordinality x(step, nth)
+             where x.step ->> 'do' = 'claim' order by 3, x.nth loop
+        if v_caller = '' then
+            perform set_config('app.tenant_id', s.tenant_id::text, true);
+        end if;
+        return query
+        select s.place::integer, (
+            select to_jsonb(c) from headrace.claim(
+                s.tenant_id, s.step ->> 'lane', (s.step ->> 'claim_id')::uuid, (s.step ->> 'worker_id')::uuid,
+                (s.step ->> 'timeout_s')::double precision, (s.step ->> 'turns_per_tenant')::integer,
+                (s.step ->> 'repeat')::boolean) c),
+            null::text, null::jsonb, null::text, null::numeric, null::integer, null::text, null::text, null::numeric, null::numeric,
+            null::numeric, null::timestamptz, null::double precision;
+    end loop;
     for t in
-        select (x.step ->> 'tenant_id')::uuid as id,
-               coalesce(jsonb_agg(x.step order by x.nth) filter (where x.step ->> 'do' <> 'claim'), '[]') as steps,
-               array_agg((x.nth - 1)::integer order by x.nth) filter (where x.step ->> 'do' <> 'claim') as places,
-               coalesce(jsonb_agg(x.step || jsonb_build_object('place', x.nth - 1)) filter (where x.step ->> 'do' = 'claim'), '[]') as claims
-        from jsonb_array_elements(p_steps) with ordinality x(step, nth) group by 1 order by 1
+        select (x.step ->> 'tenant_id')::uuid as id, jsonb_agg(x.step order by x.nth) as steps,
+               array_agg((x.nth - 1)::integer order by x.nth) as places
+        from jsonb_array_elements(p_steps) with ordinality x(step, nth)
+        where x.step ->> 'do' <> 'claim' group by 1 order by 1
     loop
-        v_tenants := v_tenants + 1;
         if v_caller = '' then
             perform set_config('app.tenant_id', t.id::text, true);
         end if;
-        if v_tenants = 2 and exists (select from headrace.concurrency c where c.tenant_id is null) then
-            raise exception 'a model has a cap: tenants go apart' using errcode = 'HR409';
-        end if;
-        for s in select x.step from jsonb_array_elements(t.claims) x(step) loop
-            return query
-            select (s.step ->> 'place')::integer, (
-                select to_jsonb(c) from headrace.claim(
-                    t.id, s.step ->> 'lane', (s.step ->> 'claim_id')::uuid, (s.step ->> 'worker_id')::uuid,
-                    (s.step ->> 'timeout_s')::double precision, (s.step ->> 'turns_per_tenant')::integer,
-                    (s.step ->> 'repeat')::boolean) c),
-                null::text, null::jsonb, null::text, null::numeric, null::integer, null::text, null::text, null::numeric, null::numeric,
-                null::numeric, null::timestamptz, null::double precision;
-        end loop;
-        if t.places is not null then
-            return query
-            select t.places[k.place + 1], null::jsonb, k.settled, k.offers, k.verdict, k.reserved_usd, k.max_output_tokens, k.cap_scope,
-                   k.cap_key, k.limit_usd, k.spent_usd, k.others_reserved_usd, k.room_at, k.remaining_s
-            from headrace.keep_books(t.id, t.steps) k;
-        end if;
+        return query
+        select t.places[k.place + 1], null::jsonb, k.settled, k.offers, k.verdict, k.reserved_usd, k.max_output_tokens, k.cap_scope,
+               k.cap_key, k.limit_usd, k.spent_usd, k.others_reserved_usd, k.room_at, k.remaining_s
+        from headrace.keep_books(t.id, t.steps) k;
     end loop;
     perform set_config('app.tenant_id', v_caller, true);
 end $$;

@@ -1,5 +1,5 @@
 -- Runnable jobs by lane: queued, neither tenant, lane nor feature is paused, and a slot is free where a concurrency cap binds
--- the lane. No more than `most` are looked at, shared out evenly over tenants and lanes (`of_each` of one at least). And how
+-- the lane or the feature. No more than `most` are looked at, shared out evenly over tenants and lanes (`of_each` of one at least). And how
 -- long the job that is next of its tenant has waited, the longest of all.
 with pairs as (select q.tenant_id, q.lane from headrace.queued_lanes() q),
 of_each as (
@@ -8,11 +8,8 @@ of_each as (
     join headrace.tenants t on t.id = p.tenant_id and t.paused_at is null
     join headrace.lanes l on l.name = p.lane and l.paused_at is null
     cross join lateral (
-        select count(*) as jobs, (array_agg(w.id order by w.rank, w.id))[1] as next_id from (
-            select q.id, q.rank, q.feature from headrace.queue q
-            where q.tenant_id = p.tenant_id and q.lane = p.lane and q.state = 'queued'
-            order by q.rank, q.id limit greatest(%(of_each)s, %(most)s / (select count(*) from pairs))) w
-        where not exists (select from headrace.features f where f.name = w.feature and f.paused_at is not null)) c
+        select r.jobs, r.next_id from headrace.runnable_jobs(
+            p.tenant_id, p.lane, greatest(%(of_each)s, %(most)s / (select count(*) from pairs))::integer) r) c
     left join lateral (
         select (select count(*) from headrace.slots x where x.cap_key = k.key and x.claim_id is null) as free
         from headrace.cap_key_of(p.tenant_id, 'lane', p.lane) k(key) where k.key is not null) s on true

@@ -7,11 +7,8 @@ with rivals as (
     join headrace.plans l on l.name = t.plan
     where p.lane = %(lane)s and p.tenant_id <> %(tenant_id)s limit %(tenants)s
 )
-select r.tenant_id, r.weight, c.jobs, c.looked_at >= c.allowed as more from rivals r cross join lateral (
-    select count(*) filter (where not exists (
-               select from headrace.features f where f.name = w.feature and f.paused_at is not null))::integer as jobs,
-           count(*) as looked_at, greatest(%(of_each)s, %(most)s / (select count(*) from rivals)) as allowed from (
-        select q.feature from headrace.queue q
-        where q.tenant_id = r.tenant_id and q.lane = %(lane)s and q.state = 'queued'
-        order by q.rank, q.id limit greatest(%(of_each)s, %(most)s / (select count(*) from rivals))) w) c
+select r.tenant_id, r.weight, c.jobs, c.jobs >= c.allowed as more from rivals r cross join lateral (
+    select j.jobs, a.allowed
+    from (select greatest(%(of_each)s, %(most)s / (select count(*) from rivals))::integer as allowed) a,
+         headrace.runnable_jobs(r.tenant_id, %(lane)s, a.allowed) j) c
 where c.jobs > 0;
