@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     retry_cap_s: float = Field(60.0, gt=0, description="longest backoff, s")
     claim_timeout_s: float = Field(300.0, gt=0, description="time after which a claim counts as hung, s")
     idempotency_days: int = Field(30, ge=1, description="days that an idempotency key is remembered")
+    history_days: int = Field(
+        90, ge=1, description="days that job events, sent events and notices of the outbox are kept"
+    )
 
     # -- processes
     heartbeat_s: float = Field(3.0, gt=0, description="time between a worker process's heartbeats, s")

@@ -6,7 +6,7 @@ A part that fails says so and the next one goes on: nothing here raises a :class
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -16,7 +16,7 @@ from errors import HeadraceError
 from queues.broker_url import open_wire
 from router.policy import Policy, load_policy
 from settings import Settings
-from storage import chores, health, logins, pauses, workers
+from storage import chores, health, logins, pauses, retention, workers
 from storage.connect import Connection, redacted
 from storage.health import ServerFacts
 from storage.migrate import LEAST_SERVER, pending
@@ -29,6 +29,8 @@ MOST_CLOCK_DIFFERENCE_S = 5.0
 LEAST_MONTHS_AHEAD = 2
 LATE_S = 60.0
 """A chore that has not got through for so long, or for three of its intervals, is wrong."""
+DELETED_WITHIN_DAYS = 1.0
+"""A row that is older than its rule by so much is wrong."""
 MOST_NAMED = 20
 """So many rows that were set aside are named."""
 _SLOW_S = 0.02
@@ -183,6 +185,33 @@ def _processes(settings: Settings, connection: Connection) -> Iterator[Finding]:
         says = f"none took the note that was left for it within {SCHEDULER_ANSWERS_WITHIN_S:g} s"
         yield Finding("scheduler", idle, says, "Start one: `headrace scheduler`.")
     yield from _set_aside(connection)
+    yield _kept(settings, connection)
+    yield _books(connection)
+
+
+def _kept(settings: Settings, connection: Connection) -> Finding:
+    rules = {
+        "idempotency": settings.idempotency_days,
+        "job_events": settings.history_days,
+        "outbox": settings.history_days,
+        "spend_buckets": retention.BUCKET_DAYS,
+        "workers": retention.WORKER_DAYS,
+    }
+    ages = asdict(retention.oldest(connection))
+    late = [
+        f"{table} has rows of {ages[table]:.1f} days, and its rule is {days}"
+        for table, days in rules.items()
+        if ages[table] is not None and ages[table] > days + DELETED_WITHIN_DAYS
+    ]
+    if late:
+        return Finding("retention", "wrong", "; ".join(late), "Look how the scheduler's chores do that forget rows.")
+    return Finding("retention", "ok", "no row is older than its rule")
+
+
+def _books(connection: Connection) -> Finding:
+    books = retention.books(connection)
+    since = "no job yet" if books.oldest_days is None else f"the oldest job is {books.oldest_days:.0f} days old"
+    return Finding("books", "ok", f"kept for good: {books.bytes / 1e9:.2f} GB; {since}")
 
 
 def _chores(connection: Connection) -> Finding:

@@ -181,11 +181,6 @@ def analyze_grown(connection: Connection) -> int:
     return int(row["analyzed"])
 
 
-def forget_keys(connection: Connection, *, days: int) -> int:
-    """Delete idempotency keys older than ``days``; how many."""
-    return connection.execute(sql("recovery", "forget_keys"), [days]).rowcount
-
-
 def by_lane(rows: Iterable[dict[str, Any]]) -> Turns:
     """Rows of ``tenant_id``, ``lane`` and ``turns`` as turns to offer."""
     found: dict[str, dict[UUID, int]] = defaultdict(dict)

@@ -6,7 +6,7 @@ Each group of chores has a thread and a connection of its own, so that slow ones
 - *room*: jobs that wait for money, a request rate or a slot, every 200 ms; bursts, every second;
 - *repair*: the jobs of lost workers and the sweep, every second;
 - *expiry*: jobs past their deadline, every second;
-- *upkeep*: statistics, partitions ahead, old idempotency keys, unusual spend.
+- *upkeep*: statistics, partitions ahead, what is kept no longer, unusual spend.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from errors import CutOffError, InternalFaultError, ServiceError
 from guards.rates import RateGuard
 from queues.turns import FEW_JOBS, Wire, is_light, within_cap
 from storage import chores as notes
-from storage import jobs, rates, recovery, spend
+from storage import jobs, rates, recovery, retention, spend
 from storage.connect import Connection
 from storage.database import Database
 from storage.rates import WaitingForRate
@@ -72,6 +72,7 @@ class Scheduler:
         max_deaths: int,
         turns_per_tenant: int,
         idempotency_days: int,
+        history_days: int = 90,
     ) -> None:
         self._database = database
         self._wire = wire
@@ -84,6 +85,8 @@ class Scheduler:
         self._max_deaths = max_deaths
         self._turns_per_tenant = turns_per_tenant
         self._idempotency_days = idempotency_days
+        self._history_days = history_days
+        self._caps_after = retention.FIRST_CAP
         self._listening_since = float("-inf")  # the end of the last gap in which Postgres did not answer
         self.loops = [
             ChoreLoop(name, chores, self)
@@ -106,7 +109,7 @@ class Scheduler:
                 "upkeep": [
                     Chore("statistics", 1.0, self.statistics),
                     Chore("partitions", 60.0, self.partitions),
-                    Chore("keys", 600.0, self.forget_keys),
+                    *(Chore(f"forget_{name}", 10.0, step) for name, step in self._forgetting().items()),
                     Chore("unusual", 3600.0, self.flag_unusual),
                 ],
             }.items()
@@ -292,9 +295,27 @@ class Scheduler:
         if calendar.missing:
             log.info("scheduler.partitions_missing", partitions=calendar.missing, reason=calendar.outcome)
 
-    def forget_keys(self) -> None:
-        """Delete idempotency keys that are too old."""
-        self._do(lambda connection: recovery.forget_keys(connection, days=self._idempotency_days))
+    def _forgetting(self) -> dict[str, Callable[[], bool]]:
+        """What deletes old rows, by what they are. Each does one batch, and says whether it was full."""
+        keys, history = self._idempotency_days, self._history_days
+        return {
+            "keys": lambda: self._forget(lambda connection: retention.forget_keys(connection, days=keys)),
+            "events": lambda: self._forget(lambda connection: retention.forget_events(connection, days=history)),
+            "outbox": lambda: self._forget(lambda connection: retention.forget_outbox(connection, days=history)),
+            "buckets": lambda: self._forget(retention.forget_buckets),
+            "workers": lambda: self._forget(retention.forget_workers),
+            "aside": lambda: self._forget(retention.forget_aside),
+            "caps": self.forget_caps,
+        }
+
+    def _forget(self, batch: Callable[[Connection], int]) -> bool:
+        return self._do(batch) >= retention.BATCH
+
+    def forget_caps(self) -> bool:
+        """Look at the next caps and delete those that say nothing; whether many went."""
+        gone, last = self._do(lambda connection: retention.forget_caps(connection, self._caps_after))
+        self._caps_after = last or retention.FIRST_CAP
+        return gone >= retention.BATCH // 2
 
     def flag_unusual(self) -> None:
         """Leave a notice of each user and feature that spends far over its own history, once a day."""

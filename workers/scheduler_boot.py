@@ -87,6 +87,7 @@ def run(settings: Settings, *, ops_url: str, wire_url: str, parent: int = 0) -> 
                     max_deaths=MAX_DEATHS,
                     turns_per_tenant=settings.turns_per_tenant,
                     idempotency_days=settings.idempotency_days,
+                    history_days=settings.history_days,
                 ).run(stopping)
             finally:
                 stopping.set()

@@ -29,10 +29,13 @@ begin
     if array_length(v_found, 1) is distinct from 3 then
         v_found := '{}';
         for i in 1..3 loop
-            insert into headrace.caps (tenant_id, scope, key, hour)
-            values (p_tenant, v_scopes[i], v_keys[i], date_trunc('hour', headrace.now(), 'UTC')) on conflict do nothing;
-            select * into c from headrace.caps
-            where tenant_id = p_tenant and scope = v_scopes[i] and key = v_keys[i] for no key update;
+            loop  -- one that said nothing may be forgotten just between the two
+                insert into headrace.caps (tenant_id, scope, key, hour)
+                values (p_tenant, v_scopes[i], v_keys[i], date_trunc('hour', headrace.now(), 'UTC')) on conflict do nothing;
+                select * into c from headrace.caps
+                where tenant_id = p_tenant and scope = v_scopes[i] and key = v_keys[i] for no key update;
+                exit when found;
+            end loop;
             v_found := v_found || c;
         end loop;
     end if;

@@ -3,7 +3,7 @@
 
 -- Chores that run one at a time.
 insert into headrace.chore_locks (name) values
-    ('analyze_grown'), ('flag_unusual'), ('lend_slots'), ('prices'), ('provision'),
+    ('analyze_grown'), ('flag_unusual'), ('forget'), ('lend_slots'), ('prices'), ('provision'),
     ('release_for_money'), ('release_for_rate'), ('sweep')
 on conflict do nothing;
 

@@ -1,6 +1,8 @@
 -- Every promise, checked on a live system in one snapshot. A row is a breach: which check, about what, and the facts.
 -- What is in motion is not a breach: a job that is claimed now may hold a reservation and an open call.
 with
+-- how far back hourly spend is compared: it is kept for three days (docs/reference/retention.md)
+reach as materialized (select date_trunc('hour', headrace.now(), 'UTC') - interval '2 days' as hour),
 two_states as (
     select 'one_state' as check, j.tenant_id, j.id as subject, jsonb_build_object('outcome', j.outcome, 'queue', q.state) as facts
     from headrace.jobs j left join headrace.queue q on q.id = j.id and q.tenant_id = j.tenant_id
@@ -58,14 +60,14 @@ spent as (
     select r.tenant_id, s.scope, s.key, date_trunc('hour', r.created_at, 'UTC') as hour, sum(r.cost_usd) as runs_usd
     from headrace.runs r
     cross join lateral (values ('tenant', ''), ('user', r.user_id), ('feature', r.feature)) s(scope, key)
-    where r.key_owner = 'platform' and r.cost_usd is not null
+    where r.key_owner = 'platform' and r.cost_usd is not null and r.created_at >= (select hour from reach)
     group by 1, 2, 3, 4
 ),
 ledger as (
     select 'ledger_equals_runs', coalesce(s.tenant_id, b.tenant_id), null::uuid,
            jsonb_build_object('scope', coalesce(s.scope, b.scope), 'key', coalesce(s.key, b.key), 'hour', coalesce(s.hour, b.hour),
                               'runs_usd', coalesce(s.runs_usd, 0)::text, 'ledger_usd', coalesce(b.spent_usd, 0)::text)
-    from spent s full join headrace.spend_buckets b
+    from spent s full join (select * from headrace.spend_buckets where hour >= (select hour from reach)) b
          on b.tenant_id = s.tenant_id and b.scope = s.scope and b.key = s.key and b.hour = s.hour
     where coalesce(s.runs_usd, 0) <> coalesce(b.spent_usd, 0)
 ),
@@ -75,6 +77,7 @@ windows as (
     from headrace.caps c
     left join headrace.spend_buckets b on b.tenant_id = c.tenant_id and b.scope = c.scope and b.key = c.key
          and b.hour >= c.hour - interval '24 hours'
+    where c.hour >= (select hour from reach) + interval '24 hours'
     group by c.tenant_id, c.scope, c.key, c.spent_usd
     having c.spent_usd <> coalesce(sum(b.spent_usd), 0)
 ),

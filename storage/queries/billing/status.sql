@@ -4,7 +4,8 @@
 select coalesce(t.name, b.tenant_id::text) as tenant, b.tenant_id, t.stripe_customer_id,
        count(*) filter (where b.exported_at is null and b.day < (headrace.now() at time zone 'UTC')::date) as open_days,
        count(*) filter (where b.exported_at is not null) as closed_days,
-       count(*) filter (where o.sent_at is not null) as sent_days,
+       -- an event that was sent is forgotten later; one that was not sent stays
+       count(*) filter (where o.sent_at is not null or o.id is null and b.billed_micro_usd > 0) as sent_days,
        count(*) filter (where w.waits and not w.held and o.last_error is null) as waiting_days,
        count(*) filter (where w.waits and not w.held and o.last_error is not null) as failed_days,
        count(*) filter (where w.held) as held_days,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 import redis
 
@@ -71,6 +72,19 @@ def test_a_chore_that_fails_is_named(headrace: Headrace, ops: Database, schedule
     assert re.search(r"sweep failed \d+ s ago with ValueError: a bug", wrong)
     assert "unusual" not in wrong, "an hourly chore has three hours"
     assert "text" not in wrong
+
+
+def test_a_table_that_is_behind_its_rule_is_wrong(
+    headrace: Headrace, ops: Database, urls: Urls, tenant: UUID, client: Client
+) -> None:
+    client.enqueue(tenant_id=tenant, user_id="ada", feature="chat", messages=HI, idempotency_key="k")
+    with psycopg.connect(urls.owner, autocommit=True) as owner:
+        owner.execute("update headrace.idempotency set created_at = now() - interval '32 days'")
+
+    done = headrace("doctor", "--json")
+
+    assert "idempotency has rows of 32.0 days, and its rule is 30" in findings(done.json, "wrong")["retention"]
+    assert "the oldest job is 0 days old" in findings(done.json, "ok")["books"]
 
 
 def test_what_was_set_aside_is_named(
