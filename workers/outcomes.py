@@ -12,7 +12,14 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from errors import BreakerOpenError, HeadraceError, ProviderAnswerLostError, ProviderError, RetryableError
+from errors import (
+    BreakerOpenError,
+    HeadraceError,
+    InternalFaultError,
+    ProviderAnswerLostError,
+    ProviderError,
+    RetryableError,
+)
 from guards import budgets
 from guards.rates import NoRoom
 from storage.runs import Grant
@@ -201,6 +208,17 @@ def of_failed_calls(
     if attempt >= backoff.max_attempts:
         return Ended("failed", told.code, told.as_dict() | {"attempts": attempt})
     return Retry(told.code, backoff.delay_s(attempt, at_least_s=min(_asked_to_wait_s(error) for error in hopes)))
+
+
+def of_fault(
+    fault: InternalFaultError, *, call: str | None, attempt: int, backoff: Backoff, on_unknown: str
+) -> Outcome:
+    """What a fault of ours means for the job; ``call``: the status of its call that is not settled yet."""
+    if call == "succeeded":  # the answer is paid: asking anew would pay for the same fault again
+        return Ended("failed", fault.code, fault.as_dict())
+    if call == "unknown" and on_unknown == "fail":
+        return Ended("failed", "outcome_unknown", fault.as_dict())
+    return of_failed_calls([fault], attempt=attempt, backoff=backoff, on_unknown=on_unknown)
 
 
 def _asked_to_wait_s(error: HeadraceError) -> float:

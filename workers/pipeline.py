@@ -27,6 +27,7 @@ from errors import (
     ProviderError,
     SchemaTooCostlyError,
     ServiceError,
+    StatementFailedError,
 )
 from guards.rates import NoRoom, RateGuard
 from guards.schemas import check_schema
@@ -51,6 +52,8 @@ from workers.settling import with_less
 from workers.turn_account import TurnAccount
 
 T = TypeVar("T")
+STRAINED_TRIES = 4
+"""So often a settle is tried whole, half a minute each, while Postgres is under strain."""
 log = structlog.get_logger("headrace.job")
 
 
@@ -128,8 +131,9 @@ class Pipeline:
             outcome = self._work(claim, work)
         except BaseException as error:  # the panic of a library that is not written in Python is not an Exception
             log.exception("job.fault", tenant_id=turn.tenant, job_id=str(claim.job.job_id))
-            outcome = outcomes.of_failed_calls(
-                [InternalFaultError(f"{type(error).__name__}: the worker's log tells more")],
+            outcome = outcomes.of_fault(
+                InternalFaultError(f"{type(error).__name__}: the worker's log tells more"),
+                call=None if work.unsettled_run is None else work.unsettled_run["status"],
                 attempt=claim.job.attempt,
                 backoff=self._backoff,
                 on_unknown=claim.job.on_unknown,
@@ -287,22 +291,26 @@ class Pipeline:
     def _settle(self, claim: Claim, work: Work, outcome: Outcome | None) -> SettledAs:
         """The only way out of *running*: run and verdict in one transaction. No outcome: another call follows.
 
-        Postgres that is away is waited for. What fails for what it carries is settled again with less of it.
+        Postgres that is away is waited for. What fails for what it carries is settled again with less of it. Postgres
+        under strain says of neither which it is: then the whole is tried for some minutes before there is less.
         """
         run, admitted = work.unsettled_run, work.admitted and outcome is not None
-        try:
-            return self._settle_as(claim, run, outcome, admitted=admitted)
-        except ServiceError as error:
-            log.critical("job.not_settled", **_whose(claim), **_named(error))
-            return SettledAs("unsettled", outcome)
-        except Exception as error:
-            log.exception("job.settle_failed", **_whose(claim), **_named(error))
-            failure = error
-        for less, instead in with_less(run, outcome, failure):
+        failure: Exception = InternalFaultError()
+        for _ in range(STRAINED_TRIES):
             try:
-                return self._settle_as(claim, less, instead, admitted=admitted)
-            except Exception as error:  # noqa: BLE001 (there is less to try, and the last is told)
+                return self._settle_as(claim, run, outcome, admitted=admitted)
+            except StatementFailedError as error:
                 failure = error
+            except Exception as error:  # noqa: BLE001 (what is left to do about it follows)
+                failure = error
+                break
+        if not isinstance(failure, ServiceError):
+            log.error("job.settle_failed", **_whose(claim), **_named(failure))
+            for less, instead in with_less(run, outcome, failure):
+                try:
+                    return self._settle_as(claim, less, instead, admitted=admitted)
+                except Exception as error:  # noqa: BLE001 (there is less to try, and the last is told)
+                    failure = error
         log.critical("job.not_settled", **_whose(claim), **_named(failure))
         return SettledAs("unsettled", outcome)
 
@@ -362,7 +370,7 @@ def _named(error: Exception) -> dict[str, Any]:
     return {
         "error": str(error) if typed else type(error).__name__,
         "sqlstate": sqlstate,
-        "exc_info": sqlstate is None and not typed,
+        "exc_info": None if sqlstate or typed else error,
     }
 
 

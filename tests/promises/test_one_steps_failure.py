@@ -72,7 +72,7 @@ def refused(**details: Any) -> Callable[[], CallReply]:
 # what the provider says → the state, the reason, and whether the call's true price is known
 SAID: dict[str, tuple[Callable[[], CallReply], str, str | None, bool]] = {
     "more cached than given": (lambda: reply(usage=Usage(10, BILLIONS, 7, 5, 0)), "succeeded", None, True),
-    "billions": (lambda: reply(usage=Usage(BILLIONS, 0, 0, BILLIONS, BILLIONS)), "succeeded", None, True),
+    "billions": (lambda: reply(usage=Usage(BILLIONS, 0, 0, BILLIONS, BILLIONS)), "succeeded", None, False),
     "less than nothing": (lambda: reply(usage=Usage(-5, -5, -5, -5, -5)), "succeeded", None, True),
     "a long request id": (lambda: reply(provider_request_id="x" * 100_000), "succeeded", None, True),
     "an ending of its own": (lambda: reply(finish="who knows"), "failed", "result_not_storable", True),

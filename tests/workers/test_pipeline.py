@@ -25,6 +25,7 @@ from errors import (
     ProviderRateLimitedError,
     ProviderRefusedError,
     ProviderUnavailableError,
+    StatementFailedError,
 )
 from guards.rates import RateGuard
 from producers import Client, Result
@@ -46,6 +47,7 @@ from tests.conftest import new_tenant
 from tests.fleet import Urls
 from tests.producers.test_enqueue import enqueue_by_sql
 from workers.backoff import Backoff
+from workers.ledger import Ledger
 from workers.pipeline import Pipeline
 from workers.turn_account import TurnAccount
 
@@ -420,6 +422,34 @@ def test_a_fault_of_our_own_is_tried_again_and_its_call_is_charged_as_reserved(s
     assert (result.state, result.reason) == (State.SCHEDULED, "internal_fault")
     (run,) = stage.runs()
     assert (run["status"], run["error_code"], run["cost_usd"]) == ("unknown", "internal_fault", run["reserved_usd"])
+
+
+def test_a_fault_after_the_answer_does_not_pay_for_another_one(stage: Stage) -> None:
+    stage.openai.script = [lambda _: None]  # type: ignore[list-item, return-value]
+    result = stage.run()
+    assert (result.state, result.reason, result.attempts) == (State.FAILED, "internal_fault", 1)
+    (run,) = stage.runs()
+    assert (run["status"], run["output_tokens"]) == ("succeeded", 5)
+
+
+def test_a_fault_in_mid_call_is_not_repeated_where_the_job_said_so(stage: Stage) -> None:
+    stage.openai.script = [ZeroDivisionError("a fault")]
+    result = stage.run(on_unknown="fail")
+    assert (result.state, result.reason) == (State.FAILED, "outcome_unknown")
+    assert [run["status"] for run in stage.runs()] == ["unknown"]
+
+
+def test_a_strained_postgres_costs_no_answer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle, strained = Ledger.settle, [StatementFailedError("a test"), StatementFailedError("a test")]
+
+    def later(*given: Any, **how: Any) -> Any:
+        if strained:
+            raise strained.pop()
+        return settle(*given, **how)
+
+    monkeypatch.setattr(Ledger, "settle", later)
+    result = stage.run()
+    assert (result.state, result.output, strained) == (State.SUCCEEDED, "fine", [])
 
 
 def test_a_job_that_was_taken_back_in_mid_call_is_not_ended_by_the_late_answer(stage: Stage) -> None:
