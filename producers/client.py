@@ -273,7 +273,9 @@ class Client:
 
     def _look(self, job_id: UUID, tenant_id: UUID) -> Result:
         row = self._database.patiently(
-            lambda connection, _repeat: jobs.show(connection, job_id), tenant_id=tenant_id, within_s=_WITHIN_S
+            lambda connection, _repeat: jobs.show(connection, job_id, tenant_id=tenant_id),
+            tenant_id=tenant_id,
+            within_s=_WITHIN_S,
         )
         if row is None:
             raise NotFoundError("no such job of this tenant", field="job_id", value=str(job_id))

@@ -235,9 +235,16 @@ class JobView:
     unreadable: Mapping[str, str] = field(default_factory=dict)  # what is kept and Python cannot hold → why; None here
 
 
-def show(connection: Connection, job_id: UUID) -> JobView | None:
-    """One job, or None when there is none that this connection may see."""
-    row = connection.execute(sql("jobs", "show"), [job_id]).fetchone()
+def tenant_of(connection: Connection, job_id: UUID) -> UUID | None:
+    """Whose job it is, or None when there is none that this connection may see. An id belongs to one tenant."""
+    row = connection.execute(sql("jobs", "tenant_of"), [job_id]).fetchone()
+    return row["tenant_id"] if row else None
+
+
+def show(connection: Connection, job_id: UUID, *, tenant_id: UUID | None = None) -> JobView | None:
+    """One job, or None when there is none that this connection may see. Without ``tenant_id`` it is looked up first."""
+    whose = tenant_id or tenant_of(connection, job_id)
+    row = connection.execute(sql("jobs", "show"), {"job_id": job_id, "tenant_id": whose}).fetchone()
     if row is None:
         return None
     unreadable = {name: value.why for name, value in row.items() if isinstance(value, Unreadable)}
@@ -254,9 +261,13 @@ def list_jobs(
     ).fetchall()
 
 
-def history(connection: Connection, job_id: UUID) -> list[dict[str, Any]]:
-    """All that happened to a job, oldest first: events and calls as ``at``, ``what``, ``detail``."""
-    entries = connection.execute(sql("jobs", "history"), {"job_id": job_id}).fetchall()
+def history(connection: Connection, job_id: UUID, *, tenant_id: UUID | None = None) -> list[dict[str, Any]]:
+    """All that happened to a job, oldest first: events and calls as ``at``, ``what``, ``detail``.
+
+    Without ``tenant_id`` it is looked up first.
+    """
+    whose = tenant_id or tenant_of(connection, job_id)
+    entries = connection.execute(sql("jobs", "history"), {"job_id": job_id, "tenant_id": whose}).fetchall()
     for entry in entries:
         if isinstance(entry["detail"], Unreadable):
             entry["detail"] = {"unreadable": entry["detail"].why}

@@ -87,6 +87,6 @@ def later_calls(calls: Sequence[PlannedCall]) -> list[dict[str, Any]]:
     ]
 
 
-def of_job(connection: Connection, job_id: UUID) -> list[Mapping[str, Any]]:
+def of_job(connection: Connection, tenant_id: UUID, job_id: UUID) -> list[Mapping[str, Any]]:
     """Every run of a job, oldest first."""
-    return list(connection.execute(sql("runs", "of_job"), [job_id]).fetchall())
+    return list(connection.execute(sql("runs", "of_job"), {"job_id": job_id, "tenant_id": tenant_id}).fetchall())

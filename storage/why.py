@@ -14,6 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from storage.connect import Connection
+from storage.jobs import tenant_of
 from storage.start_forecast import Backlog, Recent, starts_in_s
 from storage.statements import sql
 
@@ -176,7 +177,8 @@ def explain(connection: Connection, job_id: UUID, *, silent_s: float) -> Explana
 
 def job(connection: Connection, job_id: UUID) -> dict[str, Any] | None:
     """The job's row with what could hold it back, or None."""
-    return connection.execute(sql("why", "job"), {"job_id": job_id}).fetchone()
+    whose = tenant_of(connection, job_id)
+    return connection.execute(sql("why", "job"), {"job_id": job_id, "tenant_id": whose}).fetchone()
 
 
 def ahead(connection: Connection, row: dict[str, Any]) -> tuple[int, int]:

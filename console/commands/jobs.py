@@ -224,7 +224,7 @@ def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:
         found = jobs.show(connection, wanted)
         if found is None:
             raise NotFoundError("no such job", field="id", value=job_id)
-        return found, jobs.history(connection, wanted)
+        return found, jobs.history(connection, wanted, tenant_id=found.tenant_id)
 
 
 def _id(text: str) -> UUID:

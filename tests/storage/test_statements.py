@@ -298,3 +298,14 @@ def test_enqueue_keeps_its_arguments(schema: psycopg.Connection[Any]) -> None:
         ["on_over_budget", "text"], ["on_unknown", "text"], ["force_tier", "text"], ["metadata", "jsonb"],
         ["id", "uuid"], ["estimated_tokens", "bigint"],
     ]  # fmt: skip
+
+
+def test_what_asks_for_a_job_asks_for_its_tenant_too() -> None:
+    """An id belongs to one tenant, and no statement leans on that: each but the look-up of the tenant names it."""
+    asks = re.compile(r".*\b(?:id|job_id) = (?:%\(job_id\)s|p_job)\b.*")
+    found: dict[str, list[bool]] = {}
+    for file in (*QUERIES, *FUNCTIONS):
+        for line in asks.findall(file.read_text()):
+            found.setdefault(f"{file.parent.name}/{file.name}", []).append("tenant_id = " in line)
+    assert {name for name, told in found.items() if not all(told)} == set()
+    assert {"jobs/show.sql", "jobs/history.sql", "why/job.sql", "runs/of_job.sql", "jobs/cancel.sql"} <= set(found)

@@ -14,4 +14,4 @@ join headrace.plans p on p.name = t.plan
 left join headrace.queue q on q.id = j.id and q.tenant_id = j.tenant_id
 left join headrace.features f on f.name = j.feature
 left join headrace.lanes l on l.name = j.lane
-where j.id = %(job_id)s;
+where j.id = %(job_id)s and j.tenant_id = %(tenant_id)s;
