@@ -98,6 +98,22 @@ class Calls:
             case "drip":
                 stayed = await delivery.send_drip(call.receive, call.send, headers, reply.body, self._pace)
                 self._note(call, asked.model, 200 if stayed else GAVE_UP, reply.usage)
+            case "flood":
+                self._note(call, asked.model, GAVE_UP, reply.usage)
+                await delivery.send_flood(call.receive, call.send, headers, reply.body)
+            case "bomb":
+                self._note(call, asked.model, 200, reply.usage)
+                packed = [*headers, (b"content-encoding", b"gzip")]
+                await delivery.send_whole(call.send, 200, packed, (delivery.bomb(),))
+            case "error_200":
+                self._note(call, asked.model, 200, _NOTHING)
+                error = self._wire.error(
+                    RefusedError("overloaded", "A server behind this one is busy."), call.request_id
+                )
+                await delivery.send_whole(call.send, 200, headers, (error,))
+            case "empty" | "absurd_usage" if not reply.streamed:
+                self._note(call, asked.model, 200, reply.usage)
+                await delivery.send_whole(call.send, 200, headers, (_odd(reply, call.fault),))
             case "malformed":
                 self._note(call, asked.model, 200, reply.usage)
                 await delivery.send_whole(call.send, 200, headers, (_broken(reply),))
@@ -141,6 +157,16 @@ def _broken(reply: Reply) -> bytes:
     if reply.streamed:
         return reply.parts[0] + b'event: message\ndata: {"type": "broken\n\n'
     return reply.body[: len(reply.body) * 2 // 3]
+
+
+def _odd(reply: Reply, fault: FaultName) -> bytes:
+    """The reply without its text, or with a usage that cannot be."""
+    said = json.loads(reply.body)
+    if fault == "empty":
+        said["output" if "output" in said else "content"] = []
+    else:
+        said["usage"]["output_tokens"] = 100_000_000
+    return json.dumps(said).encode()
 
 
 def _model_in(body: bytes) -> str | None:

@@ -1,15 +1,23 @@
-"""How an answer reaches the client: whole, cut in the middle, a byte at a time, or never."""
+"""How an answer reaches the client: whole, cut in the middle, a byte at a time, without end, packed, or never."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from starlette.types import Receive, Send
 
 Headers = list[tuple[bytes, bytes]]
+
+
+MB: Final = 1024 * 1024
+_FLOOD_MB: Final = 1024  # even a flood ends, for the sake of the machine
+_BOMB_MB: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,25 @@ async def send_drip(receive: Receive, send: Send, headers: Headers, body: bytes,
             return False
     await send({"type": "http.response.body", "body": body[sent:]})
     return True
+
+
+async def send_flood(receive: Receive, send: Send, headers: Headers, body: bytes) -> None:
+    """Send the body and then blanks, for as long as the client takes them (a gigabyte at most)."""
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    blanks = b" " * MB
+    for _ in range(_FLOOD_MB):
+        await send({"type": "http.response.body", "body": blanks, "more_body": True})
+        if await client_leaves(receive, 0):
+            return
+    await send({"type": "http.response.body", "body": b""})
+
+
+@lru_cache(maxsize=1)
+def bomb() -> bytes:
+    """A quarter of a gigabyte of blanks, in a quarter of a megabyte of gzip."""
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    return b"".join(packer.compress(b" " * MB) for _ in range(_BOMB_MB)) + packer.flush()
 
 
 def _length(body: bytes) -> tuple[bytes, bytes]:

@@ -9,7 +9,22 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Provider = Literal["openai", "anthropic"]
-FaultName = Literal["none", "429", "500", "529", "hang", "cut", "malformed", "drip", "auth"]
+FaultName = Literal[
+    "none",
+    "429",
+    "500",
+    "529",
+    "hang",
+    "cut",
+    "malformed",
+    "drip",
+    "auth",
+    "flood",
+    "bomb",
+    "empty",
+    "error_200",
+    "absurd_usage",
+]
 
 LONGEST_LATENCY_MS = 600_000
 

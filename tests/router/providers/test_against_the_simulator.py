@@ -18,7 +18,9 @@ from jsonschema import Draft202012Validator
 
 from errors import (
     ProviderAnswerLostError,
+    ProviderAnswerTooLargeError,
     ProviderAuthError,
+    ProviderEmptyAnswerError,
     ProviderMalformedAnswerError,
     ProviderRateLimitedError,
     ProviderTimeoutError,
@@ -159,6 +161,35 @@ def test_a_fault_is_the_error_that_it_means_and_so_is_its_bill(provider, adapter
         assert simulator.billed(request.run_id)["input_tokens"] == 0
     else:
         assert caught.value.billable is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "billable"),
+    [
+        ("flood", ProviderAnswerTooLargeError, None),
+        ("bomb", ProviderAnswerTooLargeError, None),
+        ("empty", ProviderEmptyAnswerError, True),
+        ("error_200", ProviderUnavailableError, False),
+    ],
+)
+def test_an_answer_that_is_none_ends_typed(adapter, provider, request_, simulator, fault, kind, billable):
+    simulator.behave(provider, fault=fault)
+    request = request_()
+
+    with pytest.raises(kind) as caught:
+        adapter.call(request)
+
+    assert (type(caught.value), caught.value.billable) == (kind, billable)
+    billed = simulator.billed(request.run_id)
+    assert (billed["output_tokens"] > 0) is (billable is not False)
+    if billable:
+        assert caught.value.usage.output_tokens == billed["output_tokens"]
+
+
+def test_an_absurd_usage_comes_through_as_it_is_said(adapter, provider, request_, simulator):
+    simulator.behave(provider, fault="absurd_usage")
+
+    assert adapter.call(request_()).usage.output_tokens == 100_000_000  # the books know the call's bound
 
 
 def test_latency_beyond_the_timeout_ends_the_call(provider, adapter, request_, simulator):
