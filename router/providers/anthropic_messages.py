@@ -60,6 +60,10 @@ class AnthropicMessages:
             failure = _failure(error, request.api_key or self._key, sent=wire.sent)
             secrecy.scrub(error, request.api_key or self._key)
             raise failure from error
+        except failures.OUR_SIDE as error:
+            failure = failures.without_answer(NAME, error, sent=wire.sent)
+            secrecy.scrub(error, request.api_key or self._key)
+            raise failure from error
         return _read(response, request, self._limits, request.api_key or self._key)
 
     def _client_for(self, request: CallRequest) -> anthropic.Anthropic:

@@ -72,6 +72,16 @@ _PASSING = frozenset({408, 409})
 
 # What the network or a proxy does to a request before any of it has left. All else that stops it there is ours.
 _NO_CONNECTION = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ProxyError)
+#: What Python and the HTTP client raise where a request is built and the SDK does not wrap it.
+OUR_SIDE: Final = (
+    ArithmeticError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    httpx2.HTTPError,
+    httpx2.InvalidURL,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,10 @@ class OpenAIResponses:
             failure = _failure(error, client.api_key, sent=wire.sent)
             secrecy.scrub(error, client.api_key)
             raise failure from error
+        except failures.OUR_SIDE as error:
+            failure = failures.without_answer(NAME, error, sent=wire.sent)
+            secrecy.scrub(error, client.api_key)
+            raise failure from error
         return _read(response, request, self._limits, client.api_key)
 
     def _client_for(self, request: CallRequest) -> openai.OpenAI:

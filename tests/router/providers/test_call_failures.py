@@ -24,6 +24,7 @@ from errors import (
     ProviderUnreachableError,
     RetryableError,
 )
+from router.providers.calls import Message
 from router.providers.failures import LONGEST_WAIT_S, retry_after_s, without_answer
 
 
@@ -269,6 +270,14 @@ def test_what_our_side_of_the_socket_refuses_costs_nothing_and_is_not_repeated(c
     assert type(failure) is ProviderNotSentError
     assert failure.billable is False
     assert isinstance(failure, PermanentError)
+
+
+def test_a_request_that_cannot_be_written_costs_nothing(provider, adapter_to, told, ask):
+    with pytest.raises(ProviderNotSentError) as caught:
+        adapter_to(provider, told.url).call(ask(messages=(Message("user", object()),)))
+
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert told.requests == []
 
 
 @pytest.mark.parametrize("cause", [httpx2.LocalProtocolError("?"), httpx2.ReadError("?"), httpx2.WriteError("?"), None])
