@@ -75,9 +75,9 @@ class ChoreLoop:
         pause_s = chore.every_s
         try:
             more = chore.step()
-        except CutOffError as error:
+        except CutOffError as error:  # the next pass is smaller or goes on elsewhere, so it comes in its time
             log.warning("scheduler.chore_cut_off", chore=chore.name, error=str(error))
-            self._failed(chore, error)
+            self._notebook.failed(chore, error)
         except ServiceError as error:
             log.warning("scheduler.chore_failed", chore=chore.name, error=str(error))
         except Exception as error:  # the outermost loop: a bug, or a row that nobody foresaw, must not end the others

@@ -36,9 +36,9 @@ from workers.rotation import Backlog, Rotation
 T = TypeVar("T")
 NOTES_AT_ONCE = 5000
 """So many notes are taken in one pass,"""
-RELEASED_AT_ONCE = 500
+RELEASED_AT_ONCE = 300
 """so many due jobs queued,"""
-EXPIRED_AT_ONCE = 1000
+EXPIRED_AT_ONCE = 500
 """and so many late ones ended, so that no pass takes long."""
 LOOKED_AT_ONCE = 2000
 """Tenants that are looked at in one pass for something that is due."""

@@ -1,6 +1,6 @@
 -- correct(
 --   keys=[active, idle, clock, costs],
---   args=[tenant, delta, observed, least_charge, smoothing, keep, most_owed]
+--   args=[tenant, delta, observed, least_charge, smoothing, keep, most_owed, most_known]
 -- ) -> nothing
 --
 -- Charges a tenant delta work units more (or fewer) than it has been charged so far, and learns what its jobs cost.
@@ -26,17 +26,26 @@
 --   smoothing     weight of one observation in the running average, 0 to 1
 --   keep          how far the virtual time runs past a finish tag before it is forgotten, in work units
 --   most_owed     how many of its average jobs a tenant may be owed after a refund
+--   most_known    how many tenants' averages are kept: for each that is new beyond it, up to three of tenants that have
+--                 neither turns nor a finish tag are forgotten, so the hash cannot grow for ever
 
 -- luacheck: globals ARGV KEYS redis unpack
 local active, idle, clock, costs = unpack(KEYS)
 local tenant, delta, observed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local least_charge, smoothing, keep = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local most_owed = tonumber(ARGV[7])
+local most_owed, most_known = tonumber(ARGV[7]), tonumber(ARGV[8])
 
 if observed then
   local cost = math.max(observed, least_charge)
   local average = tonumber(redis.call("HGET", costs, tenant) or cost)
-  redis.call("HSET", costs, tenant, string.format("%.17g", average + (cost - average) * smoothing))
+  local is_new = redis.call("HSET", costs, tenant, string.format("%.17g", average + (cost - average) * smoothing)) == 1
+  if is_new and redis.call("HLEN", costs) > most_known then
+    for _, other in ipairs(redis.call("HRANDFIELD", costs, 3)) do
+      if other ~= tenant and not redis.call("ZSCORE", active, other) and not redis.call("ZSCORE", idle, other) then
+        redis.call("HDEL", costs, other)
+      end
+    end
+  end
 end
 
 if delta ~= 0 then

@@ -42,6 +42,8 @@ KEEP: Final = float(2**20)
 MOST_OWED: Final = 16.0
 #: The largest correction or cost believed, work units; beyond lies a slip that would shut a tenant out for good.
 MOST_COST: Final = float(2**32)
+#: So many tenants' average costs are kept for each lane; beyond it those of tenants that are long gone are forgotten.
+MOST_KNOWN: Final = 10_000
 #: Most turns of one script call, whose work grows with the square.
 TURNS_A_CALL: Final = 100
 #: Most tenants of one script call, so that no call holds the server up for more than a few milliseconds.
@@ -145,7 +147,7 @@ class RedisWire:
         """
         keys = self._keys(lane, "active", "idle", "clock", "costs")
         cost = "" if observed is None else _believed("observed", observed)
-        args = [tenant, _believed("delta", delta), cost, LEAST_CHARGE, SMOOTHING, KEEP, MOST_OWED]
+        args = [tenant, _believed("delta", delta), cost, LEAST_CHARGE, SMOOTHING, KEEP, MOST_OWED, MOST_KNOWN]
         with self._translated():
             self._correct(keys, args)
 

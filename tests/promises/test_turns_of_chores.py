@@ -17,9 +17,9 @@ from storage.ids import new_id
 from tests.conftest import new_tenant
 from tests.fleet import Urls
 from tests.steps import everybody, put, put_one, request, take
-from workers.scheduler import NOTES_AT_ONCE, RELEASED_AT_ONCE, Scheduler
+from workers.scheduler import NOTES_AT_ONCE, Scheduler
 
-MANY = 4 * RELEASED_AT_ONCE
+MANY = 2000
 LATER = datetime.now(UTC) + timedelta(days=1)
 
 

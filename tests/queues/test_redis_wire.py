@@ -124,6 +124,22 @@ def test_a_slip_of_many_magnitudes_does_not_move_the_virtual_time_out_of_reach(w
     assert float(client.get(f"{PREFIX}:{LANE}:clock")) < 2**34
 
 
+def test_what_tenants_cost_is_not_kept_for_ever(wire, client, monkeypatch):
+    """Beyond the bound, those that are long gone are forgotten. Who has turns, or had some lately, is not."""
+    monkeypatch.setattr("queues.redis.wire.MOST_KNOWN", 20)
+    wire.offer(LANE, "has-turns")
+    wire.correct(LANE, "has-turns", 0.0, 7.0)
+    wire.offer(LANE, "had-some", 1)
+    wire.correct(LANE, "had-some", 0.0, 7.0)
+    for n in range(300):
+        wire.correct(LANE, f"gone-{n}", 0.0, 5.0)
+
+    known = client.hkeys(f"{PREFIX}:{LANE}:costs")
+
+    assert len(known) < 40
+    assert {"has-turns", "had-some"} <= {one.decode() if isinstance(one, bytes) else one for one in known}
+
+
 def test_unknown_lane_is_refused_by_name(wire):
     for call in (
         lambda: wire.offer("express", "ada"),

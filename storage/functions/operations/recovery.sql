@@ -131,6 +131,7 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     v_now constant timestamptz := headrace.now();
+    v_aside constant boolean := exists (select from headrace.set_aside s where s.chore = 'due');  -- hardly ever
     v_tenants uuid[];
     v_jobs uuid[];
 begin
@@ -138,14 +139,14 @@ begin
         select array_agg(d.tenant_id), array_agg(d.id) into v_tenants, v_jobs from (
             select x.tenant_id, x.id from headrace.queue x
             where x.state = 'scheduled' and x.run_at <= v_now and x.waits_for is null
-              and not headrace.is_aside('due', x.tenant_id, x.id, v_now)
+              and not (v_aside and headrace.is_aside('due', x.tenant_id, x.id, v_now))
             order by x.run_at limit p_limit for update skip locked) d;
     else
         select array_agg(d.tenant_id), array_agg(d.id) into v_tenants, v_jobs
         from unnest(p_tenants) t(id) cross join lateral (
             select x.tenant_id, x.id from headrace.queue x
             where x.tenant_id = t.id and x.state = 'scheduled' and x.run_at <= v_now and x.waits_for is null
-              and not headrace.is_aside('due', x.tenant_id, x.id, v_now)
+              and not (v_aside and headrace.is_aside('due', x.tenant_id, x.id, v_now))
             order by x.run_at limit greatest(1, p_limit / cardinality(p_tenants)) for update skip locked) d;
     end if;
     if v_jobs is null then return; end if;
@@ -178,11 +179,16 @@ returns table (tenant_id uuid, lane text, jobs integer) language sql as $$
                sum(d.estimated_tokens) over before - first_value(d.estimated_tokens) over before as behind
         from due d window before as (partition by d.tenant_id, d.lane, d.user_id, d.rank is null order by d.run_at, d.id)
     ),
+    times as materialized (
+        select p.tenant_id, p.lane, headrace.virtual_time(p.tenant_id, p.lane) as virtual_time
+        from (select distinct d.tenant_id, d.lane from due d) p
+    ),
     moved as (
         update headrace.queue x set state = 'queued', run_at = null, reason = null,
             rank = case when l.rank is null then headrace.queue_rank(l.tenant_id, l.lane, l.user_id, l.first_one) + l.behind
-                        else greatest(l.rank, headrace.virtual_time(l.tenant_id, l.lane)) end
-        from lined_up l where x.id = l.id and x.tenant_id = l.tenant_id
+                        else greatest(l.rank, v.virtual_time) end
+        from lined_up l join times v on v.tenant_id = l.tenant_id and v.lane = l.lane
+        where x.id = l.id and x.tenant_id = l.tenant_id
         returning x.tenant_id, x.lane
     )
     select m.tenant_id, m.lane, count(*)::integer from moved m group by m.tenant_id, m.lane;
@@ -214,6 +220,7 @@ create or replace function headrace.expire(p_limit integer, p_tenants uuid[] def
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     v_now constant timestamptz := headrace.now();
+    v_aside constant boolean := exists (select from headrace.set_aside s where s.chore = 'expire');  -- hardly ever
     v_late headrace.queue[];
     v_one headrace.queue;
     v_count integer := 0;
@@ -221,13 +228,13 @@ begin
     if p_tenants is null then
         select array_agg(d.x) into v_late from (
             select x from headrace.queue x
-            where x.state <> 'running' and x.deadline <= v_now and not headrace.is_aside('expire', x.tenant_id, x.id, v_now)
+            where x.state <> 'running' and x.deadline <= v_now and not (v_aside and headrace.is_aside('expire', x.tenant_id, x.id, v_now))
             order by x.deadline limit p_limit for update skip locked) d;
     else
         select array_agg(d.x) into v_late from unnest(p_tenants) t(id) cross join lateral (
             select x from headrace.queue x
             where x.tenant_id = t.id and x.state <> 'running' and x.deadline <= v_now
-              and not headrace.is_aside('expire', x.tenant_id, x.id, v_now)
+              and not (v_aside and headrace.is_aside('expire', x.tenant_id, x.id, v_now))
             order by x.deadline limit greatest(1, p_limit / cardinality(p_tenants)) for update skip locked) d;
     end if;
     if v_late is null then return 0; end if;
