@@ -37,6 +37,7 @@ declare
     v_feature text;       -- the one that is looked at; null: the whole lane
     v_passed text[] := '{}';
     v_has_room boolean;
+    v_more boolean;
     v_lane_key text;      -- of the caps that bind the job, and the slots that were found
     v_lane_slot integer;
     v_feature_key text;
@@ -56,13 +57,12 @@ begin
         select exists (select from headrace.tenants t where t.id = p_tenant and t.paused_at is not null)
                    or exists (select from headrace.lanes l where l.name = p_lane and l.paused_at is not null),
                exists (select from headrace.concurrency c where c.tenant_id = p_tenant),
-               exists (select from headrace.concurrency c where c.tenant_id = p_tenant and c.scope = 'feature')  -- has_walls
-                   or exists (select from headrace.features f cross join lateral (
-                       select from headrace.queue x
-                       where x.tenant_id = p_tenant and x.lane = p_lane and x.feature = f.name and x.state = 'queued' order by x.rank, x.id limit 1) x
-                       where f.paused_at is not null)
+               exists (select from headrace.features f where f.paused_at is not null)
         into v_held_back, v_capped, v_by_feature;
         if v_held_back then exit work; end if;
+        if v_capped or v_by_feature then  -- a statement of its own: even what is not run of a statement costs its preparation
+            v_by_feature := headrace.has_walls(p_tenant, p_lane);
+        end if;
         if v_capped then
             v_lane_key := headrace.cap_key_of(p_tenant, 'lane', p_lane);
             v_lane_slot := headrace.free_slot(v_lane_key);
@@ -122,6 +122,15 @@ begin
         where x.id = q.id and x.tenant_id = p_tenant returning * into q;
     end if;
 
+    if v_by_feature then
+        v_more := (
+            select coalesce(sum(w.jobs) >= p_w, false) from headrace.feature_heads(p_tenant, p_lane) h cross join lateral (
+                select count(*) as jobs from (
+                    select from headrace.queue x
+                    where x.tenant_id = p_tenant and x.lane = p_lane and x.feature = h.feature and x.state = 'queued'
+                    order by x.rank, x.id limit p_w) x) w
+            where h.has_room);
+    end if;
     v_now := coalesce(v_now, headrace.now());
     return query
     select j.id, j.user_id, j.feature, q.attempts, q.rank, j.estimated_tokens,
@@ -132,14 +141,7 @@ begin
            j.force_tier, j.metadata, case when not q.admitted then headrace.rates_of(p_tenant, p, q) end,
            extract(epoch from j.deadline - v_now)::double precision,
            extract(epoch from v_now - greatest(j.created_at, j.run_at))::double precision,
-           case when v_by_feature then (
-                    select coalesce(sum(w.jobs) >= p_w, false) from headrace.feature_heads(p_tenant, p_lane) h cross join lateral (
-                        select count(*) as jobs from (
-                            select from headrace.queue x
-                            where x.tenant_id = p_tenant and x.lane = p_lane and x.feature = h.feature and x.state = 'queued'
-                            order by x.rank, x.id limit p_w) x) w
-                    where h.has_room)
-                else exists (select from headrace.queue x
+           case when v_by_feature then v_more else exists (select from headrace.queue x
                              where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued'
                              order by x.rank, x.id offset p_w - 1) end
                and (v_lane_key is null
