@@ -9,7 +9,8 @@ job that was claimed ends at once. Figures are medians of the CPU of one claim, 
 the ratio of the two: what else the machine does is not in them. Needs Linux.
 
 The walls are put in by one INSERT as the owner, then the tables are vacuumed and analyzed. After the wall of jobs past
-their deadline the scheduler's `expire` ends it, and the claims are measured again: over what it left in the indexes.
+their deadline the scheduler's `expire` ends it, and the claims are measured again: over what it left in the indexes,
+and after the scheduler's vacuum.
 """
 
 from __future__ import annotations
@@ -108,11 +109,11 @@ class System:
         assert isinstance(got, ClaimedJob)
 
 
-def compared(what: str, without: System, walled: System, *, ends: bool = True) -> None:
+def compared(what: str, without: System, walled: System, *, claims: int = CLAIMS, ends: bool = True) -> None:
     """Claims in turns, and what came of them. ``ends`` false: A's claims in the walled system find nothing to run."""
     took: dict[tuple[str, str], list[float]] = {}
     both = [("without", without), ("walled", walled)]
-    for n in range(CLAIMS):
+    for n in range(claims):
         for name, system in both if n % 2 else both[::-1]:
             for tenant, one in (("A", system.a), ("B", system.b)):
                 ms, held = system.claim(one)
@@ -148,7 +149,7 @@ def main() -> None:
             system.tidy()
         compared("no wall in either", without, walled)
 
-        begin(2 * CLAIMS)
+        begin(3 * CLAIMS)
         walled.pour(walled.a, wall, feature="chat", rank=0, deadline="-1 s")
         for system in both:
             system.tidy()
@@ -158,7 +159,12 @@ def main() -> None:
             while recovery.expire(connection):
                 pass
         print(f"the scheduler ended them in {time.monotonic() - began:.1f} s", flush=True)
-        compared("the same, ended and not yet vacuumed", without, walled)
+        compared("the same, ended and not yet vacuumed", without, walled, claims=50)
+        began = time.monotonic()
+        with walled.ops.connection() as connection:
+            recovery.vacuum_queue(connection)
+        print(f"the scheduler vacuumed the queue in {time.monotonic() - began:.2f} s", flush=True)
+        compared("the same, ended and vacuumed", without, walled)
 
         begin(CLAIMS)
         for system in both:

@@ -26,6 +26,7 @@ grant delete on headrace.job_events, headrace.spend_buckets, headrace.caps to he
 grant update on headrace.chore_locks, headrace.caps_guard_models, headrace.caps_guard_0, headrace.caps_guard_1, headrace.caps_guard_2,
     headrace.caps_guard_3, headrace.caps_guard_4, headrace.caps_guard_5, headrace.caps_guard_6, headrace.caps_guard_7
     to headrace_ops;  -- to lock, nothing else
+grant maintain on headrace.queue to headrace_ops;  -- to vacuum it after many endings
 grant update on headrace.wakes to headrace_ops;  -- FOR UPDATE SKIP LOCKED asks for it
 grant insert on headrace.prompts, headrace.prompt_history, headrace.job_events, headrace.wakes, headrace.audit,
     headrace.results, headrace.idempotency, headrace.model_prices to headrace_ops;

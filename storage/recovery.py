@@ -181,6 +181,17 @@ def analyze_grown(connection: Connection) -> int:
     return int(row["analyzed"])
 
 
+def ended_outweigh(connection: Connection, *, least: int = 10_000) -> bool:
+    """Whether what has ended weighs on the queue's indexes: ``least`` rows, and a quarter of what is queued."""
+    (row,) = bounded(connection, sql("recovery", "ended_outweigh"), {"least": least})
+    return bool(row["outweigh"])
+
+
+def vacuum_queue(connection: Connection) -> None:
+    """Clear the queue of it. Not within a transaction."""
+    connection.execute(sql("recovery", "vacuum_queue"), prepare=False)
+
+
 def by_lane(rows: Iterable[dict[str, Any]]) -> Turns:
     """Rows of ``tenant_id``, ``lane`` and ``turns`` as turns to offer."""
     found: dict[str, dict[UUID, int]] = defaultdict(dict)

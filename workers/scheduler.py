@@ -6,7 +6,8 @@ Each group of chores has a thread and a connection of its own, so that slow ones
 - *room*: jobs that wait for money, a request rate or a slot, every 200 ms; bursts, every second;
 - *repair*: the jobs of lost workers and the sweep, every second;
 - *expiry*: jobs past their deadline, every second;
-- *upkeep*: statistics, partitions ahead, what is kept no longer, unusual spend.
+- *upkeep*: statistics, a vacuum of the queue after many endings, partitions ahead, what is kept no longer, unusual
+  spend.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ THREADS = 5
 # A call slower than this share of the heartbeat limit counts as a Postgres stall: workers may be alive although no
 # heartbeat could be written, so the silence clock restarts.
 _GAP = 0.25
+_PAUSE_OF_VACUUM = 10  # times as long as the last one took
 _LOOKED_AT_S = 0.5  # how soon the loss of a thread shows
 log = structlog.get_logger("headrace.scheduler")
 
@@ -87,6 +89,7 @@ class Scheduler:
         self._idempotency_days = idempotency_days
         self._history_days = history_days
         self._caps_after = retention.FIRST_CAP
+        self._no_vacuum_before = float("-inf")  # Python's clock
         self._listening_since = float("-inf")  # the end of the last gap in which Postgres did not answer
         self.loops = [
             ChoreLoop(name, chores, self)
@@ -108,6 +111,7 @@ class Scheduler:
                 "expiry": [Chore("expire", 1.0, self.expire)],
                 "upkeep": [
                     Chore("statistics", 1.0, self.statistics),
+                    Chore("vacuum", 1.0, self.vacuum),
                     Chore("partitions", 60.0, self.partitions),
                     *(Chore(f"forget_{name}", 10.0, step) for name, step in self._forgetting().items()),
                     Chore("unusual", 3600.0, self.flag_unusual),
@@ -281,6 +285,17 @@ class Scheduler:
     def statistics(self) -> None:
         """Let Postgres plan anew for tables that have grown."""
         self._do(recovery.analyze_grown)
+
+    def vacuum(self) -> None:
+        """Clear the queue when many jobs have ended at once: until then claims walk past them, index entry by entry.
+
+        Autovacuum does the same, up to a minute later. Where a long transaction keeps the entries, it is tried seldom.
+        """
+        if time.monotonic() < self._no_vacuum_before or not self._do(recovery.ended_outweigh):
+            return
+        began = time.monotonic()
+        self._do(recovery.vacuum_queue)
+        self._no_vacuum_before = time.monotonic() + _PAUSE_OF_VACUUM * (time.monotonic() - began)
 
     def partitions(self) -> None:
         """Make the partitions of the months ahead, each in a transaction of its own.

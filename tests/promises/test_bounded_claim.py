@@ -99,6 +99,25 @@ def test_a_claim_passes_over_what_is_past_its_deadline_and_ends_none(
     assert isinstance(claim(one, tenant), ClaimedJob)
 
 
+def test_what_has_ended_at_once_is_cleared_out_of_the_way(
+    urls: Urls, one: Connection, ops: Database, tenant: UUID
+) -> None:
+    """Thousands of dead index entries stand before the next job until the scheduler has vacuumed, as headrace_ops."""
+    wall(urls, tenant, feature="chat", deadline="-1 s")
+    enqueued(one, tenant, 10)
+    with psycopg.connect(urls.owner, autocommit=True) as owner, ops.connection() as connection:
+        while recovery.expire(connection, limit=1000):
+            pass
+        owner.execute("select pg_stat_force_next_flush()")
+        size = "select pg_table_size('headrace.queue')"
+        before = owner.execute(size).fetchone()
+        eventually(lambda: recovery.ended_outweigh(connection, least=WALL // 2), why="the server has counted them")
+        recovery.vacuum_queue(connection)
+        assert owner.execute(size).fetchone() >= before, "no table is cut, which would shut everybody out"
+        eventually(lambda: not recovery.ended_outweigh(connection, least=WALL // 2), why="they are gone")
+    assert isinstance(claim(one, tenant), ClaimedJob)
+
+
 def test_behind_a_few_that_are_late_the_next_one_runs(one: Connection, tenant: UUID, urls: Urls) -> None:
     late = enqueued(one, tenant, 60, deadline="2200-01-01T00:00:00Z")
     others = enqueued(one, tenant, 2)
