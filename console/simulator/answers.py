@@ -14,24 +14,32 @@ from console.simulator.content import MaterialContent
 from console.simulator.dice import Dice
 from console.simulator.legal import legal_summary
 from console.simulator.reading import Reading, material, tagged, without_tags
+from console.simulator.schema_check import schema_fault
 from console.simulator.schema_fill import fill
 from console.simulator.sql_answer import SqlAnswer, write_sql
 from console.simulator.sql_tables import Table, tables_in, without_tables
+from errors import SchemaTooCostlyError
 
 _SQL = re.compile(r"sql\b", re.IGNORECASE)
 _LEGAL = re.compile(r"\b(?:clauses?|contracts?|legal|lawyers?|counsel)\b", re.IGNORECASE)
 _SUPPORT = re.compile(r"\b(?:tickets?|support|helpdesk|customer service)\b", re.IGNORECASE)
 _MARKED = re.compile(r"(?:^|\n)\s*(?:question|request|task)\s*:\s*(.+)", re.IGNORECASE)
 _CUSTOMER = re.compile(r"^(?:customer|from|name)\s*:\s*([^\n,]{2,80})", re.IGNORECASE | re.MULTILINE)
-_IN_WORDS = re.compile(r"json schema\b[^{]*(\{.*\})", re.IGNORECASE | re.DOTALL)
+_IN_WORDS = re.compile(r"json schema\b", re.IGNORECASE)
 
 
 def answer(asked: Asked) -> str:
-    """The answer's text: JSON where a schema, a tool or JSON mode asks for it, prose or SQL otherwise."""
+    """The answer's text: JSON where a schema, a tool or JSON mode asks for it, prose or SQL otherwise.
+
+    An answer by schema that would cost too much is an empty object.
+    """
     work = _Work(asked)
     schema = asked.tool.schema if asked.tool is not None else asked.schema or _schema_in_words(asked.system)
     if schema is not None:
-        value = fill(schema, work.content())
+        try:
+            value = fill(schema, work.content())
+        except (SchemaTooCostlyError, OverflowError):
+            value = {}
     elif asked.json_mode:
         value = {"answer": work.text()}
     else:
@@ -107,10 +115,11 @@ class _Work:
 def _schema_in_words(system: str) -> dict[str, Any] | None:
     """The JSON schema that the instructions themselves ask for, where the request has no field for it."""
     found = _IN_WORDS.search(system)
-    if found is None:
+    start = -1 if found is None else system.find("{", found.end())
+    if start < 0:
         return None
     try:
-        schema, _ = json.JSONDecoder().raw_decode(found.group(1))
-    except ValueError:
+        schema, _ = json.JSONDecoder().raw_decode(system, start)
+    except (ValueError, RecursionError):
         return None
-    return schema if isinstance(schema, dict) else None
+    return schema if isinstance(schema, dict) and schema_fault(schema) is None else None

@@ -10,10 +10,12 @@ import string
 from dataclasses import dataclass
 
 from console.simulator.dice import Dice
+from guards.check_budget import CPU_S, CheckBudget
 
 _PRINTABLE = string.ascii_lowercase + string.digits + string.ascii_uppercase + "-_. "
 _KINDS = {"d": string.digits, "w": string.ascii_lowercase + string.digits + "_", "s": " "}
 _UNLIMITED = 10_000
+_LONGEST = 20_000  # characters
 
 
 class UnreadablePatternError(ValueError):
@@ -47,31 +49,37 @@ class _Repeat:
 _Node = _OneOf | _Sequence | _Either | _Repeat
 
 
-def sample(pattern: str, dice: Dice, *, extra: int = 0) -> str:
+def sample(pattern: str, dice: Dice, *, extra: int = 0, budget: CheckBudget | None = None) -> str:
     """A text that ``pattern`` matches.
 
+    :param budget: what it may cost.
     :param extra: how many times more than the least each repetition is taken, as far as it allows.
     :raises UnreadablePatternError: for syntax that is not read here.
     """
-    node = _Parser(pattern).whole()
     written: list[str] = []
-    _write(node, dice, extra, written)
+    try:
+        _write(_Parser(pattern).whole(), dice, extra, written, budget or CheckBudget(CPU_S))
+    except RecursionError as error:
+        raise UnreadablePatternError("groups nested too deep") from error
     return "".join(written)
 
 
-def _write(node: _Node, dice: Dice, extra: int, written: list[str]) -> None:
+def _write(node: _Node, dice: Dice, extra: int, written: list[str], budget: CheckBudget) -> None:
+    budget.spend(5)
+    if len(written) > _LONGEST:
+        raise UnreadablePatternError(f"asks for more than {_LONGEST} characters")
     occasion = str(len(written))
     match node:
         case _OneOf(characters):
             written.append(dice.pick(characters, occasion))
         case _Sequence(parts):
             for part in parts:
-                _write(part, dice, extra, written)
+                _write(part, dice, extra, written, budget)
         case _Either(branches):
-            _write(dice.pick(branches, "branch" + occasion), dice, extra, written)
+            _write(dice.pick(branches, "branch" + occasion), dice, extra, written, budget)
         case _Repeat(inner, least, most):
             for _ in range(min(most, least + extra)):
-                _write(inner, dice, extra, written)
+                _write(inner, dice, extra, written, budget)
 
 
 class _Parser:

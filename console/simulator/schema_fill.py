@@ -4,6 +4,9 @@ Understood: types and type lists, const, enum, anyOf, oneOf, allOf, local $ref (
 required, additionalProperties and property counts, arrays with items, prefixItems, contains, counts and uniqueItems,
 strings with lengths, pattern and the common formats, numbers with bounds and multipleOf. Where a schema contradicts
 itself there is no such value; the result is then as close as it gets.
+
+The schema is one that was checked (:mod:`console.simulator.schema_check`), and still it may ask for a billion items, or
+for two of everything forty levels deep: filling has a budget of CPU time.
 """
 
 from __future__ import annotations
@@ -16,10 +19,14 @@ from typing import Any, Protocol
 from console.simulator.dice import Dice
 from console.simulator.number_fill import fit_number
 from console.simulator.string_fill import fit_string
+from guards.check_budget import CheckBudget
 
 # Below this depth only what is required is filled, and the simplest alternative is taken, so that recursion ends.
 DEEP = 5
 TOO_DEEP = 40
+CPU_S = 0.5  # for one answer; most take less than a hundredth of it
+_STEPS_A_VALUE = 60  # a value's text costs about as much as so many steps of a check
+_MOST = 100_000  # names and options; what asks for more gets less
 MANY = 1_000_000
 
 Schema = dict[str, Any]
@@ -43,7 +50,10 @@ class Content(Protocol):
 
 
 def fill(schema: Schema | bool, content: Content) -> Any:
-    """A value for ``schema``."""
+    """A value for ``schema``.
+
+    Raises :class:`errors.SchemaTooCostlyError` when it takes longer than :data:`CPU_S`.
+    """
     root = schema if isinstance(schema, dict) else {}
     return _Filler(root, content).value(schema, "", 0)
 
@@ -52,13 +62,17 @@ class _Filler:
     def __init__(self, root: Schema, content: Content) -> None:
         self._root = root
         self._content = content
+        self._budget = CheckBudget(CPU_S)
 
     def value(self, schema: Schema | bool, path: str, depth: int) -> Any:
+        self._budget.spend(_STEPS_A_VALUE)
         plain = self._plain(schema, path, depth)
         if "const" in plain:
             return plain["const"]
         if isinstance(plain.get("enum"), list) and plain["enum"]:
-            options = [option for option in plain["enum"] if _has_type(option, plain.get("type"))] or plain["enum"]
+            enum = plain["enum"][:1000]
+            self._budget.spend(len(enum))
+            options = [option for option in enum if _has_type(option, plain.get("type"))] or enum
             return options[self._content.choose(path, options)]
         match _type_of(plain):
             case "object":
@@ -73,17 +87,19 @@ class _Filler:
                 return None
             case _:
                 text = self._content.string(path, str(plain.get("description", "")))
-                return fit_string(text, plain, self._content.dice, path)
+                return fit_string(text, plain, self._content.dice, path, self._budget)
 
     def _plain(self, schema: Schema | bool, path: str, depth: int) -> Schema:
         """The schema without references, combinations and alternatives."""
         plain: Schema = schema if isinstance(schema, dict) else {}
         for _ in range(TOO_DEEP):
+            self._budget.spend(len(plain))
             if isinstance(plain.get("$ref"), str):
                 plain = _merged(_without(plain, "$ref"), self._resolve(plain["$ref"]))
             elif isinstance(plain.get("allOf"), list):
                 rest = _without(plain, "allOf")
                 for part in plain["allOf"]:
+                    self._budget.spend(1 + sum(len(one) for one in rest.values() if isinstance(one, dict | list)))
                     rest = _merged(rest, part)
                 plain = rest
             elif branches := plain.get("anyOf") or plain.get("oneOf"):
@@ -131,19 +147,21 @@ class _Filler:
 
     def _object(self, schema: Schema, path: str, depth: int) -> dict[str, Any]:
         properties: dict[str, Any] = schema.get("properties") or {}
-        required: list[str] = schema.get("required") or []
+        required: dict[str, None] = dict.fromkeys(schema.get("required") or [])
+        self._budget.spend(len(properties) + len(required))
         most = schema.get("maxProperties", math.inf)
         optional = [name for name in properties if name not in required and properties[name] is not False]
-        kept = optional[: int(max(0, min(most - len(required), len(optional))))] if depth < DEEP else []
+        kept = dict.fromkeys(optional[: int(max(0, min(most - len(required), len(optional))))] if depth < DEEP else [])
         names = [name for name in properties if name in required or name in kept]
         names += [name for name in required if name not in properties]
         others = schema.get("additionalProperties", True)
-        least = int(schema.get("minProperties", 0))
+        least = int(min(schema.get("minProperties", 0), _MOST))
         if others is not False:
             for number in range(least - len(names)):
                 names.append(f"field_{number + 1}")
         else:
-            names += [name for name in optional if name not in names][: max(0, least - len(names))]
+            given = {*names}
+            names += [name for name in optional if name not in given][: max(0, least - len(names))]
         if depth >= TOO_DEEP:
             return {}
         rest = others if isinstance(others, dict) else {}
@@ -178,10 +196,12 @@ class _Filler:
         """One item, unlike those ``taken`` if there is another."""
         if taken and isinstance(schema, dict):
             plain = self._plain(schema, path, depth)
+            self._budget.spend(len(plain.get("enum") or []) * len(taken))
             free = [option for option in plain.get("enum") or [] if option not in taken]
             if free:
                 schema = {**plain, "enum": free}
         for attempt in range(60):
+            self._budget.spend(len(taken))
             value = self.value(schema, f"{path}[{number + attempt * 1000}]", depth + 1)
             if not any(_same(value, other) for other in taken):
                 return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from typing import Any
@@ -9,52 +10,66 @@ from typing import Any
 from console.simulator.dice import Dice
 from console.simulator.pattern_fill import UnreadablePatternError, sample
 from console.simulator.reading import shorten
+from guards.check_budget import CheckBudget
+from guards.patterns import Pattern
 
 _PADDING = " and so on"
+_LONGEST = 100_000  # characters; what asks for more gets less
 
 
-def fit_string(text: str, schema: dict[str, Any], dice: Dice, path: str) -> str:
+def fit_string(text: str, schema: dict[str, Any], dice: Dice, path: str, budget: CheckBudget) -> str:
     """``text``, or another one where ``schema`` forces it.
 
     A pattern that cannot be read or met together with the lengths is given up in favour of the lengths.
     """
-    least = int(schema.get("minLength", 0))
+    least = int(min(schema.get("minLength", 0), _LONGEST))
     most = schema.get("maxLength")
     limit = int(most) if most is not None else None
     if isinstance(schema.get("format"), str):
         text = _formatted(schema["format"], text, dice, path)
     pattern = schema.get("pattern")
-    if isinstance(pattern, str) and not _matches(pattern, text, least, limit):
-        return _by_pattern(pattern, text, dice, least, limit)
+    if isinstance(pattern, str):
+        matches = _Matches(pattern, least, limit, budget)
+        if not matches(text):
+            return _by_pattern(matches, text, dice)
     return _within(text, least, limit)
 
 
-def _matches(pattern: str, text: str, least: int, limit: int | None) -> bool:
-    if len(text) < least or (limit is not None and len(text) > limit):
-        return False
-    try:
-        return re.search(pattern, text) is not None
-    except re.error:
-        return True
+class _Matches:
+    """Whether a text matches a pattern and the lengths; each text does if the pattern is not one of the guards'."""
+
+    def __init__(self, pattern: str, least: int, limit: int | None, budget: CheckBudget) -> None:
+        self.pattern, self.least, self.limit = pattern, least, limit
+        self.budget = budget
+        self._pattern: Pattern | None = None
+        with contextlib.suppress(ValueError):
+            self._pattern = Pattern(pattern)
+
+    def __call__(self, text: str, *, any_length: bool = False) -> bool:
+        if len(text) < self.least or (not any_length and self.limit is not None and len(text) > self.limit):
+            return False
+        return self._pattern is None or self._pattern.is_in(text, self.budget)
 
 
-def _by_pattern(pattern: str, text: str, dice: Dice, least: int, limit: int | None) -> str:
+def _by_pattern(matches: _Matches, text: str, dice: Dice) -> str:
+    pattern, least, limit = matches.pattern, matches.least, matches.limit
     for extra in (2, 0, 1, 4, 8, 16, 32, 64, max(least, 0)):
         try:
-            found = sample(pattern, dice, extra=min(extra, 512))
+            found = sample(pattern, dice, extra=min(extra, 512), budget=matches.budget)
         except UnreadablePatternError:
             break
         if len(found) < least:
-            found = _padded(pattern, found, least)
-        if _matches(pattern, found, least, limit):
+            found = _padded(matches, found)
+        if matches(found):
             return found
     return _within(text, least, limit)
 
 
-def _padded(pattern: str, found: str, least: int) -> str:
+def _padded(matches: _Matches, found: str) -> str:
     """A match made longer outside the part that matters, if the pattern leaves an end open."""
+    least = matches.least
     for longer in (found + found[-1:] * (least - len(found)), _long_enough(found, least), "a" * least + found):
-        if len(longer) >= least and _matches(pattern, longer, least, None):
+        if matches(longer, any_length=True):
             return longer
     return found
 
