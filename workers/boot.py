@@ -27,6 +27,7 @@ from router.gateway import Gateway, build_providers
 from router.policy import load_policy
 from router.providers.whole import AnswerLimits
 from router.pseudonyms import Pseudonyms
+from router.tokens import count_o200k
 from settings import Settings, plain
 from storage.database import Database
 from storage.deployment import pseudonym_key
@@ -98,6 +99,8 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
                 field="OPENAI_API_KEY, ANTHROPIC_API_KEY",
                 hint="Set one, or run the simulator: `headrace simulate`.",
             )
+        # Load the vocabulary. It holds the interpreter lock for a second of CPU time, so not while a heart has to beat.
+        count_o200k([""])
         heartbeat = Heartbeat(
             operations,
             worker_id,
