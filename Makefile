@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist worksteal
 FIGURES ?= build/figures.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-pgbouncer lint format bench bench-peers chaos lock clean
+.PHONY: help setup demo test test-pgbouncer lint format bench bench-peers mutants chaos lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,6 +53,9 @@ bench-peers: setup ## beside dramatiq, Celery, Procrastinate and taskiq (needs t
 	for name in peers.enqueue peers.start_latency peers.consume peers.noisy_neighbour growth; do \
 	  $(BIN)/python -m benchmarks.$$name --json $(FIGURES) || exit 1; done
 	$(BIN)/python -m benchmarks.plots $(FIGURES)
+
+mutants: setup ## take each wall between tenants down in turn, and see a test turn red (names are printed)
+	HEADRACE_EVERY_MUTANT=1 $(PYTEST) tests/promises/test_walls.py
 
 chaos: setup ## play random schedules of faults against real processes (SEEDS=30)
 	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),30) --seconds 60

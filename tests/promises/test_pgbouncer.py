@@ -30,8 +30,7 @@ from tests.promises.test_foreign_transactions import (  # noqa: F401
 from tests.promises.test_main_job import test_a_job_is_enqueued_claimed_called_and_paid  # noqa: F401
 from tests.promises.test_one_ending import test_two_errors_then_an_answer  # noqa: F401
 from tests.promises.test_tenant_isolation import (  # noqa: F401
-    test_without_a_tenant_no_row_and_as_a_none_of_b,
-    two_tenants,
+    test_a_function_gives_the_caller_s_tenant_back_and_a_tenant_s_transaction_stays_that_tenant,
 )
 
 CLIENTS, SERVERS, ROUNDS = 8, 2, 25

@@ -16,7 +16,7 @@ return jsonb_strip_nulls(jsonb_build_object('code', code, 'field', field, 'value
 
 -- What the prompt of that name declares to this tenant, {"variable": cap in characters}; null: there is no such prompt.
 create or replace function headrace.declared_variables(p_tenant uuid, p_prompt text) returns jsonb language sql stable
-return (select m.variables from headrace.prompt_pointers o join headrace.prompts m on m.id = o.prompt_id
+return (select m.variables from headrace.prompt_pointers o join headrace.prompts m on m.id = o.prompt_id and m.of_whom = o.prompt_of_whom
         where o.name = p_prompt and (o.tenant_id = p_tenant or o.tenant_id is null)
         order by o.tenant_id nulls last limit 1);
 
