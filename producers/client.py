@@ -14,6 +14,7 @@ from uuid import UUID
 
 import structlog
 
+import forks
 from errors import (
     ConfigurationError,
     HeadraceError,
@@ -82,7 +83,7 @@ class Result:
 
 
 class Client:
-    """Enqueues for any tenant, as ``headrace_app``. Safe for many threads. Close it when done."""
+    """Enqueues for any tenant, as ``headrace_app``. For many threads and forked children. Close it when done."""
 
     def __init__(self, database: Database, wire: Wire, *, quoter: Callable[[], Quoter] | None = None) -> None:
         """``wire`` only carries hints: when it does not answer, the jobs are in all the same and start a bit later.
@@ -93,6 +94,11 @@ class Client:
         self._wire = wire
         self._make_quoter = quoter
         self._quoter: Quoter | None = None
+        self._quoter_lock = threading.Lock()
+        forks.renew_in_child(self)
+
+    def renew_in_child(self) -> None:
+        """Another thread of the parent may have held the lock; what is connected renews itself. See :mod:`forks`."""
         self._quoter_lock = threading.Lock()
 
     @overload

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from uuid import UUID
 
+import forks
 from errors import ConfigurationError
 from producers.client import Batch, Client, JobId, Result
 from producers.fields import Fields
@@ -24,17 +25,32 @@ from storage.logins import refuse_unsafe_role
 if TYPE_CHECKING:
     from producers.quoter import Quoter
 
-_lock = threading.Lock()
-_client: Client | None = None
+
+class _Default:
+    """The client of this process, made from the settings at first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        forks.renew_in_child(self)
+
+    def renew_in_child(self) -> None:
+        """Another thread of the parent may have held the lock; the client renews itself. See :mod:`forks`."""
+        self._lock = threading.Lock()
+
+    def client(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = connect(Settings())
+            return self._client
+
+
+_default = _Default()
 
 
 def default_client() -> Client:
-    """The client of this process, made from the settings at first use."""
-    global _client
-    with _lock:
-        if _client is None:
-            _client = connect(Settings())
-        return _client
+    """The client of this process, made from the settings at first use. A forked child connects it anew."""
+    return _default.client()
 
 
 def connect(settings: Settings) -> Client:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import forks
+
 #: How long a server that let one caller wait in vain is taken to be silent, s; then one caller tries.
 SILENT_FOR_S: Final = 1.0
 
@@ -23,6 +25,12 @@ class Silence:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._try_again_at: float | None = None  # on Python's clock; None while the server answers
+        forks.renew_in_child(self)
+
+    def renew_in_child(self) -> None:
+        """Whatever thread was finding out is the parent's; see :mod:`forks`."""
+        self._lock = threading.Lock()
+        self._try_again_at = None
 
     def met(self) -> None:
         """Somebody waited in vain."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
+import forks
 from errors import (
     ConfigurationError,
     PostgresUnavailableError,
@@ -56,7 +58,7 @@ def connect(url: str) -> Connection:
     """Open one autocommit connection. Raises :class:`errors.PostgresUnavailableError` naming the server."""
     check_url(url)
     try:
-        return psycopg.Connection[Row].connect(url, **SESSION)
+        return noted(psycopg.Connection[Row].connect(url, **SESSION))
     except psycopg.OperationalError as error:
         raise unavailable(url, error) from error
 
@@ -77,6 +79,30 @@ def check_url(url: str) -> None:
             field="HEADRACE_DATABASE_URL",
             hint="Percent-encode every special character of the password: @ is %40, / is %2F, % is %25.",
         )
+
+
+class _Open:
+    """The connections of this process, which a forked child must not use: it would read its parent's answers."""
+
+    def __init__(self) -> None:
+        self.connections: WeakSet[Connection] = WeakSet()
+        forks.renew_in_child(self)
+
+    def renew_in_child(self) -> None:
+        inherited, self.connections = list(self.connections), WeakSet()
+        for connection in inherited:
+            forks.abandon(connection)
+            if not connection.closed:
+                forks.unplug(connection.fileno())
+
+
+_open = _Open()
+
+
+def noted(connection: Connection) -> Connection:
+    """The connection; a forked child lets go of it."""
+    _open.connections.add(connection)
+    return connection
 
 
 def unavailable(url: str, error: Exception) -> PostgresUnavailableError:

@@ -14,7 +14,8 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from storage.connect import SESSION, Connection, Row, cause_of, connect, failed, refused, unavailable
+import forks
+from storage.connect import SESSION, Connection, Row, cause_of, connect, failed, noted, refused, unavailable
 from storage.sqlstates import Meaning, reading
 
 T = TypeVar("T")
@@ -25,28 +26,21 @@ _STRAIN_S = 30.0  # how long a statement is repeated that may itself be what is 
 
 
 class Database:
-    """Connections to one Postgres as one role. Close it when done."""
+    """Connections to one Postgres as one role. Safe for many threads, and in a forked child. Close it when done."""
 
     def __init__(self, url: str, *, connections: int = 8) -> None:
         """Connect. Raises :class:`errors.PostgresUnavailableError` at once when the server does not answer."""
         self.url = url
+        self._connections = connections
+        self._opening = threading.Lock()
         connect(url).close()
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
-            url,
-            connection_class=psycopg.Connection[Row],
-            kwargs=SESSION,
-            min_size=1,
-            max_size=connections,
-            timeout=10,
-            reconnect_timeout=0,
-            open=True,
-            name="headrace",
-        )
+        self._pool: ConnectionPool[Connection] | None = self._opened()
+        forks.renew_in_child(self)
 
     @contextmanager
     def connection(self, *, within_s: float | None = None) -> Iterator[Connection]:
         """One autocommit connection of the pool, had ``within_s`` seconds (10 if not given)."""
-        with self._pool.connection(timeout=within_s) as connection:
+        with self._own_pool().connection(timeout=within_s) as connection:
             try:
                 yield connection
             except psycopg.Error as error:
@@ -114,13 +108,46 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.close()
+        self._own_pool().close()
+
+    def renew_in_child(self) -> None:
+        """Let go of the parent's connections; see :mod:`forks`."""
+        self._opening = threading.Lock()
+        if self._pool is not None and not self._pool.closed:
+            forks.abandon(self._pool)
+            self._pool = None
+
+    def _own_pool(self) -> ConnectionPool[Connection]:
+        """The pool of this process. A child opens its own at first use: most children use none."""
+        pool = self._pool
+        if pool is None:
+            with self._opening:
+                pool = self._pool = self._pool or self._opened()
+        return pool
+
+    def _opened(self) -> ConnectionPool[Connection]:
+        return ConnectionPool(
+            self.url,
+            connection_class=psycopg.Connection[Row],
+            kwargs=SESSION,
+            min_size=1,
+            max_size=self._connections,
+            timeout=10,
+            reconnect_timeout=0,
+            open=True,
+            name="headrace",
+            configure=_note,
+        )
 
     def __enter__(self) -> Database:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _note(connection: Connection) -> None:
+    noted(connection)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from pika import SelectConnection, URLParameters
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPError, StreamLostError
 
+import forks
 from errors import RabbitUnavailableError
 from queues.rabbitmq.answers import refuse
 from queues.rabbitmq.broken import BrokenQueues
@@ -111,22 +112,15 @@ class Link:
         self._parameters = parameters
         self._lanes = tuple(lanes)
         self._heard = heard
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._closing = False
-        self._loop: Any = None
-        # of the thread alone:
-        self._connection: Any = None
-        self._session: Session | None = None
-        self._connecting = True
-        self._waiting: list[tuple[Step[Any], Future[Any]]] = []
-        self._unanswered: set[Future[Any]] = set()
-        self._failures = 0
-        self._why = "never connected"
-        self._first_fault: str | None = None  # what made us close the connection
-        self._gave_up = False  # since the server left us without an answer
-        self._blocked = False  # it reads nothing from us: it is short of memory or disk
-        self._broken = BrokenQueues()
+        self._begin_unconnected()
+        forks.renew_in_child(self)
+
+    def renew_in_child(self) -> None:
+        """Let go of the parent's connection, whose thread is not here; see :mod:`forks`."""
+        for inherited in (self._loop, self._connection, self._session, self._waiting, self._unanswered):
+            forks.abandon(inherited)
+        self._begin_unconnected()
 
     def ask(self, step: Step[T], within_s: float) -> T:
         """Do a step and wait for its answer.
@@ -165,6 +159,23 @@ class Link:
                 self._loop.add_callback_threadsafe(self._shut)
         if thread is not None:
             thread.join(_JOIN_S)
+
+    def _begin_unconnected(self) -> None:
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: Any = None
+        # of the thread alone:
+        self._connection: Any = None
+        self._session: Session | None = None
+        self._connecting = True
+        self._waiting: list[tuple[Step[Any], Future[Any]]] = []
+        self._unanswered: set[Future[Any]] = set()
+        self._failures = 0
+        self._why = "never connected"
+        self._first_fault: str | None = None  # what made us close the connection
+        self._gave_up = False  # since the server left us without an answer
+        self._blocked = False  # it reads nothing from us: it is short of memory or disk
+        self._broken = BrokenQueues()
 
     def _post(self, step: Callable[[], None]) -> None:
         with self._starting:

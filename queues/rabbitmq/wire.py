@@ -23,6 +23,7 @@ from concurrent.futures import TimeoutError as NoAnswer
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import forks
 from errors import RabbitUnavailableError, UnknownLaneError
 from queues.rabbitmq.address import connection_parameters
 from queues.rabbitmq.answers import answer
@@ -78,9 +79,14 @@ class RabbitWire:
         self._shown = without_password(url)
         self._most = _HOLD_UNTIL_TOLD
         self._news = threading.Event()
-        self._link = Link(connection_parameters(url), lanes=self._lanes, heard=self._news.set)
+        self._link = Link(connection_parameters(url), lanes=self._lanes, heard=lambda: self._news.set())
+        forks.renew_in_child(self)
         self._silence = Silence()
         self._starving = Starving()
+
+    def renew_in_child(self) -> None:
+        """The event's lock may have been held; the link is renewed like this wire. See :mod:`forks`."""
+        self._news = threading.Event()
 
     @property
     def turns_per_tenant(self) -> int:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+import forks
 from errors import ConfigurationError
 from queues.redacted import is_misread, without_password
 from queues.redis.cluster import CLUSTER_SCHEMES, Cluster
 
 #: Longest time that an ordinary command waits for its answer, s.
 ANSWER_WITHIN_S: Final = 2.0
+
+
+class Single(redis.Redis):
+    """A client of one server. Safe in a forked child."""
+
+    def __init__(self, make_pool: Callable[[], redis.ConnectionPool]) -> None:
+        super().__init__(connection_pool=make_pool())
+        self.auto_close_connection_pool = True
+        self._make_pool = make_pool
+        forks.renew_in_child(self)
+
+    def renew_in_child(self) -> None:
+        """Let go of the parent's connections; see :mod:`forks`."""
+        forks.abandon(self.connection_pool)
+        self.connection_pool = self._make_pool()
 
 
 def client(
@@ -45,6 +63,6 @@ def client(
             return Cluster(url, **options)
         # Once more at once, for connections that died of age; whoever waits longer does it in its own way.
         again = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
-        return redis.Redis.from_url(url, retry=again, **options)
+        return Single(partial(redis.ConnectionPool.from_url, url, retry=again, **options))
     except ValueError:
         raise unreadable from None

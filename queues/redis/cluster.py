@@ -19,6 +19,8 @@ from redis.connection import SSLConnection, parse_url
 from redis.exceptions import ClusterDownError, NoScriptError, RedisClusterException, SlotNotCoveredError
 from redis.retry import Retry
 
+import forks
+
 #: URL scheme of a cluster → the scheme of one of its nodes.
 CLUSTER_SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 
@@ -52,6 +54,14 @@ class Cluster:
         self._options = options | found
         self._connecting = threading.Lock()
         self._cluster: RedisCluster | None = None
+        forks.renew_in_child(self)
+
+    def renew_in_child(self) -> None:
+        """Let go of the parent's connections; see :mod:`forks`."""
+        self._connecting = threading.Lock()
+        if self._cluster is not None:
+            forks.abandon(self._cluster)
+            self._cluster = None
 
     def register_script(self, script: str | bytes) -> Script:
         """A script that every master learns when it first needs it: redis-py's would ask all of them to be there."""

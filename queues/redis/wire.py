@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import redis
 
+import forks
 from errors import InvalidInputError, RedisUnavailableError, UnknownLaneError
 from queues.redacted import without_password
 from queues.redis.client import ANSWER_WITHIN_S, client
@@ -84,12 +85,17 @@ class RedisWire:
         # A connection of its own, since it blocks.
         self._listener = client(url, answer_within_s=LONGEST_WAIT_S + ANSWER_WITHIN_S)
         self._silence = Silence()
-        self._wake_key = f"{PREFIX}:wake:{uuid.uuid4().hex}"
+        self._wake_key = _new_wake_key()
+        forks.renew_in_child(self)
         self._offer = self._script("offer")
         self._refill = self._script("refill")
         self._take = self._script("take")
         self._correct = self._script("correct")
         self._wake = self._script("wake")
+
+    def renew_in_child(self) -> None:
+        """A child is woken by itself; its clients are renewed like this wire. See :mod:`forks`."""
+        self._wake_key = _new_wake_key()
 
     @property
     def turns_per_tenant(self) -> int:
@@ -247,3 +253,7 @@ def _believed(field: str, work: float) -> float:
     if not math.isfinite(work):
         raise InvalidInputError("must be a finite number of work units", field=field, value=work)
     return min(max(work, -MOST_COST), MOST_COST)
+
+
+def _new_wake_key() -> str:
+    return f"{PREFIX}:wake:{uuid.uuid4().hex}"
