@@ -184,6 +184,27 @@ BREAKS: dict[str, list[str | Callable[[Journal], object]]] = {
 }
 
 
+@pytest.mark.parametrize("code", ["provider_unreachable", "provider_not_sent", "breaker_open", "deadline_passed"])
+def test_a_call_that_never_left_is_not_looked_for_at_the_provider(books: Books, code: str) -> None:
+    refused_call = books.journal[2]
+    with books.owner.transaction(force_rollback=True):
+        books.owner.execute(
+            "update headrace.runs set error_code = %s, http_status = null where id = %s",
+            [code, refused_call["client_request_id"]],
+        )
+        assert books.findings([noted for noted in books.journal if noted is not refused_call]) == []
+
+
+@pytest.mark.parametrize("code", ["usage_absurd", "usage_missing"])
+def test_an_answer_whose_usage_is_not_known_is_a_result_of_an_unknown_run(books: Books, code: str) -> None:
+    with books.owner.transaction(force_rollback=True):
+        books.owner.execute(
+            "update headrace.runs set status = 'unknown', error_code = %s where id = %s",
+            [code, books.journal[0]["client_request_id"]],
+        )
+        assert "result_has_its_run" not in {finding.check for finding in books.findings(books.journal)}
+
+
 def test_every_check_is_broken_here() -> None:
     assert set(BREAKS) == set(CHECKS)
 
