@@ -88,8 +88,8 @@ begin
                 end if;
                 v_passed := array_append(v_passed, v_feature);  -- looked at once
                 select * into q from headrace.queue x
-                where x.tenant_id = p_tenant and x.lane = p_lane and x.feature = v_feature and x.state = 'queued'
-                order by x.rank, x.id limit 1 for update skip locked;
+                where x.tenant_id = p_tenant and x.lane = p_lane and x.feature between v_feature and v_feature and x.state = 'queued'
+                order by x.feature, x.rank, x.id limit 1 for update skip locked;
                 continue when not found;  -- other claims are at its last ones
             else
                 select * into q from headrace.queue x
@@ -127,8 +127,8 @@ begin
             select coalesce(sum(w.jobs) >= p_w, false) from headrace.feature_heads(p_tenant, p_lane) h cross join lateral (
                 select count(*) as jobs from (
                     select from headrace.queue x
-                    where x.tenant_id = p_tenant and x.lane = p_lane and x.feature = h.feature and x.state = 'queued'
-                    order by x.rank, x.id limit p_w) x) w
+                    where x.tenant_id = p_tenant and x.lane = p_lane and x.feature between h.feature and h.feature and x.state = 'queued'
+                    order by x.feature, x.rank, x.id limit p_w) x) w
             where h.has_room);
     end if;
     v_now := coalesce(v_now, headrace.now());

@@ -1,6 +1,8 @@
 -- The features that a tenant has queued in a lane, each with its first job, but for those that are paused. cap_key: of the
 -- feature's concurrency cap, if it has one; has_room: it has none, or a slot of it is free.
 -- A loose index scan of queue_by_feature: one seek a feature, however many jobs are behind its first.
+-- Wherever one feature is looked at, it stands as `between` with the feature first in the order: only queue_by_feature has that
+-- order. With `=` the planner may walk queue_next instead, past all that is before the feature's first job.
 create or replace function headrace.feature_heads(p_tenant uuid, p_lane text)
 returns table (feature text, rank bigint, id uuid, cap_key text, has_room boolean) language sql stable as $$
     with recursive heads as (
@@ -29,7 +31,7 @@ create or replace function headrace.has_walls(p_tenant uuid, p_lane text) return
 return exists (select from headrace.concurrency c where c.tenant_id = p_tenant and c.scope = 'feature')
     or exists (select from headrace.features f cross join lateral (
         select from headrace.queue x
-        where x.tenant_id = p_tenant and x.lane = p_lane and x.feature = f.name and x.state = 'queued' order by x.rank, x.id limit 1) x
+        where x.tenant_id = p_tenant and x.lane = p_lane and x.feature between f.name and f.name and x.state = 'queued' order by x.feature, x.rank, x.id limit 1) x
         where f.paused_at is not null);
 
 -- How many jobs of a tenant's lane could be claimed now as far as their features are concerned, counted up to p_most: of each
@@ -49,8 +51,8 @@ begin
     cross join lateral (
         select count(*) as jobs from (
             select from headrace.queue q
-            where q.tenant_id = p_tenant and q.lane = p_lane and q.feature = h.feature and q.state = 'queued'
-            order by q.rank, q.id
+            where q.tenant_id = p_tenant and q.lane = p_lane and q.feature between h.feature and h.feature and q.state = 'queued'
+            order by q.feature, q.rank, q.id
             limit least(p_most, case when h.cap_key is not null then (
                 select count(*) from headrace.slots s where s.cap_key = h.cap_key and s.claim_id is null) end)) w) c
     where h.has_room;

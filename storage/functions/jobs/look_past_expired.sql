@@ -19,9 +19,9 @@ begin
         return query
         select x.* from (
             select n.id, n.rank, n.deadline from headrace.queue n
-            where n.tenant_id = p_tenant and n.lane = p_lane and n.feature = p_feature and n.state = 'queued'
+            where n.tenant_id = p_tenant and n.lane = p_lane and n.feature between p_feature and p_feature and n.state = 'queued'
               and (n.rank, n.id) > (p_behind.rank, p_behind.id)
-            order by n.rank, n.id limit p_most) a
+            order by n.feature, n.rank, n.id limit p_most) a
         join headrace.queue x on x.id = a.id and x.tenant_id = p_tenant
         where (a.deadline > v_now) is not false and x.state = 'queued'
         order by a.rank, a.id limit 1 for update of x skip locked;

@@ -326,7 +326,7 @@ returns table (tenant_id uuid, lane text, turns integer) language sql stable as 
             when exists (select from headrace.concurrency c where c.tenant_id = p.tenant_id and c.scope = 'feature')
                 or exists (select from headrace.features f cross join lateral (
                     select from headrace.queue x
-                    where x.tenant_id = p.tenant_id and x.lane = p.lane and x.feature = f.name and x.state = 'queued' order by x.rank, x.id limit 1) x
+                    where x.tenant_id = p.tenant_id and x.lane = p.lane and x.feature between f.name and f.name and x.state = 'queued' order by x.feature, x.rank, x.id limit 1) x
                     where f.paused_at is not null)
             then (select r.jobs from headrace.runnable_jobs(p.tenant_id, p.lane, m.most) r)
             else (select count(*) from (

@@ -56,7 +56,7 @@ begin
         else  -- of its lanes the one with the most weight: a seek each
             v_lane := (select l.name from headrace.lanes l cross join lateral (
                            select from headrace.queue x
-                           where x.tenant_id = p_tenant and x.lane = l.name and x.feature = v_what[2] and x.state = 'queued' order by x.rank, x.id limit 1) x
+                           where x.tenant_id = p_tenant and x.lane = l.name and x.feature between v_what[2] and v_what[2] and x.state = 'queued' order by x.feature, x.rank, x.id limit 1) x
                        where l.paused_at is null
                        and not exists (select from headrace.features f where f.name = v_what[2] and f.paused_at is not null)
                        order by l.weight desc, l.name limit 1);
@@ -296,7 +296,7 @@ begin
         insert into headrace.wakes (tenant_id, lane)
         select p_tenant, l.name from headrace.lanes l cross join lateral (
             select from headrace.queue x
-            where x.tenant_id = p_tenant and x.lane = l.name and x.feature = p_key and x.state = 'queued' order by x.rank, x.id limit 1) x
+            where x.tenant_id = p_tenant and x.lane = l.name and x.feature between p_key and p_key and x.state = 'queued' order by x.feature, x.rank, x.id limit 1) x
         cross join generate_series(1, least(coalesce(p_slots, 64), 64));
     end if;
     insert into headrace.audit (tenant_id, actor, action, target, before, after)
