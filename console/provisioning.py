@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompts.front_matter import load_prompts
+from errors import InvalidSchemaError
+from guards.schemas import check_schema
+from prompts.front_matter import PromptFile, load_prompts
 from router.policy import Policy, load_policy
 from storage import policy as stored_policy
 from storage import price_sync, prompts
@@ -34,6 +36,8 @@ def provision(
     """Migrate, then bring features, lanes, default prompts and prices up to date. Safe to repeat and to race."""
     policy = load_policy(routing_policy)
     files = load_prompts(prompts_dir)
+    for file in files:
+        _check_schema(file)
     migrated = migrate(owner_url)
     with connect(owner_url) as connection, connection.transaction():
         # as the operators' role, which may publish defaults and is bound by row security like everybody
@@ -73,3 +77,15 @@ def routed_models(policy: Policy) -> set[tuple[str, str]]:
         for target in (tier.primary, tier.backup)
         if target is not None
     }
+
+
+def _check_schema(file: PromptFile) -> None:
+    """Hold a prompt's schema against the bounds that the claim of each of its jobs will."""
+    if file.output_schema is None:
+        return
+    try:
+        check_schema(file.output_schema)
+    except InvalidSchemaError as error:
+        raise InvalidSchemaError(
+            f"the prompt {file.name}: {error.message}", field=error.field, value=error.value, hint=error.hint
+        ) from error
