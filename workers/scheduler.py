@@ -43,7 +43,7 @@ EXPIRED_AT_ONCE = 500
 """and so many late ones ended, so that no pass takes long."""
 LOOKED_AT_ONCE = 2000
 """Tenants that are looked at in one pass for something that is due."""
-LISTS_AT_ONCE = 300
+LISTS_AT_ONCE = 100
 """Lists of request rates that are looked at in one pass."""
 RELEASED_OF_A_LIST = 100
 """Jobs that are let in from one list at once."""

@@ -327,7 +327,11 @@ def test_a_claim_passes_over_what_is_late(app: Database, ops: Database, tenant: 
         job = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
     assert job is not None
     assert job.job_id == alive
-    assert rows(ops, "select state from headrace.job_status where id = %s", late) == [{"state": "expired"}]
+    state = "select state from headrace.job_status where id = %s"
+    assert rows(ops, state, late) == [{"state": "queued"}], "a claim ends nothing"
+    with ops.connection() as connection:
+        assert recovery.expire(connection) == 1
+    assert rows(ops, state, late) == [{"state": "expired"}]
 
 
 def test_an_enqueue_that_is_repeated_after_the_deadline_is_told_the_job(
