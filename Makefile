@@ -57,8 +57,9 @@ bench-peers: setup ## beside dramatiq, Celery, Procrastinate and taskiq (needs t
 mutants: setup ## take each wall between tenants down in turn, and see a test turn red (names are printed)
 	HEADRACE_EVERY_MUTANT=1 $(PYTEST) tests/promises/test_walls.py
 
-chaos: setup ## play random schedules of faults against real processes (SEEDS=30)
+chaos: setup ## play random schedules of faults against real processes (SEEDS=30), then every attack of a hostile tenant
 	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),30) --seconds 60
+	$(BIN)/python -m tests.hostile --seconds 60
 
 lock: setup ## write requirements.lock anew (needs the package index; UPGRADE=package takes its newest)
 	$(BIN)/python -m pip install --quiet uv
