@@ -165,6 +165,21 @@ def test_an_empty_database_gets_everything_once(empty: str) -> None:
     assert tuple(row["name"] for row in rows) == MIGRATIONS
 
 
+def test_no_session_of_ours_works_waits_or_idles_for_ever(empty: str) -> None:
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    migrate(empty)
+    for role in ("headrace_app", "headrace_ops"):
+        with psycopg.connect(make_conninfo(empty, user=role)) as connection:
+            shown = [connection.execute("select current_setting(%s)", [name]).fetchone() for name in names]
+            assert ("0",) not in shown, shown
+    with psycopg.connect(empty, autocommit=True) as owner:
+        name = sql.Identifier(owner.info.dbname)
+        owner.execute(sql.SQL("alter role headrace_app in database {} set lock_timeout = '3s'").format(name))
+        migrate(empty)
+    with psycopg.connect(make_conninfo(empty, user="headrace_app")) as connection:
+        assert connection.execute("show lock_timeout").fetchone() == ("3s",), "what an administrator has set is left"
+
+
 def test_two_processes_that_migrate_at_once_both_succeed(empty: str) -> None:
     code = "import sys; from storage.migrate import migrate; print(len(migrate(sys.argv[1]).applied))"
     both = [
