@@ -16,7 +16,7 @@ from tests.queues.cluster import PrivateCluster
 from tests.queues.rabbit import PrivateRabbit
 from tests.steps import put_one
 
-WAYS = ("every_fork", "exec", "multiprocessing_fork", "multiprocessing_spawn")
+WAYS = ("every_fork", "exec", "multiprocessing_fork", "multiprocessing_spawn", "gevent")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def jobs(app: Database, ops: Database) -> list[tuple[UUID, UUID]]:
 
 def serve(way: str, urls: Urls, jobs: list[tuple[UUID, UUID]], broker_url: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.forking", way],
+        [sys.executable, "-m", *(["tests.greenlets"] if way == "gevent" else ["tests.forking", way])],
         env={
             "PATH": "",
             "HEADRACE_DATABASE_URL": urls.app,
