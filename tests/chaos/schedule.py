@@ -38,7 +38,7 @@ class Kind(StrEnum):
     FAULTY_PROVIDER = "faulty_provider"  # one of FAULTS, at one provider or both
 
 
-FAULTS = ("429", "500", "529", "hang", "cut", "malformed", "drip", "auth", "bomb", "empty", "error_200", "absurd_usage")
+FAULTS = ("429", "500", "529", "hang", "cut", "malformed", "drip", "auth")
 """What the simulator can do wrong."""
 
 CARDS: tuple[tuple[Kind, str], ...] = (
