@@ -328,7 +328,7 @@ class TheRoad(RuleBasedStateMachine):
             assert got == (job.state if job.ended else job.end("cancelled"))
 
     def run_again(self, job: Job, new_id: UUID) -> None:
-        got = jobs.run_again(self.world.app, job.tenant, job.id, new_id, by="a person")
+        got = jobs.run_again(self.world.ops, job.tenant, job.id, new_id, by="a person")
         if job.state not in ("failed", "rejected", "cancelled", "expired"):
             assert got is None
             return
