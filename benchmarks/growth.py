@@ -162,7 +162,7 @@ class System:
                 assert runs.begin(connection, tenant, job.job_id, claim_id, planned).verdict == "granted"
             with self._app.connection() as connection:
                 jobs.settle(connection, tenant, job.job_id, claim_id, run=run, verdict="ended", outcome=outcome)
-            self._account.settled(turn, job, 300, charged=charged, queued=False)
+            self._account.settled(turn, job, 300, cpu_s=0.0, charged=charged, queued=False)
 
     def measured(self) -> Cpu:
         """CPU a job, ms."""

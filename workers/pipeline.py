@@ -126,7 +126,7 @@ class Pipeline:
             self._account(lambda: self._turns.claimed_nothing(turn), otherwise=None)
             return
         charged = self._account(lambda: self._turns.claimed(turn, claim.job), otherwise=turn.charge)
-        work = Work()
+        work, began = Work(), time.thread_time()
         try:
             outcome = self._work(claim, work)
         except BaseException as error:  # the panic of a library that is not written in Python is not an Exception
@@ -138,10 +138,11 @@ class Pipeline:
                 backoff=self._backoff,
                 on_unknown=claim.job.on_unknown,
             )
+        cpu_s = time.thread_time() - began
         settled = self._settle(claim, work, outcome)
         self._account(
             lambda: self._turns.settled(
-                turn, claim.job, work.tokens, charged=charged, queued=settled.state == "queued"
+                turn, claim.job, work.tokens, cpu_s=cpu_s, charged=charged, queued=settled.state == "queued"
             ),
             otherwise=None,
         )

@@ -19,6 +19,8 @@ from workers.expected_tokens import ExpectedTokens
 #: A charge that is off by less than this part of it is left as it is until the job has ended.
 WORTH_A_CORRECTION: Final = 1 / 4
 TURNED_AWAY_TOKENS = 100  # what a claim that leads to no answer costs its tenant: some ms of a worker, in tokens
+TOKENS_A_CPU_S: Final = 20_000  # the same where it took its thread longer to see that: 100 tokens for each 5 ms
+MOST_CPU_S: Final = 1.0  # no job takes so much, but the first one in a process may
 log = structlog.get_logger("headrace.turns")
 
 
@@ -54,13 +56,13 @@ class TurnAccount:
             if lane in self._wire.lanes:
                 _hint(lambda lane=lane, tenant=tenant: self._wire.offer(lane, str(tenant)))  # type: ignore[misc]
 
-    def settled(self, turn: Turn, job: ClaimedJob, tokens: int, *, charged: float, queued: bool) -> None:
+    def settled(self, turn: Turn, job: ClaimedJob, tokens: int, *, cpu_s: float, charged: float, queued: bool) -> None:
         """What was charged gives way to what was used; a job that is queued again gets its turn offered.
 
         A job that was turned away has used no tokens, but a worker's time all the same: a tenant whose jobs are all
-        turned away would else have every turn.
+        turned away would else have every turn. The estimate says nothing about that, for it is the tenant's own word.
         """
-        used = _units(job, max(tokens, min(job.estimated_tokens, TURNED_AWAY_TOKENS)))
+        used = _units(job, tokens or max(TURNED_AWAY_TOKENS, TOKENS_A_CPU_S * min(cpu_s, MOST_CPU_S)))
         if tokens:
             self._expected.learn(turn.tenant, job.feature, estimated=job.estimated_tokens, used=tokens)
         _hint(lambda: self._wire.correct(turn.lane, turn.tenant, used - charged, observed=used if tokens else None))

@@ -150,7 +150,7 @@ class World:
 
     def _end(self, process: _Process, turn: Turn, held: Held, charged: float) -> None:
         self._backlog.end(turn.tenant, held)
-        self._account.settled(turn, held.claimed, held.job.tokens, charged=charged, queued=False)
+        self._account.settled(turn, held.claimed, held.job.tokens, cpu_s=0.0, charged=charged, queued=False)
         self.on_end(turn.tenant, held.job)
         self._freed(process)
 

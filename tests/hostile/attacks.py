@@ -117,6 +117,12 @@ def _large(_: Attacker) -> dict[str, Any]:
     return {"properties": {f"property_{n}": {"type": "string", "maxLength": n} for n in range(8_000)}}
 
 
+def _refused_late(a: Attacker) -> None:
+    """A schema whose last word is wrong, never the same one, in a job that says it is worth one token."""
+    parts: list[Any] = [{"enum": [1, 2, "a", n]} for n in range(9_000)]
+    a.by_sql(output_schema=json.dumps({"$comment": str(uuid4()), "anyOf": [*parts, 1]}), estimated_tokens=1)
+
+
 def _metadata(a: Attacker) -> None:
     a.by_sql(metadata=a.dice.choice(('{"n": 1e5000}', '{"n": ' + "9" * 5_000 + "}", '{"n": -1e5000, "m": [1e4000]}')))
 
@@ -178,6 +184,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "schema_unique": Attack(_checked_against(_unique, "objects")),
     "schema_enum": Attack(_checked_against(_enum, "objects", "forty_a")),
     "schema_large": Attack(_checked_against(_large, "forty_a"), every_s=0.5),
+    "schema_refused_late": Attack(_refused_late),
     "endless_answers": Attack(_odd("endless", "gzip_bomb"), every_s=0.5),
     "long_answers": Attack(_odd("long_text"), every_s=0.5),
     "absurd_usage": Attack(

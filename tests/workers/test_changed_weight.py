@@ -30,7 +30,7 @@ def dealt(app: Database, wire: Wire, n: int) -> Counter[UUID]:
             assert job is not None
             charged = account.claimed(turn, job)
             steps.end(connection, tenant, job.job_id, claim, None, "ended", outcome="rejected", reason="too_long")
-            account.settled(turn, job, TOKENS, charged=charged, queued=False)
+            account.settled(turn, job, TOKENS, cpu_s=0.0, charged=charged, queued=False)
         got[tenant] += 1
     return got
 

@@ -534,3 +534,30 @@ def test_what_sql_cannot_check_is_rejected_at_the_claim_and_costs_nothing(
                 assert result.error is not None and result.error["field"] == field_
     assert stage.openai.asked == stage.anthropic.asked == []
     assert stage.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "turns", "least"), [(1, 66, 4), (3_000, 24, 8)], ids=["cheap to refuse", "dear to refuse"]
+)
+def test_jobs_that_are_turned_away_take_no_more_turns_than_their_time_is_worth(
+    stage: Stage, urls: Urls, wiped_wire: Wire, parts: int, turns: int, least: int
+) -> None:
+    """A tenant that says its jobs are worth a token, and whose schemas are all refused, beside one with answers.
+
+    An answer is 1,000 tokens here, a refusal 100, or more where it takes much of the worker's time.
+    """
+    hostile = new_tenant(stage.ops, "Mallory")
+    stage.openai.script = [said("fine", usage=Usage(500, 0, 0, 500, 0))] * turns
+    alternatives = [{"enum": [n]} for n in range(parts)]
+    with psycopg.connect(urls.producer, autocommit=True) as producer:
+        for n in range(turns):
+            schema = {"$comment": str(n), "anyOf": [*alternatives, 1]}
+            enqueue_by_sql(producer, **CHAT, tenant_id=hostile, output_schema=schema, estimated_tokens=1)
+    stage.client.enqueue_many([{"tenant_id": stage.tenant, **CHAT}] * turns)
+    answered = 0
+    for _ in range(turns):
+        wiped_wire.refill("interactive", {str(hostile): 4, str(stage.tenant): 4})
+        (turn,) = wiped_wire.take("interactive", 1)
+        stage.pipeline.run(turn)
+        answered += turn.tenant == str(stage.tenant)
+    assert least <= answered < turns
