@@ -8,6 +8,7 @@ their names, and never edited afterwards (their hash is checked). Functions and 
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -20,6 +21,11 @@ from storage.connect import Connection, connect
 
 LEAST_SERVER = 180000
 _LOCK = 0x4865_6164_7261_6365  # "Headrace"
+# A change of a table waits for every transaction that has touched it, and all that come later wait behind it: a
+# producer that leaves its transaction open would stop everybody. So it gives way after so long, and is tried again.
+_LOCKED_WITHIN_S = 2
+_TRIES = 3
+_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +48,40 @@ def migrate(owner_url: str) -> Migrated:
                 value=connection.info.server_version,
                 hint="Point HEADRACE_OWNER_DATABASE_URL at a newer server.",
             )
-        with connection.transaction():
-            _wait_for_others(connection)
-            # only its own schema is ever meant: nothing may be resolved through somebody else's search_path
-            connection.execute("set local search_path = pg_catalog, pg_temp")
-            connection.execute("set local client_min_messages = warning")
-            _run(connection, "bootstrap.sql", _read(files("storage") / "bootstrap.sql"))
-            connection.execute("set local role headrace_owner")
-            applied = _apply_missing(connection)
-            functions = _files(files("storage") / "functions")
-            # bodies may name functions that come later in the alphabet
-            connection.execute("set local check_function_bodies = off")
-            for name, text in functions:
-                _run(connection, name, text)
-            _run(connection, "grants.sql", _read(files("storage") / "grants.sql"))
+        for left in reversed(range(_TRIES)):
+            try:
+                applied, functions = _in_one_transaction(connection)
+                break
+            except MigrationError as error:
+                in_the_way = isinstance(error.__cause__, psycopg.errors.LockNotAvailable)
+                if not in_the_way or not left:
+                    raise
+            time.sleep(_PAUSE_S)
         # Each in a transaction of its own, so that no lock is held until the end of a migration. What cannot be made
         # now is made by the scheduler.
         while recovery.ensure_partitions(connection).outcome == "made":
             pass
-    return Migrated(tuple(applied), len(functions))
+    return Migrated(tuple(applied), functions)
+
+
+def _in_one_transaction(connection: Connection) -> tuple[list[str], int]:
+    """The names of the migrations that were applied, and how many functions there are."""
+    with connection.transaction():
+        _wait_for_others(connection)
+        connection.execute(f"set local lock_timeout = '{_LOCKED_WITHIN_S}s'")
+        # only its own schema is ever meant: nothing may be resolved through somebody else's search_path
+        connection.execute("set local search_path = pg_catalog, pg_temp")
+        connection.execute("set local client_min_messages = warning")
+        _run(connection, "bootstrap.sql", _read(files("storage") / "bootstrap.sql"))
+        connection.execute("set local role headrace_owner")
+        applied = _apply_missing(connection)
+        functions = _files(files("storage") / "functions")
+        # bodies may name functions that come later in the alphabet
+        connection.execute("set local check_function_bodies = off")
+        for name, text in functions:
+            _run(connection, name, text)
+        _run(connection, "grants.sql", _read(files("storage") / "grants.sql"))
+        return applied, len(functions)
 
 
 def pending(connection: Connection) -> list[str]:
@@ -113,7 +134,10 @@ def _run(connection: Connection, name: str, text: str) -> None:
     try:
         connection.execute(text.encode())
     except psycopg.Error as error:
-        raise MigrationError(f"{name} failed: {error}", hint="Nothing was changed.") from error
+        hint = "Nothing was changed."
+        if isinstance(error, psycopg.errors.LockNotAvailable):
+            hint += " A transaction that stays open is in the way (see pg_stat_activity): end it and run this again."
+        raise MigrationError(f"{name} failed: {error}", hint=hint) from error
 
 
 def _files(folder: Traversable) -> list[tuple[str, str]]:

@@ -113,6 +113,15 @@ def test_what_the_job_asks_for_goes_before_prompt_and_feature(policy: Policy) ->
     assert plan_job(JOB, None, policy).max_output_tokens == 77
 
 
+def test_a_context_is_no_longer_than_what_was_let_in(policy: Policy) -> None:
+    """With an indent each value of a list that is sixty levels deep would have a line of sixty blanks."""
+    context: Any = [1] * 10_000
+    for _ in range(60):
+        context = [context]
+    (shown, _) = plan_job(replace(JOB, context=context), None, policy).messages
+    assert len(shown.content) < 31_000
+
+
 @pytest.mark.parametrize(("context", "shown"), [("A fact.", "A fact."), ({"é": [1]}, '"é": [')])
 def test_context_follows_the_system_message_as_data(policy: Policy, context: Any, shown: str) -> None:
     plan = plan_job(replace(OF_PROMPT, context=context), PROMPT, policy)

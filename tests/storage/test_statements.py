@@ -9,8 +9,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -214,6 +216,27 @@ def test_a_migration_that_fails_leaves_nothing_half_done(empty: str) -> None:
             "select relname from pg_class where relnamespace = 'headrace'::regnamespace and relkind in ('r', 'p')"
         ).fetchall()
         assert there == [("chunks",)]
+
+
+def test_a_migration_gives_way_to_a_transaction_that_stays_open(urls: Urls, tenant: UUID) -> None:
+    """All later transactions stand behind one that waits for a table: they would wait for the forgotten one too."""
+    message = '[{"role": "user", "content": "Hi"}]'
+    enqueue = f"select headrace.enqueue('{tenant}', 'u', 'chat', messages => '{message}')"
+    with psycopg.connect(urls.owner, autocommit=True) as owner:
+        owner.execute("drop index headrace.queue_by_feature")
+        owner.execute("delete from headrace.schema_migrations where name = '0018_queue_by_feature.sql'")
+        with psycopg.connect(urls.producer) as forgotten, psycopg.connect(urls.producer, autocommit=True) as other:
+            forgotten.execute(enqueue)
+            with ThreadPoolExecutor(1) as threads:
+                migrating = threads.submit(migrate, urls.owner)
+                try:
+                    with pytest.raises(MigrationError, match="lock timeout") as refused:
+                        migrating.result(timeout=60)
+                finally:
+                    forgotten.rollback()
+            assert "run this again" in (refused.value.hint or "")
+            other.execute(enqueue)
+    assert migrate(urls.owner).applied == ("0018_queue_by_feature.sql",)
 
 
 def test_a_second_release_finds_its_functions_replaced(urls: Urls) -> None:
