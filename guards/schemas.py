@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
+import forks
 from errors import InvalidSchemaError
 from guards.check_budget import CheckBudget
 from guards.cleaning import DEEPEST
@@ -66,9 +67,15 @@ class _Kept:
     """Schemas that were read and refusals of those that could not be, by their text; the last used ones stay."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.renew_in_child()
+        forks.renew_in_child(self)
         self._by_text: OrderedDict[str, Node | InvalidSchemaError] = OrderedDict()
         self._characters = 0
+
+    def renew_in_child(self) -> None:
+        self._lock = threading.Lock()
+        self.reading = threading.Lock()
+        """Held while a schema of this shelf is read that takes long."""
 
     def get(self, text: str) -> Node | InvalidSchemaError | None:
         with self._lock:
@@ -102,14 +109,25 @@ def _read(schema: Mapping[str, Any]) -> Node:
         raise InvalidSchemaError(f"is over the cap of {MAX_BYTES} bytes", field=FIELD, value=f"{len(text)} characters")
     kept = _KEPT_SMALL if len(text) <= _SMALL else _KEPT_LARGE
     found = kept.get(text)
-    if found is None:
-        try:
-            found = _read_text(text)
-        except InvalidSchemaError as error:
-            found = _anew(error)
-        kept.put(text, found)
+    if found is None and kept is _KEPT_LARGE:
+        # One at a time. Reading takes up to 0.3 s of the interpreter, and each thread that has it keeps it for 5 ms:
+        # with sixteen of them every step of every other job would wait for 80 ms.
+        with kept.reading:
+            found = kept.get(text) or _read_and_keep(text, kept)
+    elif found is None:
+        found = _read_and_keep(text, kept)
     if isinstance(found, InvalidSchemaError):
         raise _anew(found)
+    return found
+
+
+def _read_and_keep(text: str, kept: _Kept) -> Node | InvalidSchemaError:
+    found: Node | InvalidSchemaError
+    try:
+        found = _read_text(text)
+    except InvalidSchemaError as error:
+        found = _anew(error)
+    kept.put(text, found)
     return found
 
 

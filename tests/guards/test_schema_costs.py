@@ -7,14 +7,18 @@ took seconds, hours or for ever.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from errors import InvalidSchemaError, SchemaTooCostlyError
+from guards import schemas
 from guards.schemas import check_schema, mismatch
 
 PROMISED_S = 0.1
@@ -194,3 +198,35 @@ def test_an_answer_of_a_size_that_models_write_is_checked_in_time() -> None:
     schema = {"type": "array", "items": person, "$defs": {"address": address}}
     someone = {"name": "A", "kind": "a", "address": {"street": "B", "zip": "12345"}}
     assert outcome([someone] * 2_000, schema) is None
+
+
+def test_large_schemas_are_read_one_at_a_time_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that read schemas have the interpreter by turns, and every other job waits for all of them."""
+    read_text, at_it = schemas._read_text, threading.Semaphore(1)
+    seen: list[bool] = []
+    texts: list[str] = []
+
+    def watched(text: str) -> Any:
+        alone = at_it.acquire(blocking=False)
+        seen.append(alone)
+        texts.append(text)
+        try:
+            return read_text(text)
+        finally:
+            if alone:
+                at_it.release()
+
+    monkeypatch.setattr(schemas, "_read_text", watched)
+    large = [{"$comment": f"{n} {uuid4()}", "anyOf": [{"enum": [m]} for m in range(2_000)]} for n in range(4)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(schemas.check_schema, large * 2))
+    assert seen == [True] * 4
+    assert len(set(texts)) == 4
+
+
+def test_a_child_does_not_wait_for_a_schema_that_its_parent_was_reading() -> None:
+    kept = schemas._KEPT_LARGE
+    with kept.reading:
+        kept.renew_in_child()
+        assert kept.reading.acquire(blocking=False)
+        kept.reading.release()
