@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     )
     openai_base_url: str | None = Field(None, description="OpenAI-compatible server or gateway; OpenAI's own if unset")
     anthropic_base_url: str | None = Field(None, description="Anthropic-compatible server or gateway")
-    simulator_url: str | None = Field(None, description="where the provider simulator listens, if one is used")
+    simulator_url: str | None = Field(None, description="the simulator answers: its URL, or `private` for our own")
     call_timeout_s: float = Field(30.0, gt=0, description="total time of one provider call, s")
     answer_max_bytes: int = Field(
         8 * 1024 * 1024, ge=65_536, description="largest answer of a provider, on the wire and unpacked, bytes"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from console.provisioning import routed_models
-from console.services.whereabouts import Endpoints
+from console.services.whereabouts import Endpoints, check_whole
 from errors import HeadraceError
 from queues.broker_url import open_wire
 from router.policy import Policy, load_policy
@@ -34,6 +34,7 @@ DELETED_WITHIN_DAYS = 1.0
 MOST_NAMED = 20
 """So many rows that were set aside are named."""
 _SLOW_S = 0.02
+_KEY_FOR_ANY = "A provider without a key is not asked. A server that needs none takes any text as its key."
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,15 +261,22 @@ def _wire(settings: Settings, services: Endpoints) -> Iterator[Finding]:
 
 
 def _providers(settings: Settings, services: Endpoints) -> Iterator[Finding]:
+    check_whole(settings, ("simulator",))
+    policy = load_policy(settings.routing_policy)
+    simulator = services.simulator_url
+    if "simulator" in services.embedded or simulator is not None:
+        whose = "private simulator" if "simulator" in services.embedded else f"simulator at {simulator}"
+        to_do = "Set OPENAI_API_KEY or ANTHROPIC_API_KEY for real ones."
+        yield Finding("providers", "note", f"the {whose} makes the answers up, and each is marked", to_do)
+        yield from _routes(policy, {"openai", "anthropic"})
+        return
     keys = {"openai": services.openai_api_key, "anthropic": services.anthropic_api_key}
     urls = {"openai": services.openai_base_url, "anthropic": services.anthropic_base_url}
-    if "simulator" in services.embedded:
-        to_do = "Set OPENAI_API_KEY or ANTHROPIC_API_KEY for real ones."
-        yield Finding("providers", "note", "no key is set: the private simulator makes the answers up", to_do)
     for name, key in keys.items():
-        says = ("a key is set" if key else "no key is set") + (f", at {redacted(url)}" if (url := urls[name]) else "")
-        yield Finding(f"provider {name}", "ok" if key else "note", says)
-    yield from _routes(load_policy(settings.routing_policy), {name for name, key in keys.items() if key})
+        url = urls[name]
+        says = ("a key is set" if key else "no key is set") + (f", at {redacted(url)}" if url else "")
+        yield Finding(f"provider {name}", "ok" if key else "note", says, _KEY_FOR_ANY if url and not key else None)
+    yield from _routes(policy, {name for name, key in keys.items() if key})
 
 
 def _routes(policy: Policy, with_key: set[str]) -> Iterator[Finding]:

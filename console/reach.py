@@ -7,12 +7,15 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from console.output import note
+from console.services.elsewhere import VARIABLES
 from console.services.launch import EVERY_SERVICE, ServiceName
-from console.services.whereabouts import Endpoints, Prepare, endpoints, private_services, status
+from console.services.whereabouts import Endpoints, Prepare, check_whole, endpoints, private_services, status
 from settings import Settings
 from workers.logs import configure_logs
 
 _SPOKEN = {"postgres": "Postgres", "redis": "Valkey", "simulator": "provider simulator"}
+
+_LEADS_TO_SERVICES = {*VARIABLES.values(), "HEADRACE_OPENAI_API_KEY", "HEADRACE_ANTHROPIC_API_KEY"}
 
 DATABASE: tuple[ServiceName, ...] = ("postgres",)
 DATABASE_AND_WIRE: tuple[ServiceName, ...] = ("postgres", "redis")
@@ -28,14 +31,19 @@ def reach(
     :raises ServiceError: a private server did not start.
     """
     configure_logs(settings)
+    check_whole(settings, needs)
     _announce(settings, needs)
     with endpoints(settings, needs=needs, prepare=prepare) as services:
         yield services
 
 
 def child_environment(services: Endpoints) -> dict[str, str]:
-    """Our own environment, with what leads to the services."""
-    return os.environ | services.environment()
+    """Our own environment, with what leads to the services, and with nothing else that does.
+
+    What counts as unset here, such as a key of the simulator beside a provider that is set, has to be unset there.
+    """
+    kept = {name: value for name, value in os.environ.items() if name.upper() not in _LEADS_TO_SERVICES}
+    return kept | services.environment()
 
 
 def _announce(settings: Settings, needs: Collection[ServiceName]) -> None:

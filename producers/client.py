@@ -67,7 +67,8 @@ class Result:
 
     ``output`` is the text, ``output_json`` the value when an output schema was asked for; ``finish`` is ``complete``,
     ``length`` (cut at the output limit) or ``refusal``. ``unreadable`` names what is kept and cannot be held by Python
-    (JSON with a number of thousands of digits), with the reason; those fields are None.
+    (JSON with a number of thousands of digits), with the reason; those fields are None. ``simulated``: the provider
+    simulator made the answer up.
     """
 
     job_id: JobId
@@ -80,6 +81,7 @@ class Result:
     attempts: int
     cost_usd: Decimal
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    simulated: bool = False
 
 
 class Client:
@@ -296,6 +298,7 @@ class Client:
             attempts=row.attempts,
             cost_usd=row.cost_usd,
             unreadable=row.unreadable,
+            simulated=bool(row.simulated),
         )
 
 

@@ -231,6 +231,7 @@ class JobView:
     output: str | None
     output_json: Any
     finish: str | None
+    simulated: bool | None  # whether the simulator made the answer up; None without an answer
     cost_usd: Any  # Decimal
     unreadable: Mapping[str, str] = field(default_factory=dict)  # what is kept and Python cannot hold → why; None here
 

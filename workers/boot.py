@@ -97,7 +97,8 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             raise ConfigurationError(
                 "no provider key is set",
                 field="OPENAI_API_KEY, ANTHROPIC_API_KEY",
-                hint="Set one, or run the simulator: `headrace simulate`.",
+                hint="Set one; a server that needs none takes any text as its key. "
+                "For invented answers: HEADRACE_SIMULATOR_URL=private and `headrace worker`.",
             )
         # Load the vocabulary. It holds the interpreter lock for a second of CPU time, so not while a heart has to beat.
         count_o200k([""])
@@ -129,7 +130,8 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
         heartbeat.start()
         worker = dramatiq.Worker(broker, worker_threads=threads)
         worker.start()
-        log.info("worker.ready", worker_id=str(worker_id), threads=threads, providers=sorted(providers))
+        simulated = {"simulated": True} if _is_simulated(settings) else {}
+        log.info("worker.ready", worker_id=str(worker_id), threads=threads, providers=sorted(providers), **simulated)
 
         while not stopping.wait(_ORPHAN_CHECK_S):
             if parent and os.getppid() != parent:
@@ -158,6 +160,12 @@ def rate_guard(settings: Settings) -> RateGuard | None:
         log.warning("rates.open", error="HEADRACE_REDIS_URL is not set", meaning="no request rate is held")
         return None
     return RateGuard(redis_client(url))
+
+
+def _is_simulated(settings: Settings) -> bool:
+    """Whether the answers are made up. `headrace worker` hands the simulator's URL on only where it is used."""
+    bases = [url for url in (settings.openai_base_url, settings.anthropic_base_url) if url is not None]
+    return settings.simulator_url is not None and any(url.startswith(settings.simulator_url) for url in bases)
 
 
 def _on_signals() -> threading.Event:

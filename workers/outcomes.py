@@ -42,6 +42,7 @@ class Succeeded:
     output_json: Any
     finish: str
     max_output_tokens: int
+    simulated: bool = False  # made up by the simulator
 
     verdict = "ended"
 
@@ -54,7 +55,8 @@ class Succeeded:
             "finish": self.finish,
             "max_output_tokens": self.max_output_tokens,
         }
-        return facts | ({} if self.output_json is None else {"output_json": self.output_json})
+        facts |= {} if self.output_json is None else {"output_json": self.output_json}
+        return facts | ({"simulated": True} if self.simulated else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,7 +263,7 @@ class Pipeline:
             call_books.answered(call, reply, max_output_tokens=request.max_output_tokens, latency_ms=_ms_since(started))
         )
         output, value = read_answer(reply, plan.output_schema)
-        return Succeeded(call.run_id, output, value, reply.finish, request.max_output_tokens)
+        return Succeeded(call.run_id, output, value, reply.finish, request.max_output_tokens, simulated=reply.simulated)
 
     def _request(self, claim: Claim, plan: Plan, call: PlannedCall, grant: Grant) -> CallRequest:
         left_s = math.inf if grant.remaining_s is None else grant.remaining_s

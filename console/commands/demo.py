@@ -11,6 +11,7 @@ from rich.console import Console
 
 from console.demo.play import play
 from console.reach import child_environment, reach
+from console.services.whereabouts import Endpoints
 from errors import ConfigurationError
 from settings import Settings
 
@@ -30,7 +31,7 @@ def demo(
     with reach(settings) as services:
         real = services.simulator_url is None
         if real:
-            _ask_first(console, settings, yes=yes)
+            _ask_first(console, services, yes=yes)
         # the outage is short, and so may be the breaker's patience
         env = {"HEADRACE_BREAKER_RESET_S": "2", **child_environment(services)}
         fine = play(
@@ -46,10 +47,10 @@ def demo(
     raise typer.Exit(0 if fine else 1)
 
 
-def _ask_first(console: Console, settings: Settings, *, yes: bool) -> None:
+def _ask_first(console: Console, services: Endpoints, *, yes: bool) -> None:
     names = [
         name
-        for name, key in (("OpenAI", settings.openai_api_key), ("Anthropic", settings.anthropic_api_key))
+        for name, key in (("OpenAI", services.openai_api_key), ("Anthropic", services.anthropic_api_key))
         if key is not None
     ]
     console.print(

@@ -11,7 +11,7 @@ from rich.text import Text
 from console.audit import examine_promises
 from console.checkup import Finding, examine
 from console.output import Json, print_json, printable, screen
-from console.reach import reach
+from console.reach import DATABASE_AND_WIRE, reach
 from settings import Settings
 
 _STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
@@ -26,7 +26,7 @@ def doctor(
     Exits 1 when something is wrong: with --audit, when a promise is broken.
     """
     settings = Settings()
-    with reach(settings) as services:
+    with reach(settings, DATABASE_AND_WIRE) as services:  # what is said of the providers is a finding
         findings = list(examine_promises(settings, services) if audit else examine(settings, services))
     fine = all(finding.verdict != "wrong" for finding in findings)
     if as_json:

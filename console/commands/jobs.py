@@ -105,6 +105,7 @@ def show_command(
     facts = asdict(job)
     error, output, output_json = facts.pop("error"), facts.pop("output"), facts.pop("output_json")
     cost = facts.pop("cost_usd")
+    facts["simulated"] = facts["simulated"] or None  # worth a line only where it is so
     print_facts({**facts, "cost_usd": f"{cost:f}", "error": None if error is None else error.get("message")})
     if output is not None:
         shown = output if output_json is None else json.dumps(output_json, indent=2, ensure_ascii=False)

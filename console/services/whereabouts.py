@@ -8,25 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from console.services import launch, place, postgres, simulator, valkey
+from console.services.elsewhere import (
+    PRIVATE,
+    PROVIDER_SETTINGS,
+    VARIABLES,
+    Facts,
+    as_set,
+    elsewhere,
+    left_private,
+    private_servers,
+    refuse_half_set,
+    refuse_without_provider,
+    simulated,
+)
 from console.services.launch import EVERY_SERVICE, ServiceName
 from console.services.place import Place
 from console.services.server import Condition
 from errors import ConfigurationError
-from settings import Settings, plain
-
-_VARIABLES = {
-    "database_url": "HEADRACE_DATABASE_URL",
-    "ops_database_url": "HEADRACE_OPS_DATABASE_URL",
-    "owner_database_url": "HEADRACE_OWNER_DATABASE_URL",
-    "redis_url": "HEADRACE_REDIS_URL",
-    "broker_url": "HEADRACE_BROKER_URL",
-    "openai_api_key": "OPENAI_API_KEY",
-    "anthropic_api_key": "ANTHROPIC_API_KEY",
-    "openai_base_url": "HEADRACE_OPENAI_BASE_URL",
-    "anthropic_base_url": "HEADRACE_ANTHROPIC_BASE_URL",
-    "simulator_url": "HEADRACE_SIMULATOR_URL",
-}
-_PROVIDER_FACTS = ("openai_api_key", "anthropic_api_key", "openai_base_url", "anthropic_base_url")
+from settings import Settings
 
 Prepare = Callable[[str], object]
 """Makes a fresh database ready for use; gets its owner's URL."""
@@ -42,7 +41,7 @@ class Endpoints:
     database_url: str = field(repr=False)
     ops_database_url: str | None = field(repr=False)
     owner_database_url: str | None = field(repr=False)
-    redis_url: str = field(repr=False)
+    redis_url: str | None = field(repr=False)  # None: there is a wire elsewhere, and no request rate is held
     broker_url: str = field(repr=False)
     openai_api_key: str | None = field(repr=False)
     anthropic_api_key: str | None = field(repr=False)
@@ -52,8 +51,19 @@ class Endpoints:
     embedded: frozenset[str]
 
     def environment(self) -> dict[str, str]:
-        """The same facts as environment variables, without those that are unset."""
-        return _variables({name: getattr(self, name) for name in _VARIABLES})
+        """The same facts as environment variables, without those that are unset.
+
+        The wire is named only where it is not the Redis: an error should name the variable that was set.
+        """
+        facts = {name: getattr(self, name) for name in VARIABLES}
+        if self.broker_url == self.redis_url:
+            facts["broker_url"] = None
+        return _variables(facts)
+
+    @property
+    def wire_setting(self) -> str:
+        """The variable that the wire's URL comes from."""
+        return VARIABLES["redis_url" if self.broker_url == self.redis_url else "broker_url"]
 
     def require_ops(self) -> str:
         """The URL for ``headrace_ops``.
@@ -94,6 +104,7 @@ def endpoints(
     :raises ConfigurationError: the settings contradict each other, or private services cannot run here.
     :raises ServiceError: a private server did not start.
     """
+    check_whole(settings, needs)
     private = private_services(settings)
     services = private & frozenset(needs)
     if not services:
@@ -178,25 +189,19 @@ def private_services(settings: Settings) -> frozenset[ServiceName]:
 
     A URL that leads to that directory's own servers counts as unset: a shell that took over the output of
     ``headrace services env`` starts them again when they are down.
-
-    :raises ConfigurationError: some database URL is set, but not the application's.
     """
-    here = place.known(place.of(settings.dir))
-    services: set[ServiceName] = set()
-    urls = [settings.database_url, settings.ops_database_url, settings.owner_database_url]
-    if not any(urls) or plain(settings.database_url) == postgres.url(here, "headrace_app"):
-        services.add("postgres")
-    elif settings.database_url is None:
-        raise ConfigurationError(
-            "is unset, though another database URL is set",
-            field="HEADRACE_DATABASE_URL",
-            hint="Set it to the application's role (headrace_app), or unset them all for a private database.",
-        )
-    if settings.redis_url is None or plain(settings.redis_url) == valkey.url(here):
-        services.add("redis")
-    if not _providers_are_set(settings, here):
-        services.add("simulator")
-    return frozenset(services)
+    return left_private(as_set(settings), elsewhere(settings, place.known(place.of(settings.dir))))
+
+
+def check_whole(settings: Settings, needs: Collection[str]) -> None:
+    """Refuse settings that name some of the services that are needed, and leave others to chance.
+
+    :raises ConfigurationError: which variable is missing, or contradicts another one.
+    """
+    said, facts = as_set(settings), elsewhere(settings, place.known(place.of(settings.dir)))
+    refuse_half_set(said, facts, needs)
+    if "simulator" in needs:
+        refuse_without_provider(said, facts)
 
 
 def _provisioner(settings: Settings) -> Prepare:
@@ -214,55 +219,34 @@ def _provisioner(settings: Settings) -> Prepare:
     return prepare
 
 
-def _providers_are_set(settings: Settings, here: Place) -> bool:
-    if settings.simulator_url is not None and settings.simulator_url == simulator.url(here):
-        keys = {plain(settings.openai_api_key), plain(settings.anthropic_api_key)}
-        return not keys <= {None, simulator.OPENAI_KEY, simulator.ANTHROPIC_KEY}
-    return any(
-        (
-            settings.openai_api_key,
-            settings.anthropic_api_key,
-            settings.openai_base_url,
-            settings.anthropic_base_url,
-            settings.simulator_url,
-        )
-    )
-
-
 def _check_complete(settings: Settings, services: frozenset[ServiceName]) -> None:
     for name, setting, url in (
         ("postgres", "HEADRACE_DATABASE_URL", settings.database_url),
-        ("redis", "HEADRACE_REDIS_URL", settings.redis_url),
+        ("redis", "HEADRACE_REDIS_URL", settings.redis_url or settings.broker_url),
     ):
         if name not in services and url is None:
             raise ConfigurationError("is unset, and no private server is to be started for it", field=setting)
 
 
 def _resolve(settings: Settings, services: frozenset[ServiceName], here: Place) -> Endpoints:
-    facts: dict[str, str | None] = {
-        "database_url": plain(settings.database_url),
-        "ops_database_url": plain(settings.ops_database_url),
-        "owner_database_url": plain(settings.owner_database_url),
-        "redis_url": plain(settings.redis_url),
-        "openai_api_key": plain(settings.openai_api_key),
-        "anthropic_api_key": plain(settings.anthropic_api_key),
-        "openai_base_url": settings.openai_base_url,
-        "anthropic_base_url": settings.anthropic_base_url,
-        "simulator_url": settings.simulator_url,
-    }
+    said, others = as_set(settings), elsewhere(settings, here)
+    facts: Facts = {**said, "broker_url": others["broker_url"], **{name: others[name] for name in PROVIDER_SETTINGS}}
+    facts["simulator_url"] = None if others["simulator_url"] == PRIVATE else others["simulator_url"]
     for name in services:
         facts |= _private(name, here)
-    if settings.simulator_url is not None and not any(facts[name] for name in _PROVIDER_FACTS):
-        facts |= _simulated(settings.simulator_url)
-    database_url, redis_url = facts["database_url"], facts["redis_url"]
-    assert database_url is not None, "checked before anything is started"
-    assert redis_url is not None, "checked before anything is started"
+    if any(others[name] for name in PROVIDER_SETTINGS):
+        facts["simulator_url"] = None  # what is set to lead to a provider counts, and nothing else answers
+    elif (named := facts["simulator_url"]) is not None:
+        facts |= simulated(named)
+    broker_url = facts["broker_url"] or facts["redis_url"]
+    assert facts["database_url"] is not None, "checked before anything is started"
+    assert broker_url is not None, "checked before anything is started"
     return Endpoints(
-        database_url=database_url,
+        database_url=facts["database_url"],
         ops_database_url=facts["ops_database_url"],
         owner_database_url=facts["owner_database_url"],
-        redis_url=redis_url,
-        broker_url=plain(settings.broker_url) or redis_url,
+        redis_url=facts["redis_url"],
+        broker_url=broker_url,
         openai_api_key=facts["openai_api_key"],
         anthropic_api_key=facts["anthropic_api_key"],
         openai_base_url=facts["openai_base_url"],
@@ -272,27 +256,13 @@ def _resolve(settings: Settings, services: frozenset[ServiceName], here: Place) 
     )
 
 
-def _private(name: ServiceName, here: Place) -> dict[str, str | None]:
-    if name == "postgres":
-        return {
-            "database_url": postgres.url(here, "headrace_app"),
-            "ops_database_url": postgres.url(here, "headrace_ops"),
-            "owner_database_url": postgres.url(here, postgres.OWNER),
-        }
-    if name == "redis":
-        return {"redis_url": valkey.url(here), "broker_url": valkey.url(here)}
-    url = simulator.url(here)
-    return _simulated(url) if url else {}
-
-
-def _simulated(url: str) -> dict[str, str | None]:
-    return {
-        "simulator_url": url,
-        "openai_api_key": simulator.OPENAI_KEY,
-        "anthropic_api_key": simulator.ANTHROPIC_KEY,
-        "openai_base_url": f"{url}/v1",
-        "anthropic_base_url": url,
-    }
+def _private(name: ServiceName, here: Place) -> Facts:
+    if name == "simulator":
+        url = simulator.url(here)
+        return simulated(url) if url else {}
+    mine = ("database_url", "ops_database_url", "owner_database_url") if name == "postgres" else ("redis_url",)
+    servers = private_servers(here)
+    return {setting: servers[setting] for setting in mine}
 
 
 def _address(name: ServiceName, here: Place) -> str | None:
@@ -302,7 +272,7 @@ def _address(name: ServiceName, here: Place) -> str | None:
 
 
 def _variables(facts: Mapping[str, str | None]) -> dict[str, str]:
-    return {variable: value for name, variable in _VARIABLES.items() if (value := facts.get(name)) is not None}
+    return {variable: value for name, variable in VARIABLES.items() if (value := facts.get(name)) is not None}
 
 
 def _required(url: str | None, setting: str, role: str) -> str:

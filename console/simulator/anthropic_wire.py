@@ -55,7 +55,7 @@ class AnthropicWire:
         self._models = json.dumps(listing).encode()
 
     def request_id(self, number: int) -> str:
-        return f"req_011{number:021d}"
+        return f"req_sim_{number:020d}"  # no id of Anthropic's looks like it: see CallReply.simulated
 
     def check_key(self, headers: Mapping[bytes, bytes]) -> None:
         # The SDK of today sends its key as a bearer token, older ones and plain HTTP clients send x-api-key.

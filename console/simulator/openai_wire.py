@@ -63,7 +63,7 @@ class OpenAIWire:
         ).encode()
 
     def request_id(self, number: int) -> str:
-        return f"req_{number:032x}"
+        return f"req_sim_{number:028x}"  # no id of OpenAI's looks like it: see CallReply.simulated
 
     def check_key(self, headers: Mapping[bytes, bytes]) -> None:
         if not headers.get(b"authorization", b"").startswith(b"Bearer ") or not headers[b"authorization"][7:].strip():

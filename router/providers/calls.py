@@ -68,6 +68,11 @@ class CallReply:
     finish: Finish
     usage_fault: str | None = None
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator made the answer up: its ids say so, wherever the settings led."""
+        return (self.provider_request_id or "").partition("_")[2].startswith("sim_")
+
 
 class Provider(Protocol):
     """A provider's capability to answer messages with text. Safe for many threads at once."""

@@ -561,3 +561,15 @@ def test_jobs_that_are_turned_away_take_no_more_turns_than_their_time_is_worth(
         stage.pipeline.run(turn)
         answered += turn.tenant == str(stage.tenant)
     assert least <= answered < turns
+
+
+def test_an_answer_of_the_simulator_is_marked_and_a_models_is_not(stage: Stage) -> None:
+    stage.openai.script = [CallReply("invented", USED, "model", "req_sim_0000", "complete"), said("true")]
+
+    invented, true = stage.run(), stage.run()
+
+    assert (invented.output, invented.simulated) == ("invented", True)
+    assert (true.output, true.simulated) == ("true", False)
+    with stage.ops.connection() as connection:
+        kept = connection.execute("select output, simulated from headrace.results order by created_at").fetchall()
+    assert [(row["output"], row["simulated"]) for row in kept] == [("invented", True), ("true", False)]

@@ -3,7 +3,8 @@
 --
 -- p_run: what settle_run takes, or null when no call is to be settled.
 -- p_verdict: ended | retry | defer | hand_back | next_call
--- p_outcome: ended: {"outcome", "reason", "error", "run_id", "output", "output_json", "finish", "max_output_tokens"};
+-- p_outcome: ended: {"outcome", "reason", "error", "run_id", "output", "output_json", "finish", "max_output_tokens",
+--            "simulated"};
 --            retry and defer: {"delay_s" | "until", "reason"}; defer also {"waits_for", "need_usd"}: see queue.waits_for;
 --            retry, defer and hand_back: {"admitted"}: whether the job's request rates have counted it.
 --            A time further off than longest_wait() is taken for that.
@@ -45,9 +46,10 @@ begin
             settled := 'cancelled';
         else
             if p_outcome ->> 'outcome' = 'succeeded' then
-                insert into headrace.results (job_id, tenant_id, run_id, output, output_json, finish, max_output_tokens, created_at)
+                insert into headrace.results (job_id, tenant_id, run_id, output, output_json, finish, max_output_tokens, simulated, created_at)
                 values (p_job, p_tenant, (p_outcome ->> 'run_id')::uuid, p_outcome ->> 'output', p_outcome -> 'output_json',
-                        p_outcome ->> 'finish', (p_outcome ->> 'max_output_tokens')::integer, v_now);
+                        p_outcome ->> 'finish', (p_outcome ->> 'max_output_tokens')::integer,
+                        coalesce((p_outcome ->> 'simulated')::boolean, false), v_now);
             end if;
             perform headrace.end_job(p_tenant, q, p_outcome ->> 'outcome', p_outcome ->> 'reason', p_outcome -> 'error', v_now);
             settled := 'ended';

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from producers import Client
@@ -14,6 +16,7 @@ from storage.ids import new_id
 from storage.runs import PlannedCall
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
+from tests.fleet import Urls
 
 HI = [{"role": "user", "content": "Hi"}]
 ANSWER = "One.\n[red]Two\x1b[2J"
@@ -46,6 +49,14 @@ def answered(client: Client, app: Database, tenant: UUID) -> UUID:
     return job_id
 
 
+def test_show_marks_what_the_simulator_made_up(headrace: Headrace, answered: UUID, urls: Urls) -> None:
+    with psycopg.connect(urls.owner) as owner:
+        owner.execute("update headrace.results set simulated = true")
+
+    assert headrace("jobs", "show", answered, "--json").json["simulated"] is True
+    assert re.search(r"^simulated +yes *$", headrace("jobs", "show", answered).out, re.MULTILINE)
+
+
 def test_show_tells_the_answer_the_cost_and_all_that_happened(headrace: Headrace, answered: UUID, tenant: UUID) -> None:
     document = headrace("jobs", "show", answered, "--json").json
     shown = headrace("jobs", "show", str(answered).upper())
@@ -56,6 +67,8 @@ def test_show_tells_the_answer_the_cost_and_all_that_happened(headrace: Headrace
     assert [one["what"] for one in document["timeline"]] == ["enqueued", "call", "call succeeded", "succeeded"]
     assert shown.code == 0
     assert "One.\n[red]Two�[2J\n" in shown.out
+    assert document["simulated"] is False
+    assert "simulated" not in shown.out
     assert "0.000011" in shown.out
     assert "route_rule=default" in shown.out
 

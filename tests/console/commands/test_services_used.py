@@ -14,7 +14,8 @@ from tests.console.commands.conftest import Headrace
 NOTHING_SET = dict.fromkeys(
     (
         "HEADRACE_DATABASE_URL", "HEADRACE_OPS_DATABASE_URL", "HEADRACE_OWNER_DATABASE_URL", "HEADRACE_REDIS_URL",
-        "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HEADRACE_OPENAI_BASE_URL", "HEADRACE_ANTHROPIC_BASE_URL",
+        "HEADRACE_BROKER_URL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HEADRACE_OPENAI_BASE_URL",
+        "HEADRACE_ANTHROPIC_BASE_URL",
     ),
 )  # fmt: skip
 
@@ -53,4 +54,4 @@ def test_with_nothing_set_a_command_brings_its_own_and_says_so_once(headrace: He
     assert checked.code == 0
     assert "(private)" in parts["database (app)"]["says"]
     assert "(private)" in parts["wire"]["says"]
-    assert "the private simulator makes the answers up" in parts["providers"]["says"]
+    assert "the private simulator makes the answers up, and each is marked" in parts["providers"]["says"]

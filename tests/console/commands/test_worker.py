@@ -183,6 +183,29 @@ def test_a_service_that_is_away_at_start_is_named_and_its_password_is_not(
     assert "geheim" not in done.out + done.err
 
 
+NO_PROVIDER = dict.fromkeys(
+    ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HEADRACE_OPENAI_BASE_URL", "HEADRACE_ANTHROPIC_BASE_URL")
+)
+
+
+@pytest.mark.parametrize(
+    ("lost", "field"),
+    [
+        (NO_PROVIDER, "OPENAI_API_KEY, ANTHROPIC_API_KEY"),
+        ({"HEADRACE_REDIS_URL": None}, "HEADRACE_REDIS_URL"),
+        ({"HEADRACE_DATABASE_URL": None}, "HEADRACE_DATABASE_URL"),
+        (dict.fromkeys(f"HEADRACE_{one}DATABASE_URL" for one in ("", "OPS_", "OWNER_")), "HEADRACE_DATABASE_URL"),
+    ],
+)
+def test_a_worker_makes_up_for_no_variable_that_is_lost(
+    headrace: Headrace, environment: dict[str, str], lost: dict[str, str | None], field: str
+) -> None:
+    done = headrace("worker", "--json", env=lost)
+
+    assert (done.code, done.json["error"]["code"], done.json["error"]["field"]) == (2, "configuration", field)
+    assert not Path(environment["HEADRACE_DIR"]).exists(), "nothing private was started"
+
+
 @pytest.mark.parametrize(
     ("command", "variable"), [("worker", "HEADRACE_DATABASE_URL"), ("scheduler", "HEADRACE_OPS_DATABASE_URL")]
 )

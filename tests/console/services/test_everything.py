@@ -111,7 +111,7 @@ def test_a_simulator_alone_needs_no_home_and_no_system_user(home, blank, monkeyp
     monkeypatch.setattr("console.services.account.NAME", "headrace-none")
     elsewhere = SecretStr("postgresql://elsewhere/x")
     settings = blank.model_copy(
-        update={"dir": home.directory, "database_url": elsewhere, "redis_url": elsewhere, "broker_url": elsewhere}
+        update={"dir": home.directory, "database_url": elsewhere, "redis_url": elsewhere, "simulator_url": "private"}
     )
 
     with endpoints(settings) as found:
@@ -142,7 +142,6 @@ def test_the_commands_start_tell_and_stop(headrace, lasting_home):
         "HEADRACE_OPS_DATABASE_URL",
         "HEADRACE_OWNER_DATABASE_URL",
         "HEADRACE_REDIS_URL",
-        "HEADRACE_BROKER_URL",
         "OPENAI_API_KEY",
         "ANTHROPIC_API_KEY",
         "HEADRACE_OPENAI_BASE_URL",

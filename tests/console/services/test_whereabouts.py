@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
+from console.reach import child_environment
 from console.services import endpoints, start
-from console.services.whereabouts import private_services, running_environment
+from console.services.elsewhere import simulated
+from console.services.whereabouts import check_whole, private_services, running_environment
 from errors import ConfigurationError
 from settings import Settings
 
@@ -50,9 +52,11 @@ def test_what_is_set_is_used_and_nothing_is_started(given, tmp_path):
     ("facts", "private"),
     [
         ({}, {"postgres", "redis", "simulator"}),
-        ({"database_url": "postgresql://a/b"}, {"redis", "simulator"}),
-        ({"redis_url": "redis://a"}, {"postgres", "simulator"}),
-        ({"broker_url": "amqp://a"}, {"postgres", "redis", "simulator"}),
+        ({"database_url": "postgresql://a/b"}, {"redis"}),
+        ({"database_url": "postgresql://a/b", "broker_url": "amqp://a"}, set()),
+        ({"redis_url": "redis://a"}, {"postgres"}),
+        ({"broker_url": "amqp://a"}, {"postgres", "redis"}),
+        ({"database_url": "postgresql://a/b", "redis_url": "redis://a", "simulator_url": "private"}, {"simulator"}),
         ({"anthropic_api_key": "sk"}, {"postgres", "redis"}),
         ({"openai_base_url": "http://gateway/v1"}, {"postgres", "redis"}),
         ({"simulator_url": "http://127.0.0.1:1"}, {"postgres", "redis"}),
@@ -62,9 +66,64 @@ def test_private_services_are_those_that_nothing_is_set_for(given, facts, privat
     assert private_services(given(**facts)) == private
 
 
-def test_other_database_urls_alone_are_refused(given):
-    with pytest.raises(ConfigurationError, match="HEADRACE_DATABASE_URL"):
-        private_services(given(owner_database_url="postgresql://a/b"))
+DATABASE = {"database_url": "postgresql://a/b"}
+SERVERS = {**DATABASE, "redis_url": "redis://a"}
+KEYS = "OPENAI_API_KEY, ANTHROPIC_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("facts", "needs", "field", "says"),
+    [
+        ({"owner_database_url": "postgresql://a/b"}, ["postgres"], "HEADRACE_DATABASE_URL", "HEADRACE_OWNER_DATABASE"),
+        ({"ops_database_url": "postgresql://a/b"}, ["postgres"], "HEADRACE_DATABASE_URL", "HEADRACE_OPS_DATABASE_URL"),
+        ({"redis_url": "redis://a"}, ["postgres"], "HEADRACE_DATABASE_URL", "unset, though HEADRACE_REDIS_URL"),
+        ({"broker_url": "amqp://a"}, ["postgres"], "HEADRACE_DATABASE_URL", "unset, though HEADRACE_BROKER_URL"),
+        (DATABASE, ["postgres", "redis"], "HEADRACE_REDIS_URL", "unset, though HEADRACE_DATABASE_URL"),
+        (SERVERS, ["simulator"], KEYS, "no provider key is set"),
+        (
+            {**SERVERS, "openai_api_key": "sim-openai"},
+            ["simulator"],
+            "OPENAI_API_KEY, ANTHROPIC_API_KEY",
+            "no provider",
+        ),
+        ({**SERVERS, "simulator_url": "yes"}, ["simulator"], "HEADRACE_SIMULATOR_URL", "neither a URL"),
+        ({"simulator_url": "http://a", "openai_api_key": "sk"}, ["simulator"], "HEADRACE_SIMULATOR_URL", "OPENAI_API"),
+        (
+            {"simulator_url": "private", "openai_base_url": "http://a"},
+            ["simulator"],
+            "HEADRACE_SIMULATOR_URL",
+            "_BASE_",
+        ),
+    ],
+)
+def test_a_variable_that_is_lost_is_not_made_up_for(given, facts, needs, field, says):
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        check_whole(given(**facts), needs)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("facts", "needs"),
+    [
+        ({}, ["postgres", "redis", "simulator"]),
+        (DATABASE, ["postgres"]),
+        (SERVERS, ["postgres", "redis"]),
+        ({**SERVERS, "anthropic_api_key": "sk"}, ["postgres", "redis", "simulator"]),
+        ({**SERVERS, "openai_base_url": "http://a/v1"}, ["postgres", "redis", "simulator"]),
+        ({**SERVERS, "simulator_url": "private"}, ["postgres", "redis", "simulator"]),
+        ({**SERVERS, "simulator_url": "http://a"}, ["postgres", "redis", "simulator"]),
+        ({**DATABASE, "broker_url": "amqp://a", "openai_api_key": "sk"}, ["postgres", "redis", "simulator"]),
+        ({"openai_api_key": "sk"}, ["postgres", "redis", "simulator"]),
+    ],
+)
+def test_what_is_whole_is_taken(given, facts, needs):
+    check_whole(given(**facts), needs)
+
+
+def test_without_a_redis_beside_another_wire_none_is_started(given):
+    with endpoints(given(**DATABASE, broker_url="amqp://a", openai_api_key="sk")) as found:
+        assert (found.redis_url, found.broker_url, found.embedded) == (None, "amqp://a", frozenset())
+        assert found.wire_setting == "HEADRACE_BROKER_URL"
 
 
 def test_a_service_that_is_neither_started_nor_set_is_refused(given, tmp_path):
@@ -89,4 +148,77 @@ def test_our_own_urls_in_the_environment_count_as_unset(home, blank, monkeypatch
 
     assert settings.database_url is not None
     assert private_services(settings) == {"postgres", "redis", "simulator"}
-    assert private_services(settings.model_copy(update={"dir": home.directory / "other"})) == {"simulator"}
+    # to another directory those of this one are servers like any others
+    assert private_services(settings.model_copy(update={"dir": home.directory / "other"})) == set()
+    # one of them that leads elsewhere contradicts the rest of its kind
+    for name, field in (("ops_database_url", "HEADRACE_DATABASE_URL"), ("database_url", "HEADRACE_OPS_DATABASE_URL")):
+        mixed = settings.model_copy(update={name: SecretStr("postgresql://a/b")})
+        with pytest.raises(ConfigurationError, match="leads to the private server") as caught:
+            check_whole(mixed, ["postgres"])
+        assert caught.value.field == field
+
+
+class Shell:
+    """The shell that README sets up, whose private simulator is the one at ``url``."""
+
+    url = "http://127.0.0.1:7"
+
+    def __init__(self, given, monkeypatch):
+        self._given = given
+        monkeypatch.setattr("console.services.simulator.url", lambda _place: self.url)
+        for name in ("postgres", "redis"):
+            monkeypatch.setattr(f"console.services.{'valkey' if name == 'redis' else name}.url", self._private)
+
+    def settings(self, **changes):
+        facts = {**simulated(self.url), "database_url": "private://headrace_app", "redis_url": "private://"}
+        return self._given(**{**facts, "ops_database_url": "private://headrace_ops", **changes})
+
+    @staticmethod
+    def _private(_place, role=""):
+        return f"private://{role}"
+
+    def resolved(self, **changes):
+        """What a worker that ``headrace worker`` starts in this shell is handed."""
+        with endpoints(self.settings(**changes), needs=()) as found:
+            return found
+
+
+@pytest.fixture
+def shell(given, monkeypatch):
+    return Shell(given, monkeypatch)
+
+
+def test_a_base_url_that_is_set_counts_in_the_shell_of_the_private_services(shell):
+    found = shell.resolved(openai_base_url="http://gateway/v1")
+
+    assert found.embedded == {"postgres", "redis"}
+    # a server that asks for no key takes any, and the other provider is not made up
+    assert (found.openai_base_url, found.openai_api_key) == ("http://gateway/v1", "sim-openai")
+    assert (found.anthropic_base_url, found.anthropic_api_key, found.simulator_url) == (None, None, None)
+
+
+def test_a_key_that_is_set_counts_there_and_goes_to_its_provider(shell):
+    found = shell.resolved(anthropic_api_key="sk-real")
+
+    assert found.embedded == {"postgres", "redis"}
+    assert (found.anthropic_api_key, found.anthropic_base_url) == ("sk-real", None)
+    assert (found.openai_api_key, found.openai_base_url, found.simulator_url) == (None, None, None)
+
+
+def test_the_simulator_of_that_shell_answers_nobody_elsewhere(shell):
+    own = {"database_url": "postgresql://a/b", "ops_database_url": "postgresql://o/b", "redis_url": "redis://a"}
+
+    with pytest.raises(ConfigurationError, match="no provider key is set"):
+        check_whole(shell.settings(**own), ["simulator"])
+    assert shell.resolved().embedded == {"postgres", "redis", "simulator"}
+
+
+def test_a_child_process_gets_what_counts_and_nothing_else(shell, monkeypatch):
+    for name in ("ANTHROPIC_API_KEY", "HEADRACE_OPENAI_API_KEY", "headrace_simulator_url", "HEADRACE_BROKER_URL"):
+        monkeypatch.setenv(name, "left over")
+    monkeypatch.setenv("UNRELATED", "kept")
+
+    env = child_environment(shell.resolved(openai_base_url="http://gateway/v1"))
+
+    assert "left over" not in env.values()
+    assert (env["UNRELATED"], env["OPENAI_API_KEY"]) == ("kept", "sim-openai")

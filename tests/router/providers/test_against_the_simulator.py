@@ -97,6 +97,7 @@ def test_a_call_is_answered_and_its_usage_is_what_is_billed(provider, adapter, r
     assert reply.finish == "complete"
     assert reply.model.startswith(MODELS[provider])
     assert reply.provider_request_id == billed["request_id"]
+    assert reply.simulated
     assert reply.usage.input_tokens == billed["input_tokens"] > 0
     assert reply.usage.output_tokens == billed["output_tokens"] > 0
     assert reply.usage.cached_input_tokens == billed["cached_input_tokens"]
