@@ -39,7 +39,7 @@ def provision(
     for file in files:
         _check_schema(file)
     migrated = migrate(owner_url)
-    with connect(owner_url) as connection, connection.transaction():
+    with connect(owner_url, setting="HEADRACE_OWNER_DATABASE_URL") as connection, connection.transaction():
         # as the operators' role, which may publish defaults and is bound by row security like everybody
         connection.execute("set local role headrace_ops")
         connection.execute("select headrace.wait_for_chore('provision')")

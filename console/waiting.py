@@ -12,8 +12,9 @@ def sentence(told: Explanation) -> str:
     since = f" since {cell(told.since)} UTC" if told.since is not None else ""
     match told.why:
         case Why.ENDED:
-            because = f" ({told.detail})" if told.detail else ""
-            return f"it has ended{since}: {told.state}{because}"
+            because = f" ({told.detail})" if told.detail and told.detail != told.state else ""
+            at = f" at {cell(told.since)} UTC" if told.since is not None else ""
+            return f"it ended{at}: {told.state}{because}"
         case Why.RUNNING:
             return f"it does not wait: it runs{since}"
         case Why.TENANT_PAUSED:

@@ -195,8 +195,10 @@ class Client:
         """The job's state and answer; with ``timeout`` (seconds) waits so long for its end.
 
         Returns the state at hand when the time is up. Raises :class:`errors.NotFoundError` for an id that is not this
-        tenant's, :class:`errors.PostgresUnavailableError` when Postgres does not answer.
+        tenant's, :class:`errors.InvalidInputError` for what is not an id at all,
+        :class:`errors.PostgresUnavailableError` when Postgres does not answer.
         """
+        job_id, tenant_id = _id(job_id, "job_id"), _id(tenant_id, "tenant_id")
         give_up = time.monotonic() + (timeout or 0.0)
         pause_s = _FIRST_LOOK_S
         while True:
@@ -300,6 +302,14 @@ class Client:
             unreadable=row.unreadable,
             simulated=bool(row.simulated),
         )
+
+
+def _id(given: UUID | str, name: str) -> UUID:
+    """An id as it is, or of the text that came with a request from outside."""
+    try:
+        return given if isinstance(given, UUID) else UUID(given)
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidInputError("is not a UUID", field=name, value=str(given)) from None
 
 
 def _raised(done: Enqueued, request: JobRequest | None = None) -> UUID:

@@ -54,16 +54,19 @@ def redacted(url: str) -> str:
     return re.sub(r"(//[^:/@?]*):.*@", r"\1:***@", shown)
 
 
-def connect(url: str) -> Connection:
-    """Open one autocommit connection. Raises :class:`errors.PostgresUnavailableError` naming the server."""
-    check_url(url)
+def connect(url: str, *, setting: str = "HEADRACE_DATABASE_URL") -> Connection:
+    """Open one autocommit connection. Raises :class:`errors.PostgresUnavailableError` naming the server.
+
+    :param setting: where the URL is from, for a complaint about it.
+    """
+    check_url(url, setting=setting)
     try:
         return noted(psycopg.Connection[Row].connect(url, **SESSION))
     except psycopg.OperationalError as error:
         raise unavailable(url, error) from error
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, *, setting: str = "HEADRACE_DATABASE_URL") -> None:
     """Raise :class:`errors.ConfigurationError` for a URL that libpq cannot read, or reads otherwise than it was meant.
 
     What libpq says of it tells the part that it stumbled over, which may be of the password. So its error is neither
@@ -76,8 +79,9 @@ def check_url(url: str) -> None:
     if parts is None or any("@" in str(parts.get(name) or "") for name in ("host", "port", "dbname")):
         raise ConfigurationError(
             "the database URL cannot be read",
-            field="HEADRACE_DATABASE_URL",
-            hint="Percent-encode every special character of the password: @ is %40, / is %2F, % is %25.",
+            field=setting,
+            hint="Write postgresql://role:password@host:port/database, and percent-encode every special character of "
+            "the password: @ is %40, / is %2F, % is %25.",
         )
 
 

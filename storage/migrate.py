@@ -41,7 +41,7 @@ def migrate(owner_url: str) -> Migrated:
 
     Raises :class:`errors.MigrationError` (nothing was changed) or :class:`errors.PostgresUnavailableError`.
     """
-    with connect(owner_url) as connection:
+    with connect(owner_url, setting="HEADRACE_OWNER_DATABASE_URL") as connection:
         if connection.info.server_version < LEAST_SERVER:
             raise MigrationError(
                 "Headrace needs PostgreSQL 18 or newer",

@@ -21,9 +21,9 @@ _NOT_THERE = (
 
 
 @contextmanager
-def session(url: str) -> Iterator[Connection]:
+def session(url: str, *, setting: str = "HEADRACE_DATABASE_URL") -> Iterator[Connection]:
     """One autocommit connection; raises what :func:`translated` does, and what :func:`storage.connect.connect` does."""
-    with translated(url), connect(url) as connection:
+    with translated(url), connect(url, setting=setting) as connection:
         yield connection
 
 
@@ -33,7 +33,7 @@ def operator_session(url: str) -> Iterator[Connection]:
 
     :raises UnsafeRoleError: the login is something else besides.
     """
-    with session(url) as connection:
+    with session(url, setting="HEADRACE_OPS_DATABASE_URL") as connection:
         refuse_unsafe_role(connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops")
         yield connection
 

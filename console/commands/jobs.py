@@ -104,9 +104,16 @@ def show_command(
         return
     facts = asdict(job)
     error, output, output_json = facts.pop("error"), facts.pop("output"), facts.pop("output_json")
-    cost = facts.pop("cost_usd")
+    cost, unreadable = facts.pop("cost_usd"), facts.pop("unreadable")
     facts["simulated"] = facts["simulated"] or None  # worth a line only where it is so
-    print_facts({**facts, "cost_usd": f"{cost:f}", "error": None if error is None else error.get("message")})
+    print_facts(
+        {
+            **facts,
+            "unreadable": unreadable or None,
+            "cost_usd": f"{cost:f}",
+            "error": None if error is None else error.get("message"),
+        }
+    )
     if output is not None:
         shown = output if output_json is None else json.dumps(output_json, indent=2, ensure_ascii=False)
         typer.echo(f"\n{printable(shown)}\n")
@@ -232,7 +239,7 @@ def _id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise InvalidInputError("is no job's id", field="id", value=text) from None
+        raise InvalidInputError("is not a job's id", field="id", value=text) from None
 
 
 def _instant(at: Any) -> str:

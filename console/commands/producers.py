@@ -27,6 +27,10 @@ def bind_command(login: Login, tenant: OfTenant, as_json: Json = False) -> None:
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = tenants.resolve(connection, tenant)
         changed = producers.bind(connection, login, found.id, actor=actor())
+        exists = any(one.login == login and one.exists for one in producers.list_producers(connection))
+    if not exists:
+        # A login may be bound before it is made. A name that is mistyped leaves the real one free for every tenant.
+        typer.echo(f"warning: the server has no login {login} yet: the binding holds once there is one", err=True)
     if as_json:
         print_json({"login": login, "tenant_id": found.id, "changed": changed})
     else:

@@ -345,6 +345,18 @@ def test_one_transaction_may_enqueue_for_several_tenants(
         client.result(ids[other], tenant_id=tenant)
 
 
+def test_a_result_is_asked_for_by_ids(client: Client, tenant: UUID) -> None:
+    job_id = client.enqueue(tenant_id=tenant, **CHAT)
+    assert client.result(str(job_id), tenant_id=str(tenant)).job_id == job_id  # type: ignore[arg-type]
+    for given, field in (
+        ({"job_id": "x", "tenant_id": tenant}, "job_id"),
+        ({"job_id": job_id, "tenant_id": "x"}, "tenant_id"),
+    ):
+        with pytest.raises(InvalidInputError) as refused:
+            client.result(**given)
+        assert refused.value.field == field
+
+
 # ------------------------------------------------------------------------------------------- the role of producers
 
 

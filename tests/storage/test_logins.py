@@ -17,11 +17,12 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from console.services import Endpoints
-from errors import HeadraceError, UnsafeRoleError
+from errors import ConfigurationError, HeadraceError, UnsafeRoleError
 from queues.broker_url import open_wire
 from storage.connect import connect
 from storage.database import Database
 from storage.logins import excess, refuse_unsafe_role
+from storage.migrate import migrate
 from storage.session import operator_session
 from tests.conftest import TEMPLATE
 from tests.fleet import Urls
@@ -173,6 +174,20 @@ def test_no_error_tells_a_password(odd: str) -> None:
         assert SECRET not in _told(error), place
     if "/" in odd:
         assert error is not None
+
+
+def test_a_url_that_cannot_be_read_is_named_by_its_own_variable() -> None:
+    with pytest.raises(ConfigurationError) as of_app:
+        connect("nonsense")
+    with pytest.raises(ConfigurationError) as of_ops, operator_session("nonsense"):
+        pass
+    with pytest.raises(ConfigurationError) as of_owner:
+        migrate("nonsense")
+    assert [one.value.field for one in (of_app, of_ops, of_owner)] == [
+        "HEADRACE_DATABASE_URL",
+        "HEADRACE_OPS_DATABASE_URL",
+        "HEADRACE_OWNER_DATABASE_URL",
+    ]
 
 
 @pytest.mark.parametrize("entry", ["workers.boot", "workers.scheduler_boot", "console.main", "enqueue"])

@@ -52,9 +52,9 @@ def test_programs_get_errors_as_json(headrace: Headrace) -> None:
     assert (usage.code, usage.json["error"]["code"]) == (2, "usage")
     assert typed.code == 2
     assert typed.json == {
-        "error": {"code": "invalid_input", "message": "is no job's id", "field": "id", "value": "'x'"}
+        "error": {"code": "invalid_input", "message": "is not a job's id", "field": "id", "value": "'x'"}
     }
-    assert typed.err == "error: id: is no job's id (got 'x') [invalid_input]\n"
+    assert typed.err == "error: id: is not a job's id (got 'x') [invalid_input]\n"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def test_a_bound_login_enqueues_for_its_tenants_alone(
             return outcome(connection, given)
 
     assert (tried(tenant), tried(other)) == ("in", "in")
-    bound = headrace("producers", "bind", service, "--tenant", str(tenant), "--json").json
+    first = headrace("producers", "bind", service, "--tenant", str(tenant), "--json")
+    assert (bound := first.json) and "warning" not in first.err
     again = headrace("producers", "bind", service, "--tenant", str(tenant), "--json").json
     assert (bound["changed"], again["changed"]) == (True, False)
     with psycopg.connect(urls.producer) as unbound:
@@ -75,6 +76,13 @@ def test_a_bound_login_enqueues_for_its_tenants_alone(
         assert [(row["action"], row["target"]) for row in rows] == [
             ("producers.bind", service), ("producers.unbind", service),
         ]  # fmt: skip
+
+
+def test_a_login_that_is_not_there_is_bound_with_a_warning(headrace: Headrace, tenant: UUID) -> None:
+    done = headrace("producers", "bind", "servise", "--tenant", str(tenant))
+
+    assert done.code == 0
+    assert "warning: the server has no login servise yet" in done.err
 
 
 def test_a_role_that_is_set_hides_no_login(
