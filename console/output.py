@@ -94,6 +94,8 @@ def printable(text: str) -> str:
 def _as_json(value: object) -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, date):  # a datetime is one
         return value.isoformat()
     if isinstance(value, UUID | Unreadable):

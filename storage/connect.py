@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from weakref import WeakSet
 
 import psycopg
@@ -36,12 +36,30 @@ SESSION: dict[str, Any] = {
     "context": Readable(),
     "connect_timeout": 5,
     "application_name": "headrace",
+    "client_encoding": "UTF8",
     # over TCP a silent partition shows within half a minute, not after the kernel's two hours
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # ms
 }
+
+# A role or a database may set what changes the form or the meaning of what we send and read. `options` of the start-up
+# would pin it too, but a PgBouncer refuses them. It follows each client's TimeZone and DateStyle from server to server;
+# the others stay with the server connection, where they are right for each of our clients.
+PINNED: Final = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",  # psycopg reads instants in no other style
+    "IntervalStyle": "postgres",  # nor intervals
+    "bytea_output": "hex",
+    "extra_float_digits": "1",  # fewer digits would not be the same number
+    "array_nulls": "on",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "default_transaction_isolation": "read committed",  # what our functions are written for; see docs/reference/sql.md
+}
+_PIN = f"select {', '.join('set_config(%s, %s, false)' for _ in PINNED)}"
+_PINS = [part for pair in PINNED.items() for part in pair]
 
 Row: TypeAlias = dict[str, Any]
 Connection: TypeAlias = psycopg.Connection[Row]
@@ -61,9 +79,20 @@ def connect(url: str, *, setting: str = "HEADRACE_DATABASE_URL") -> Connection:
     """
     check_url(url, setting=setting)
     try:
-        return noted(psycopg.Connection[Row].connect(url, **SESSION))
+        connection = noted(psycopg.Connection[Row].connect(url, **SESSION))
+        pin(connection)
     except psycopg.OperationalError as error:
         raise unavailable(url, error) from error
+    return connection
+
+
+def pin(connection: Connection) -> None:
+    """Give a new session the settings that its reader relies on, whatever its role or database sets."""
+    try:
+        connection.execute(_PIN, _PINS)
+    except psycopg.Error:
+        connection.close()
+        raise
 
 
 def check_url(url: str, *, setting: str = "HEADRACE_DATABASE_URL") -> None:

@@ -15,7 +15,7 @@ import structlog
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 import forks
-from storage.connect import SESSION, Connection, Row, cause_of, connect, failed, noted, refused, unavailable
+from storage.connect import SESSION, Connection, Row, cause_of, connect, failed, noted, pin, refused, unavailable
 from storage.sqlstates import Meaning, reading
 
 T = TypeVar("T")
@@ -136,7 +136,7 @@ class Database:
             reconnect_timeout=0,
             open=True,
             name="headrace",
-            configure=_note,
+            configure=_begin,
         )
 
     def __enter__(self) -> Database:
@@ -146,8 +146,8 @@ class Database:
         self.close()
 
 
-def _note(connection: Connection) -> None:
-    noted(connection)
+def _begin(connection: Connection) -> None:
+    pin(noted(connection))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import asdict
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -243,7 +244,7 @@ def _id(text: str) -> UUID:
 
 
 def _instant(at: Any) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def _detail(detail: Any) -> str:

@@ -127,7 +127,7 @@ class Child:
             self._has_ended(now, f"it could not be started: {error}")
             return
         self._spawned_at = now
-        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._started_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def _has_ended(self, now: float, how: str) -> None:
         self.process = None

@@ -52,6 +52,33 @@ def test_it_is_really_in_the_way(urls: Urls) -> None:
         assert pid == connection.info.backend_pid, "the owner migrates, and goes directly"
 
 
+def test_each_transaction_reads_instants_alike_whatever_the_role_sets(urls: Urls) -> None:
+    """Start-up options are refused by a PgBouncer, so sessions are pinned by statements, and it follows those."""
+    with psycopg.connect(urls.owner, autocommit=True) as owner:
+        for setting in ("TimeZone = 'Asia/Kolkata'", "DateStyle = 'SQL, DMY'"):
+            owner.execute(f"alter role headrace_app in database {owner.info.dbname} set {setting}")
+    seen: set[tuple[str, str]] = set()
+    servers: set[int] = set()
+    with Database(urls.app) as database:
+
+        def client(_number: int) -> None:
+            for _ in range(ROUNDS):
+                with database.connection() as connection, connection.transaction():
+                    row = connection.execute(
+                        "select pg_backend_pid() as server, now() as at, now()::text as text,"
+                        " current_setting('TimeZone') as zone, current_setting('DateStyle') as style"
+                    ).fetchone()
+                    assert row is not None
+                    assert row["text"].endswith("+00")
+                    seen.add((row["zone"], row["style"]))
+                    servers.add(row["server"])
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            list(clients.map(client, range(CLIENTS)))
+    assert seen == {("UTC", "ISO, YMD")}
+    assert len(servers) == SERVERS
+
+
 def test_tenants_that_share_a_server_see_only_their_own(ops: Database, urls: Urls) -> None:
     """The setting that says who the tenant is ends with its transaction, so the next client's begins with none."""
     tenants = [new_tenant(ops, f"T{i}") for i in range(CLIENTS)]

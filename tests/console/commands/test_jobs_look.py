@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from decimal import Decimal
 from uuid import UUID
 
@@ -47,6 +48,27 @@ def answered(client: Client, app: Database, tenant: UUID) -> UUID:
         done = jobs.settle(connection, tenant, job_id, claim_id, run=run, verdict="ended", outcome=outcome)
         assert done.state == "ended"
     return job_id
+
+
+def test_times_are_utc_whatever_the_roles_set(headrace: Headrace, answered: UUID, urls: Urls, ops: Database) -> None:
+    with psycopg.connect(urls.owner, autocommit=True) as owner:
+        for setting in ("TimeZone = 'Asia/Kolkata'", "DateStyle = 'German'", "IntervalStyle = 'iso_8601'"):
+            for role in ("headrace_app", "headrace_ops", "postgres"):
+                owner.execute(f"alter role {role} in database {owner.info.dbname} set {setting}")
+        row = owner.execute("select created_at from headrace.jobs").fetchone()
+    assert row is not None
+    created = row[0].astimezone(UTC)
+
+    document = headrace("jobs", "show", answered, "--json").json
+    shown = headrace("jobs", "show", answered).out
+    listed = headrace("jobs", "list", "--json").json["jobs"]
+    checked = headrace("doctor", "--json")
+
+    assert document["created_at"] == listed[0]["created_at"] == f"{created:%Y-%m-%dT%H:%M:%S.%fZ}"
+    assert all(one["at"].endswith("Z") for one in document["timeline"])
+    assert f"\n{created:%Y-%m-%d %H:%M:%S.%f}"[:-3] in shown  # the first line under "at (UTC)"
+    assert f"{created:%Y-%m-%d %H:%M:%S}" in headrace("jobs", "list").out
+    assert "database (app)" in {one["part"] for one in checked.json["findings"] if one["verdict"] == "ok"}
 
 
 def test_show_marks_what_the_simulator_made_up(headrace: Headrace, answered: UUID, urls: Urls) -> None:
