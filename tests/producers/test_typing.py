@@ -9,9 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_enqueue_has_the_types_that_it_says() -> None:
-    file = Path(__file__).with_name("typing_of_enqueue.py")
+def test_enqueue_and_the_light_client_have_the_types_that_they_say() -> None:
+    files = [Path(__file__).with_name("typing_of_enqueue.py"), ROOT / "tests" / "clients" / "typing_of_client.py"]
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "mypy", *map(str, files)], cwd=ROOT, capture_output=True, text=True, timeout=120
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -53,9 +53,9 @@ NOT_READ = {"wakes", "set_aside", "producer_bindings"}
 EXECUTABLE = {
     APP: {
         "enqueue", "enqueue_batch", "claim", "begin", "settle", "keep_books", "keep_all_books", "cancel",
-        "quote_request", "quote", "current_tenant", "now", "time_of",
+        "quote_request", "quote", "enqueue_many", "result", "current_tenant", "now", "time_of",
     },
-    PRODUCER: {"enqueue"},
+    PRODUCER: {"enqueue", "enqueue_many", "result"},
 }  # fmt: skip
 
 #: Keys that go with the tenant though they are not called so.
@@ -448,12 +448,12 @@ _PLAIN: dict[str, Any] = {
     "estimated_tokens": None,
 }  # fmt: skip
 _TENANT = {"p_tenant", "tenant_id"}
-_IDS = {"p_job": "job", "p_claim": "claim", "p_worker": "worker", "p_prompt": "prompt", "id": "job"}
+_IDS = {"p_job": "job", "p_claim": "claim", "p_worker": "worker", "p_prompt": "prompt", "id": "job", "job_id": "job"}
 _KEYS = {"idempotency_key"}
-_JSON = {"p_run", "p_outcome", "p_steps", "p_jobs", "p_request"}
+_JSON = {"p_run", "p_outcome", "p_steps", "p_jobs", "p_request", "requests"}
 
 #: An id that is refused though it would be taken if B had no such job. It tells nothing but that, of 74 random bits.
-MAY_TELL = {("enqueue", "id"), ("enqueue_batch", "p_jobs"), ("quote_request", "p_request")}
+MAY_TELL = {("enqueue", "id"), ("enqueue_batch", "p_jobs"), ("enqueue_many", "requests"), ("quote_request", "p_request")}
 
 
 class UnknownArgumentError(AssertionError):
@@ -487,6 +487,7 @@ def _json(function: str, name: str, ids: dict[str, Any]) -> Any:
         "p_outcome": outcome,
         "p_steps": [*steps, claim] if function == "keep_all_books" else steps,
         "p_jobs": [request],
+        "requests": [request],
         "p_request": request,
     }
     if name not in known:
@@ -655,7 +656,7 @@ _WORDS = {
 
 
 #: Looks by the login that called, of all tenants: so many a function.
-_BY_LOGIN = {"enqueue": 1}
+_BY_LOGIN = {"is_shut_out": 1}
 
 
 def predicates(texts: dict[str, str], with_tenant: set[str]) -> Iterator[str]:

@@ -24,9 +24,7 @@ begin
         perform headrace.refuse(headrace.refusal('too_long', 'request', null,
             format('the whole input is over the cap of %s bytes', headrace.max_input_bytes())));
     end if;
-    if exists (select from headrace.producer_bindings b where b.login = session_user)
-       and not exists (select from headrace.producer_bindings b
-                       where b.login = session_user and b.tenant_id = enqueue.tenant_id) then
+    if headrace.is_shut_out(enqueue.tenant_id) then
         -- as a tenant that there is not, to which every other one is not there
         perform set_config('app.tenant_id', '00000000-0000-0000-0000-000000000000', true);
     end if;

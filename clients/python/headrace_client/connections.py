@@ -1,0 +1,194 @@
+"""Connections that are kept, for threads and for asyncio; and what a forked child does with those that it inherited.
+
+A child inherits every open socket. If both processes used one, each would read answers that were meant for the other.
+So a child lets go of what it inherited before anything else runs in it. Letting go is not closing: a goodbye on an
+inherited socket would end the parent's connection. Its descriptor leads nowhere from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary, WeakSet
+
+import psycopg
+
+from headrace_client.errors import PostgresUnavailableError
+from headrace_client.server import SESSION, is_fit_after
+
+Connection = psycopg.Connection[Any]
+AsyncConnection = psycopg.AsyncConnection[Any]
+
+
+class Renewed(Protocol):
+    """Something that a child cannot use as it was inherited."""
+
+    def renew_in_child(self) -> None:
+        """Let go of what is the parent's. Runs in a child that has one thread yet."""
+
+
+_open: WeakSet[Any] = WeakSet()  # connections of ours
+_renewed: WeakSet[Any] = WeakSet()
+_inherited: list[Any] = []  # kept, so that nothing of it is ever finalized here
+
+
+def renew_in_child(one: Renewed) -> None:
+    """Have ``one`` renewed in every forked child, as long as it lives."""
+    _renewed.add(one)
+
+
+def _in_child() -> None:
+    for connection in list(_open):
+        _inherited.append(connection)
+        if not connection.closed:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, connection.fileno(), inheritable=False)
+            os.close(nowhere)
+    _open.clear()
+    for one in list(_renewed):
+        one.renew_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def _none_free(connections: int, within_s: float) -> PostgresUnavailableError:
+    return PostgresUnavailableError(
+        f"all {connections} connections were in use for {within_s:g} s", hint="Give the client more connections."
+    )
+
+
+class Connections:
+    """For many threads: at most so many at once, kept open. Safe in a forked child."""
+
+    def __init__(self, url: str, connections: int) -> None:
+        self._url = url
+        self._most = connections
+        self.renew_in_child()
+        renew_in_child(self)
+
+    def renew_in_child(self) -> None:
+        """None is open yet in this process."""
+        self._free = threading.BoundedSemaphore(self._most)
+        self._idle: list[Connection] = []
+
+    @contextmanager
+    def one(self, *, within_s: float) -> Iterator[Connection]:
+        """A connection for this thread alone; after an error that it did not survive it is not kept."""
+        free, idle = self._free, self._idle
+        if not free.acquire(timeout=max(within_s, 0.0)):
+            raise _none_free(self._most, within_s)
+        try:
+            try:
+                connection = idle.pop()
+            except IndexError:
+                connection = psycopg.Connection[Any].connect(self._url, **SESSION)
+                _open.add(connection)
+            try:
+                yield connection
+            except BaseException as error:
+                if not is_fit_after(error):
+                    connection.close()
+                raise
+            finally:
+                if not connection.closed:
+                    idle.append(connection)
+        finally:
+            free.release()
+
+    def close(self) -> None:
+        """Close what is idle; what is in use is closed by its finalizer."""
+        while True:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
+
+
+class AsyncConnections:
+    """For asyncio: at most so many at once in an event loop, kept open. Each loop has its own."""
+
+    def __init__(self, url: str, connections: int) -> None:
+        self._url = url
+        self._most = connections
+        self.renew_in_child()
+        renew_in_child(self)
+
+    def renew_in_child(self) -> None:
+        """None is open yet in this process."""
+        self._of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = WeakKeyDictionary()
+
+    @asynccontextmanager
+    async def one(self, *, within_s: float) -> AsyncIterator[AsyncConnection]:
+        """A connection for this task alone; after an error or a cancellation it is not kept."""
+        ours = self._ours()
+        try:
+            async with asyncio.timeout(max(within_s, 0.0)):
+                await ours.free.acquire()
+        except TimeoutError:
+            raise _none_free(self._most, within_s) from None
+        try:
+            try:
+                connection = ours.idle.pop()
+            except IndexError:
+                connection = await psycopg.AsyncConnection[Any].connect(self._url, **SESSION)
+                _open.add(connection)
+            try:
+                yield connection
+            except BaseException as error:
+                if not is_fit_after(error):
+                    connection.pgconn.finish()  # at once: a task that was cancelled waits for nothing more
+                raise
+            finally:
+                if not connection.closed:
+                    ours.idle.append(connection)
+        finally:
+            ours.free.release()
+
+    async def close(self) -> None:
+        """Close what is idle in this event loop."""
+        idle = self._ours().idle
+        while idle:
+            await idle.pop().close()
+
+    def _ours(self) -> _OfLoop:
+        loop = asyncio.get_running_loop()
+        for other in list(self._of_loops):
+            if other.is_closed():  # of an earlier asyncio.run()
+                for connection in self._of_loops.pop(other).idle:
+                    connection.pgconn.finish()
+        return self._of_loops.setdefault(loop, _OfLoop(self._most))
+
+
+class _OfLoop:
+    def __init__(self, most: int) -> None:
+        self.free = asyncio.Semaphore(most)
+        self.idle: list[AsyncConnection] = []
+
+
+class Patience:
+    """How long a call goes on trying while Postgres does not answer, and how long it waits between."""
+
+    def __init__(self, seconds: float) -> None:
+        self._started = time.monotonic()
+        self._seconds = seconds
+        self._pause_s = 0.0  # the first repeat is at once: a kept connection may have been closed by the other end
+
+    @property
+    def waited_s(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def left_s(self) -> float:
+        return self._seconds - self.waited_s
+
+    def pause_s(self) -> float | None:
+        """How long to wait before the next try; None when there is to be none."""
+        pause_s, self._pause_s = self._pause_s, min(max(self._pause_s * 2, 0.05), 1.0)
+        return None if pause_s > self.left_s else pause_s
