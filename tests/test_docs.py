@@ -48,7 +48,8 @@ _SETTING = re.compile(r"\b(?:HEADRACE_[A-Z_]+|OPENAI_API_KEY|ANTHROPIC_API_KEY)\
 
 def pages() -> list[Path]:
     """Every page of the project, as paths."""
-    return [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), ROOT / "examples" / "data" / "README.md", CLIENT / "README.md"]
+    others = [ROOT / "examples" / "data" / "README.md", CLIENT / "README.md"]
+    return [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), *others]
 
 
 def named(page: Path) -> str:

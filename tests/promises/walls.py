@@ -453,7 +453,12 @@ _KEYS = {"idempotency_key"}
 _JSON = {"p_run", "p_outcome", "p_steps", "p_jobs", "p_request", "requests"}
 
 #: An id that is refused though it would be taken if B had no such job. It tells nothing but that, of 74 random bits.
-MAY_TELL = {("enqueue", "id"), ("enqueue_batch", "p_jobs"), ("enqueue_many", "requests"), ("quote_request", "p_request")}
+MAY_TELL = {
+    ("enqueue", "id"),
+    ("enqueue_batch", "p_jobs"),
+    ("enqueue_many", "requests"),
+    ("quote_request", "p_request"),
+}
 
 
 class UnknownArgumentError(AssertionError):
