@@ -80,7 +80,7 @@ class RetryableError(HeadraceError):
 
 
 class NotNowError(HeadraceError):
-    """Nothing is wrong, but it has to wait."""
+    """Nothing is wrong with what was asked, but it has to wait. A wait burns no attempt."""
 
     code = "not_now"
 
@@ -228,19 +228,19 @@ class ProviderError(HeadraceError):
         super().__init__(message, provider=provider, http_status=http_status, **details)
 
 
-class ProviderUnavailableError(ProviderError, RetryableError):
+class ProviderUnavailableError(ProviderError, NotNowError):
     """The provider answered that it cannot serve now (5xx, overloaded)."""
 
     code = "provider_unavailable"
 
 
-class ProviderRateLimitedError(ProviderError, RetryableError):
+class ProviderRateLimitedError(ProviderError, NotNowError):
     """The provider limits our rate."""
 
     code = "provider_rate_limited"
 
 
-class ProviderUnreachableError(ProviderError, RetryableError):
+class ProviderUnreachableError(ProviderError, NotNowError):
     """The request never reached the provider (no connection), so nothing can have been billed."""
 
     code = "provider_unreachable"
@@ -291,22 +291,46 @@ class ProviderRefusedError(ProviderError, PermanentError):
     code = "provider_refused"
 
 
-class ProviderAuthError(ProviderRefusedError):
+class ProviderRequestTooLargeError(ProviderRefusedError):
+    """The request is larger than the provider takes, or than a gateway in front of it lets through."""
+
+    code = "provider_request_too_large"
+
+
+class ProviderAuthError(ProviderError, NotNowError):
     """The provider refused the key."""
 
     code = "provider_auth"
 
 
-class ProviderQuotaError(ProviderRefusedError):
-    """The provider account has no quota left; waiting does not cure it."""
+class ProviderForbiddenError(ProviderError, NotNowError):
+    """The provider refuses its service to us, though not for the key: this model, this place, this account."""
+
+    code = "provider_forbidden"
+
+
+class ProviderQuotaError(ProviderError, NotNowError):
+    """The provider account has no quota left: somebody has to top it up."""
 
     code = "provider_quota"
 
 
-class BreakerOpenError(RetryableError):
+class ProviderHeldError(NotNowError):
+    """The provider is left alone for a while: nothing was sent."""
+
+    code = "provider_held"
+
+
+class BreakerOpenError(ProviderHeldError):
     """The provider's breaker is open: it failed often enough to be left alone for a while."""
 
     code = "breaker_open"
+
+
+class RateLimitHeldError(ProviderHeldError):
+    """The provider limits our rate, and the time that it named has not passed."""
+
+    code = "rate_limit_held"
 
 
 class OutputInvalidError(RetryableError):

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, description="attempts before a job is dead-lettered")
     retry_base_s: float = Field(1.0, gt=0, description="first backoff, s; doubled each attempt, with full jitter")
     retry_cap_s: float = Field(60.0, gt=0, description="longest backoff, s")
+    held_max_s: float = Field(
+        86_400.0, gt=0, description="longest wait for providers that are away, of a job without a deadline, s"
+    )
     claim_timeout_s: float = Field(300.0, gt=0, description="time after which a claim counts as hung, s")
     idempotency_days: int = Field(30, ge=1, description="days that an idempotency key is remembered")
     history_days: int = Field(

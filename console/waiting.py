@@ -37,7 +37,9 @@ def sentence(told: Explanation) -> str:
         case Why.RATE_LIMITED:
             return f"it waits for {_named(told)}: room is expected{until}"
         case Why.PROVIDER_HELD:
-            return f"its providers are held back by their breakers: it waits{until}"
+            return f"its providers are away or refuse us: it waits{until}, and burns no attempt"
+        case Why.PROVIDER_RATE_LIMITED:
+            return f"its provider limits our rate: it waits{until}, and burns no attempt"
         case Why.WAITS:
             return f"it waits for {_named(told)} ({told.detail})"
         case Why.NO_WORKERS:

@@ -7,7 +7,8 @@ So a call is admitted first, runs, and what it showed about the provider's healt
 
 A breaker judges the provider, never a tenant. The failures of one tenant alone may come from what it asks, so they
 open a breaker of that tenant's own and leave the others in peace: the provider's breaker opens when the failures in a
-row are of two tenants at least. A call that ran out of its job's own time says nothing at all.
+row are of two tenants at least. A call that ran out of its job's own time says nothing at all. A refusal of the
+platform's key, or of its account for want of money, speaks for every call: it opens the provider's breaker at once.
 """
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ import pybreaker
 from errors import (
     BreakerOpenError,
     ProviderAnswerLostError,
+    ProviderAuthError,
     ProviderError,
+    ProviderForbiddenError,
+    ProviderQuotaError,
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
 
 # What speaks of the provider's health; a timeout and a malformed answer are lost answers too. Refusals and rate limits
 # speak of the request or of our use, and what was not sent speaks of us: they neither open a breaker nor heal one.
-_FAILURES = (ProviderUnavailableError, ProviderUnreachableError, ProviderAnswerLostError)
+_FAILURES = (ProviderUnavailableError, ProviderUnreachableError, ProviderAnswerLostError, ProviderForbiddenError)
+# What holds for all that we could ask; one is enough to know.
+_FOR_ALL = (ProviderAuthError, ProviderQuotaError)
 
 # While a probe is under way nobody knows how long it takes: look again after this many seconds.
 _PROBE_WAIT_S = 1.0
@@ -51,11 +57,14 @@ class Breakers:
         self._of_one: OrderedDict[tuple[str, str], _Breaker] = OrderedDict()
 
     @contextmanager
-    def calling(self, provider: str, *, tenant: str | None = None, hurried: bool = False) -> Iterator[None]:
+    def calling(
+        self, provider: str, *, tenant: str | None = None, hurried: bool = False, own_key: bool = False
+    ) -> Iterator[None]:
         """Guard the call in this block and learn from its outcome. Calls of many threads run side by side.
 
         :param tenant: whose call it is; None for a call of our own, whose failures count alone.
         :param hurried: the call has less than its whole time, so that running out of it is no failure.
+        :param own_key: the call is made with the tenant's own key, so that its refusal says nothing of ours.
         :raises BreakerOpenError: not now; ``details`` say which ``provider`` and after how many seconds
             (``retry_after_s``) it is worth trying again.
         """
@@ -68,14 +77,21 @@ class Breakers:
                 of_one.report(None, tenant, own_ticket)
             raise
         healthy: bool | None = None
+        for_all = False
         try:
             yield
             healthy = True
+        except _FOR_ALL:
+            for_all = not own_key
+            raise
         except _FAILURES as error:
             healthy = None if hurried and _timed_out(error) else False
             raise
         finally:
-            of_all.report(healthy, tenant, ticket)
+            if for_all:
+                of_all.open(ticket)
+            else:
+                of_all.report(healthy, tenant, ticket)
             if of_one is None and healthy is False and tenant is not None:
                 of_one = self._begin_own(provider, tenant)
             if of_one is not None:
@@ -157,11 +173,7 @@ class _Breaker:
         probe that took so long that another one was let through.
         """
         with self._lock:
-            if probe is not None:
-                if probe != self._probes or self._probe_since is None:
-                    return
-                self._probe_since = None
-            elif self._circuit.current_state != pybreaker.STATE_CLOSED:
+            if not self._is_news(probe):
                 return
             if healthy:
                 self._failed.clear()
@@ -172,9 +184,24 @@ class _Breaker:
                 if self._circuit.current_state == pybreaker.STATE_OPEN:
                     self._opened_at = self._clock()
 
+    def open(self, probe: int | None) -> None:
+        """Open at once, however few failures there were. ``probe``: as for :meth:`report`."""
+        with self._lock:
+            if self._is_news(probe):
+                self._circuit.open()
+                self._opened_at = self._clock()
+
     def state(self) -> str:
         with self._lock:
             return str(self._circuit.current_state)
+
+    def _is_news(self, probe: int | None) -> bool:
+        if probe is None:
+            return bool(self._circuit.current_state == pybreaker.STATE_CLOSED)
+        if probe != self._probes or self._probe_since is None:
+            return False
+        self._probe_since = None
+        return True
 
     def _is_the_providers(self, tenant: str | None) -> bool:
         """Whether a failure counts: the one that would open a closed breaker has to have another tenant's before it."""

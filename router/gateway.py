@@ -1,4 +1,6 @@
-"""The one way to a provider: through its breaker, and only when an answer can come in time."""
+"""The one way to a provider: through its breaker, not before the time that it named, and only when an answer can come
+in time.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from errors import BreakerOpenError, ConfigurationError, NoProviderKeyError, ProviderAuthError
+from errors import (
+    BreakerOpenError,
+    ConfigurationError,
+    NoProviderKeyError,
+    ProviderAuthError,
+    ProviderHeldError,
+    ProviderRateLimitedError,
+    RateLimitHeldError,
+)
 from router.breakers import Breakers
 from router.pace import Pace
 from router.policy import Target
@@ -14,22 +24,24 @@ from router.providers.anthropic_messages import AnthropicMessages
 from router.providers.calls import CallReply, CallRequest, Provider
 from router.providers.openai_responses import OpenAIResponses
 from router.providers.whole import AnswerLimits
+from router.rate_holds import RateHolds
 
 
 class Gateway:
     """Calls providers, each behind its breaker. Safe for many threads at once."""
 
-    def __init__(self, providers: Mapping[str, Provider], breakers: Breakers) -> None:
+    def __init__(self, providers: Mapping[str, Provider], breakers: Breakers, limits: RateHolds | None = None) -> None:
         """``providers`` by name; one without a key is not among them."""
         self._providers = providers
         self._breakers = breakers
+        self._limits = limits or RateHolds()
         self._pace = Pace()
 
     def call(self, target: Target, request: CallRequest) -> CallReply:
         """Ask the target once. The target's model rules, whatever model the request names.
 
         :raises NoProviderKeyError: the target's provider has no key here.
-        :raises BreakerOpenError: the provider is left alone for a while; nothing was sent.
+        :raises ProviderHeldError: the provider is left alone for a while; nothing was sent.
         :raises ProviderError: the call failed.
         """
         provider = self._providers.get(target.provider)
@@ -37,9 +49,20 @@ class Gateway:
             raise self._without_key(target)
         if request.model != target.model:
             request = replace(request, model=target.model)
+        own_key = request.api_key is not None
+        if not own_key:
+            self._limits.check(target.provider)
         started = time.monotonic()
-        with self._breakers.calling(target.provider, tenant=request.tenant_id, hurried=request.hurried):
-            reply = provider.call(request)
+        try:
+            with self._breakers.calling(
+                target.provider, tenant=request.tenant_id, hurried=request.hurried, own_key=own_key
+            ):
+                reply = provider.call(request)
+        except ProviderRateLimitedError as error:
+            if not own_key:
+                self._limits.limited(target.provider, error.retry_after_s)
+            raise
+        self._limits.answered(target.provider)
         self._pace.answered(target, time.monotonic() - started)
         return reply
 
@@ -47,16 +70,25 @@ class Gateway:
         """Whether no answer of the target can be expected within so many seconds."""
         return within_s < self._pace.least_s(target)
 
-    def held(self, target: Target, *, tenant: str) -> NoProviderKeyError | BreakerOpenError | None:
+    def held(self, target: Target, *, tenant: str) -> NoProviderKeyError | ProviderHeldError | None:
         """Why the target cannot be asked now, or None when it can: asked before anything is reserved for a call."""
-        if target.provider not in self._providers:
+        name = target.provider
+        if name not in self._providers:
             return self._without_key(target)
-        wait_s = self._breakers.wait_s(target.provider, tenant=tenant)
-        if wait_s <= 0:
-            return None
-        return BreakerOpenError(
-            f"the breaker of {target.provider} is open", provider=target.provider, retry_after_s=round(wait_s, 3)
-        )
+        limit_s, breaker_s = self._limits.wait_s(name), self._breakers.wait_s(name, tenant=tenant)
+        if breaker_s > limit_s:
+            return BreakerOpenError(f"the breaker of {name} is open", provider=name, retry_after_s=round(breaker_s, 3))
+        if limit_s > 0:
+            return RateLimitHeldError(f"{name} limits our rate", provider=name, retry_after_s=round(limit_s, 3))
+        return None
+
+    def wait_s(self, provider: str, *, tenant: str) -> float:
+        """Seconds until the provider may be asked, 0.0 for now."""
+        return max(self._limits.wait_s(provider), self._breakers.wait_s(provider, tenant=tenant))
+
+    def answered_s(self, target: Target) -> float:
+        """Seconds since the target last answered anybody's call in this process; endless when it never has."""
+        return self._pace.since_s(target)
 
     def _without_key(self, target: Target) -> NoProviderKeyError:
         return NoProviderKeyError(

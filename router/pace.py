@@ -6,6 +6,9 @@ fastest answer took that this process has seen, the call is not made.
 
 from __future__ import annotations
 
+import math
+import time
+
 from router.policy import Target
 
 #: A deadline that leaves a call this much time is never hopeless, s, however slow all answers were so far. So slow
@@ -21,11 +24,18 @@ class Pace:
     def __init__(self) -> None:
         self._fastest: dict[Target, float] = {}
         self._seen: dict[Target, int] = {}
+        self._last: dict[Target, float] = {}
 
     def answered(self, target: Target, took_s: float) -> None:
         """Remember how long an answer took, in seconds."""
         self._seen[target] = self._seen.get(target, 0) + 1
+        self._last[target] = time.monotonic()
         self._fastest[target] = min(took_s, self._fastest.get(target, took_s))
+
+    def since_s(self, target: Target) -> float:
+        """Seconds since the target answered last; endless when it never has."""
+        last = self._last.get(target)
+        return math.inf if last is None else time.monotonic() - last
 
     def least_s(self, target: Target) -> float:
         """The seconds below which no answer can be expected; 0.0 as long as too little is known."""

@@ -85,6 +85,7 @@ class ClaimedJob:
     metadata: Mapping[str, Any]
     rates: Sequence[Rate]  # that bind it
     remaining_s: float | None  # until its deadline
+    held_s: float | None  # since a provider's fault first made it wait, without an attempt in between
     queued_s: float
     more: bool  # W or more are still queued
     unreadable: Mapping[str, str] = field(default_factory=dict)  # field → why; it stands empty here
@@ -179,7 +180,7 @@ def claimed(row: dict[str, Any]) -> ClaimedJob | Stopped:
     for name in ("job_id", "prompt_id"):
         if isinstance(row[name], str):
             row[name] = UUID(row[name])
-    for name in ("weight", "remaining_s", "queued_s"):
+    for name in ("weight", "remaining_s", "held_s", "queued_s"):
         if row[name] is not None:
             row[name] = float(row[name])  # in JSON, an endless time is a text
     row["rates"] = tuple(Rate(**one) for one in row["rates"] or ())

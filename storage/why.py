@@ -39,6 +39,7 @@ class Why(StrEnum):
     WAITING_FOR_ROOM = "waiting_for_room"
     RATE_LIMITED = "rate_limited"
     PROVIDER_HELD = "provider_held"
+    PROVIDER_RATE_LIMITED = "provider_rate_limited"
     WAITING_FOR_SLOT = "waiting_for_slot"
     WAITS = "waits"
     NO_WORKERS = "no_workers"
@@ -58,8 +59,12 @@ _SCHEDULED: Final = {
         Why.WAITING_FOR_SLOT,
         Why.RATE_LIMITED,
         Why.PROVIDER_HELD,
+        Why.PROVIDER_RATE_LIMITED,
     )
 }
+
+_TIMED: Final = (Why.ASKED_FOR, Why.BACKOFF, Why.PROVIDER_HELD, Why.PROVIDER_RATE_LIMITED)
+"""Reasons that only time ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ def explain(connection: Connection, job_id: UUID, *, silent_s: float) -> Explana
     why = _reason(row, before, before_of_user, others, crew)
     if why in (Why.TENANT_PAUSED, Why.FEATURE_PAUSED, Why.LANE_PAUSED, Why.NO_WORKERS):
         starts = None  # that is up to people
-    if row["state"] == "scheduled" and why in (Why.ASKED_FOR, Why.BACKOFF, Why.PROVIDER_HELD):
+    if row["state"] == "scheduled" and why in _TIMED:
         starts = max((row["run_at"] - row["now"]).total_seconds(), 0.0)
     earliest = row["now"] + timedelta(seconds=starts) if starts is not None else row["run_at"]
     waits = row["state"] in ("queued", "scheduled")

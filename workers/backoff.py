@@ -6,6 +6,7 @@ Architecture Blog, 2015).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,3 +25,12 @@ class Backoff:
         """Seconds to wait after attempt number ``attempt`` (1 is the first) failed."""
         ceiling = min(self.cap_s, self.base_s * 2 ** (attempt - 1))
         return (at_least_s or 0.0) + self.uniform(0, ceiling)
+
+    def spread_s(self, *, wait_s: float, held_s: float, most_s: float = math.inf) -> float:
+        """Seconds added to a wait of ``wait_s`` for a provider, so that jobs do not come back in one instant.
+
+        The longer a job has been held already (``held_s``), the wider: a long outage costs few claims. At most
+        ``most_s``.
+        """
+        ceiling = min(max(self.base_s, wait_s, held_s), self.cap_s, max(most_s, 0.0))
+        return self.uniform(0, ceiling)

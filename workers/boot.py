@@ -121,6 +121,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             backoff=Backoff(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
             call_timeout_s=settings.call_timeout_s,
             claim_timeout_s=settings.claim_timeout_s,
+            held_most_s=settings.held_max_s,
             draining=draining,
             may_claim=heartbeat.may_claim,
         )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from errors import BreakerOpenError, ProviderError
+from errors import ProviderError, ProviderHeldError
 from router.providers.calls import CallReply, Usage
 from storage.runs import PlannedCall
 
@@ -42,7 +42,7 @@ def answered(call: PlannedCall, reply: CallReply, *, max_output_tokens: int, lat
 
 
 def failed(
-    call: PlannedCall, error: ProviderError | BreakerOpenError, *, max_output_tokens: int, latency_ms: int
+    call: PlannedCall, error: ProviderError | ProviderHeldError, *, max_output_tokens: int, latency_ms: int
 ) -> CallBooks:
     """The entry of a call that failed: at its usage when that is known, else at nothing, or at the reservation."""
     if not isinstance(error, ProviderError):

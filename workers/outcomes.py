@@ -5,19 +5,25 @@ Pure: errors and grants go in, outcomes come out; no database, no clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from errors import (
-    BreakerOpenError,
     HeadraceError,
     InternalFaultError,
+    NotNowError,
     ProviderAnswerLostError,
     ProviderError,
+    ProviderForbiddenError,
+    ProviderHeldError,
+    ProviderRateLimitedError,
+    ProviderUnavailableError,
+    RateLimitHeldError,
     RetryableError,
 )
 from guards import budgets
@@ -29,7 +35,11 @@ SETTLES_WITHIN_S = 1.0  # what a person is told of others' reservations: about a
 LONGEST_WAIT_S = (
     3_600.0  # what a provider asks for beyond this is not heeded; failures.retry_after_s has the same ceiling
 )
-BREAKER_GRACE_S = 0.1  # come back just after the breaker lets a probe through, not just before
+GRACE_S = 0.1  # come back just after a provider may be asked, not just before
+HELD = "provider_held"
+"""Reason of a job that waits for its providers to be well again."""
+RATE_LIMITED = "provider_rate_limited"
+"""Reason of a job that waits for a provider that limits our rate."""
 ABOUT_ONE_CALL = ("over_budget", "wait_for_room", "no_slot", "unpriced")  # verdicts that another call may not get
 
 
@@ -137,6 +147,22 @@ class Lost:
         return {}
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of a job's wait for its providers. Times in seconds; endless where there is none.
+
+    ``held_s``: since a provider's fault first made it wait, without an attempt of its own in between; 0.0 for never.
+    ``answered_s``: since a model that failed it last answered anybody. ``waits``: until each provider may be asked.
+    ``most_s``: so long a job without a deadline waits at most.
+    """
+
+    held_s: float = 0.0
+    remaining_s: float = math.inf
+    answered_s: float = math.inf
+    waits: Mapping[str, float] = field(default_factory=dict)
+    most_s: float = 86_400.0
+
+
 Outcome: TypeAlias = Succeeded | Ended | Retry | Defer | HandBack | Lost
 
 
@@ -175,12 +201,10 @@ def too_late(model: str, left_s: float) -> Ended:
     return Ended("expired", "deadline_passed", {"code": "deadline_passed", "message": message})
 
 
-def of_held_providers(held: Sequence[HeadraceError]) -> Outcome:
-    """What it means that no provider could even be asked: wait for the first breaker, or give up without a key."""
-    waits = [float(error.details["retry_after_s"]) for error in held if isinstance(error, BreakerOpenError)]
-    if waits:
-        return Defer("provider_held", delay_s=min(waits) + BREAKER_GRACE_S)
-    return rejected(held[0])
+def of_held_providers(held: Sequence[HeadraceError], *, backoff: Backoff, hold: Held | None = None) -> Outcome:
+    """What it means that no provider could even be asked: wait for the first that may be, or give up without a key."""
+    waited_for = [error for error in held if isinstance(error, ProviderHeldError)]
+    return _wait(waited_for, backoff, hold or Held()) if waited_for else rejected(held[0])
 
 
 def must_not_be_repeated(error: HeadraceError, *, on_unknown: str) -> bool:
@@ -195,21 +219,29 @@ def of_failed_calls(
     backoff: Backoff,
     on_unknown: str,
     held: Sequence[HeadraceError] = (),
+    hold: Held | None = None,
 ) -> Outcome:
     """What an attempt means for the job whose calls all failed; ``held``: why other providers were not even asked.
 
-    One provider that may do better next time is enough for another attempt, whatever the others said.
+    Attempts are for the job's own faults: where every call failed for a fault of its provider, the job waits and burns
+    none. One call that failed for the job, or whose answer was lost (it may have been paid), makes it an attempt. Then
+    one provider that may do better next time is enough for another, whatever the others said.
     """
     for error in failed:
         if must_not_be_repeated(error, on_unknown=on_unknown):
             return Ended("failed", "outcome_unknown", error.as_dict())
-    hopes = [error for error in (*failed, *held) if isinstance(error, RetryableError)]
-    told = next((error for error in reversed(failed) if isinstance(error, RetryableError)), failed[-1])
+    hold = hold or Held()
+    if all(_is_the_providers(error, hold) for error in failed):
+        return _wait([error for error in (*failed, *held) if isinstance(error, NotNowError)], backoff, hold)
+    hopes = [error for error in (*failed, *held) if isinstance(error, RetryableError | NotNowError)]
+    own = [error for error in failed if not isinstance(error, NotNowError)] or failed
+    told = next((error for error in reversed(own) if isinstance(error, RetryableError)), own[-1])
     if not hopes:
         return Ended("failed", told.code, told.as_dict())
     if attempt >= backoff.max_attempts:
         return Ended("failed", told.code, told.as_dict() | {"attempts": attempt})
-    return Retry(told.code, backoff.delay_s(attempt, at_least_s=min(_asked_to_wait_s(error) for error in hopes)))
+    wait_s = min(_asked_to_wait_s(error, hold) for error in hopes)
+    return Retry(told.code, backoff.delay_s(attempt, at_least_s=wait_s))
 
 
 def of_fault(
@@ -223,10 +255,36 @@ def of_fault(
     return of_failed_calls([fault], attempt=attempt, backoff=backoff, on_unknown=on_unknown)
 
 
-def _asked_to_wait_s(error: HeadraceError) -> float:
+def _is_the_providers(error: HeadraceError, hold: Held) -> bool:
+    """Whether a failure is its provider's own, and not the job's.
+
+    What a provider answers to one job again, though it has answered others since that job began to wait, is the job's:
+    some requests break a server, or a gateway refuses them, each time.
+    """
+    if isinstance(error, ProviderUnavailableError | ProviderForbiddenError):
+        return not hold.answered_s < hold.held_s
+    return isinstance(error, NotNowError)
+
+
+def _wait(errors: Sequence[HeadraceError], backoff: Backoff, hold: Held) -> Outcome:
+    """Wait until the first provider may be asked; a job without a deadline not for ever."""
+    first = min(errors, key=lambda error: _asked_to_wait_s(error, hold))
+    wait_s = _asked_to_wait_s(first, hold)
+    if hold.remaining_s == math.inf and hold.held_s >= hold.most_s:
+        return Ended("failed", first.code, first.as_dict() | {"waited_s": round(hold.held_s)})
+    if wait_s > 0:
+        wait_s += GRACE_S
+    left_s = (hold.remaining_s - wait_s) / 2  # the deadline must not pass in the part of the wait that is of our choice
+    reason = RATE_LIMITED if isinstance(first, ProviderRateLimitedError | RateLimitHeldError) else HELD
+    return Defer(reason, delay_s=wait_s + backoff.spread_s(wait_s=wait_s, held_s=hold.held_s, most_s=left_s))
+
+
+def _asked_to_wait_s(error: HeadraceError, hold: Held) -> float:
     asked = error.retry_after_s if isinstance(error, ProviderError) else error.details.get("retry_after_s")
     wait_s = float(asked or 0.0)
-    return min(wait_s, LONGEST_WAIT_S) if wait_s > 0 else 0.0  # 0 for what is not a number, too
+    wait_s = min(wait_s, LONGEST_WAIT_S) if wait_s > 0 else 0.0  # 0 for what is not a number, too
+    provider = error.details.get("provider")
+    return max(wait_s, hold.waits.get(provider, 0.0) if isinstance(provider, str) else 0.0)
 
 
 def _over_budget(grant: Grant) -> dict[str, Any]:

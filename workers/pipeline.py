@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,13 +18,13 @@ from uuid import UUID
 import structlog
 
 from errors import (
-    BreakerOpenError,
     DeadlinePassedError,
     HeadraceError,
     InternalFaultError,
     InvalidInputError,
     OutputInvalidError,
     ProviderError,
+    ProviderHeldError,
     SchemaTooCostlyError,
     ServiceError,
     StatementFailedError,
@@ -46,7 +46,7 @@ from workers.answers import read_answer
 from workers.backoff import Backoff
 from workers.call_books import CallBooks
 from workers.ledger import Ledger
-from workers.outcomes import HandBack, Lost, Outcome, Succeeded
+from workers.outcomes import HandBack, Held, Lost, Outcome, Succeeded
 from workers.prompt_cache import PromptCache
 from workers.settling import with_less
 from workers.turn_account import TurnAccount
@@ -72,6 +72,11 @@ class Claim:
         left_s = self.job.remaining_s
         return math.inf if left_s is None else left_s - (time.monotonic() - self.since)
 
+    @property
+    def held_s(self) -> float:
+        """Seconds since a provider's fault first made the job wait; 0.0 when none has."""
+        return 0.0 if self.job.held_s is None else self.job.held_s + (time.monotonic() - self.since)
+
 
 class Pipeline:
     """Runs one job for each turn. One object a process, shared by its threads; all that it needs is handed to it."""
@@ -89,11 +94,13 @@ class Pipeline:
         backoff: Backoff,
         call_timeout_s: float,
         claim_timeout_s: float,
+        held_most_s: float = 86_400.0,
         draining: threading.Event,
         may_claim: Callable[[threading.Event], bool] = lambda _draining: True,
     ) -> None:
         """Run nothing yet.
 
+        :param held_most_s: so long a job without a deadline waits for providers that are away.
         :param may_claim: waits until this worker is heard of by the others; False when it drains meanwhile.
         """
         self._worker_id = worker_id
@@ -106,6 +113,7 @@ class Pipeline:
         self._backoff = backoff
         self._call_timeout_s = call_timeout_s
         self._claim_timeout_s = claim_timeout_s
+        self._held_most_s = held_most_s
         self._draining = draining
         self._may_claim = may_claim
         self._ledger = Ledger(database, draining)
@@ -209,16 +217,37 @@ class Pipeline:
             except SchemaTooCostlyError as error:
                 failed.append(error)  # the next answer would cost as much to check
                 break
-            except BreakerOpenError as error:
-                held.append(error)  # it opened since we looked: nothing was sent
+            except ProviderHeldError as error:
+                held.append(error)  # the hold began since we looked: nothing was sent
             except ProviderError as error:
                 failed.append(error)
                 if outcomes.must_not_be_repeated(error, on_unknown=claim.job.on_unknown):
                     break
+        hold = self._hold(claim, plan, failed)
         if not failed:
-            return too_late or outcomes.of_held_providers(held)
+            return too_late or outcomes.of_held_providers(held, backoff=self._backoff, hold=hold)
         return outcomes.of_failed_calls(
-            failed, held=held, attempt=claim.job.attempt, backoff=self._backoff, on_unknown=claim.job.on_unknown
+            failed,
+            held=held,
+            attempt=claim.job.attempt,
+            backoff=self._backoff,
+            on_unknown=claim.job.on_unknown,
+            hold=hold,
+        )
+
+    def _hold(self, claim: Claim, plan: Plan, failed: Sequence[HeadraceError]) -> Held:
+        """What is known of the job's wait for its providers, after all has been tried."""
+        at_fault = {error.provider for error in failed if isinstance(error, ProviderError)}
+        since = (self._gateway.answered_s(target) for target in plan.targets if target.provider in at_fault)
+        return Held(
+            held_s=claim.held_s,
+            remaining_s=claim.remaining_s,
+            answered_s=min(since, default=math.inf),
+            waits={
+                target.provider: self._gateway.wait_s(target.provider, tenant=str(claim.tenant_id))
+                for target in plan.targets
+            },
+            most_s=self._held_most_s,
         )
 
     def _plan(self, claim: Claim) -> Plan:
@@ -252,7 +281,7 @@ class Pipeline:
         work.unsettled_run = {"id": str(call.run_id), "status": "unknown", "error_code": "internal_fault"}
         try:
             reply = self._gateway.call(target, request)
-        except (ProviderError, BreakerOpenError) as error:
+        except (ProviderError, ProviderHeldError) as error:
             work.note(
                 call_books.failed(
                     call, error, max_output_tokens=request.max_output_tokens, latency_ms=_ms_since(started)

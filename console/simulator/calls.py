@@ -23,6 +23,7 @@ GAVE_UP = 0
 _NOTHING = Usage(input_tokens=0, output_tokens=0)
 _ERRORS: Mapping[FaultName, tuple[Trouble, str]] = {
     "auth": ("wrong_key", "The API key is not valid."),
+    "400": ("invalid", "The request cannot be served as it is."),
     "429": ("rate_limited", "Too many requests for this account; slow down and try again."),
     "500": ("broken", "The server ran into an error while it handled the request."),
     "529": ("overloaded", "The service is overloaded; try again later."),

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 Provider = Literal["openai", "anthropic"]
 FaultName = Literal[
     "none",
+    "400",
     "429",
     "500",
     "529",

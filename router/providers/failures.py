@@ -17,11 +17,13 @@ from errors import (
     ProviderAuthError,
     ProviderEmptyAnswerError,
     ProviderError,
+    ProviderForbiddenError,
     ProviderMalformedAnswerError,
     ProviderNotSentError,
     ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRefusedError,
+    ProviderRequestTooLargeError,
     ProviderTimeoutError,
     ProviderUnavailableError,
     ProviderUnreachableError,
@@ -48,8 +50,10 @@ _NO_MONEY_LEFT = frozenset(
         "linked_organization_spend_limit_reached",
     }
 )
-# A gateway in front gave up waiting: the model may well have answered, and billed.
-_GATEWAY_GAVE_UP = frozenset({504, 524})
+# A gateway in front gave up waiting, or could not read the answer: the model may well have answered, and billed.
+_GATEWAY_GAVE_UP = frozenset({504, 520, 524})
+_OF_THE_KEY: Final = frozenset({"authentication_error", "invalid_api_key"})
+_TOO_LARGE: Final = frozenset({"request_too_large", "context_length_exceeded"})
 # What a provider or a gateway calls an error inside of a body, as the status that it would have had.
 _STATUS_OF_WORD: Final = {
     "rate_limit_exceeded": 429,
@@ -225,15 +229,24 @@ def _kind(refusal: Refusal) -> type[ProviderError]:
     status = refusal.status
     if status == 402 or refusal.codes & _NO_MONEY_LEFT or "credit balance is too low" in refusal.text.lower():
         return ProviderQuotaError
+    if refusal.codes & _TOO_LARGE or status == 413 or (status == 429 and "request too large" in refusal.text.lower()):
+        return ProviderRequestTooLargeError
     if status == 429:
         return ProviderRateLimitedError
-    if status in {401, 403}:
+    if (status == 401 and not _is_a_page(refusal)) or refusal.codes & _OF_THE_KEY:
         return ProviderAuthError
+    if status in {401, 403}:
+        return ProviderForbiddenError
     if status in _GATEWAY_GAVE_UP:
         return ProviderAnswerLostError
     if status >= 500 or status in _PASSING:
         return ProviderUnavailableError
     return ProviderRefusedError
+
+
+def _is_a_page(refusal: Refusal) -> bool:
+    """Whether this is a page for people: neither provider answers with one, so a gateway or a firewall did."""
+    return refusal.headers.get("content-type", "").lower().startswith(("text/html", "application/xhtml"))
 
 
 def _number(text: str | None) -> float | None:

@@ -30,7 +30,12 @@ CHAT: dict[str, Any] = {
     "max_output_tokens": 200,
 }
 NO_BREAKER = {"HEADRACE_BREAKER_FAIL_MAX": "100000"}
-SHORT = {"HEADRACE_CALL_TIMEOUT_S": "1", "HEADRACE_MAX_ATTEMPTS": "2", **NO_BREAKER}
+SHORT = {
+    "HEADRACE_CALL_TIMEOUT_S": "1",
+    "HEADRACE_MAX_ATTEMPTS": "2",
+    "HEADRACE_BREAKER_RESET_S": "0.2",
+    **NO_BREAKER,
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Fault:
     status: str
     error_code: str
     http_status: int | None
-    permanent: bool = False
+    of_the_provider: bool = False  # so that a job waits for its end
 
     @property
     def behaviour(self) -> dict[str, Any]:
@@ -49,10 +54,10 @@ class Fault:
 
 
 FAULTS = [
-    Fault("429", "failed", "provider_rate_limited", 429),
-    Fault("500", "failed", "provider_unavailable", 500),
-    Fault("529", "failed", "provider_unavailable", None),  # each provider has a status of its own for it
-    Fault("auth", "failed", "provider_auth", 401, permanent=True),
+    Fault("429", "failed", "provider_rate_limited", 429, of_the_provider=True),
+    Fault("500", "failed", "provider_unavailable", 500, of_the_provider=True),
+    Fault("529", "failed", "provider_unavailable", None, of_the_provider=True),  # each has a status of its own for it
+    Fault("auth", "failed", "provider_auth", 401, of_the_provider=True),
     Fault("cut", "unknown", "provider_answer_lost", None),
     Fault("malformed", "unknown", "provider_malformed_answer", 200),
     Fault("hang", "unknown", "provider_timeout", None),
@@ -66,6 +71,11 @@ def ask(client: Client, tenant: UUID, **fields: Any) -> Result:
     result = client.result(job_id, tenant_id=tenant, timeout=60)
     assert result.state.ended, result
     return result
+
+
+def last_run(ops: Database) -> dict[str, Any]:
+    with ops.connection() as connection:
+        return connection.execute("select * from headrace.runs order by id desc limit 1").fetchall()[0]
 
 
 def runs_of(ops: Database, job_id: UUID) -> list[dict[str, Any]]:
@@ -113,6 +123,8 @@ def test_each_fault_of_one_provider_ends_in_an_answer_of_the_other(
             call, good = entries(fleet, [failed, answered])
             check_fault(failed, call, fault)
             assert (answered["provider"], answered["fallback"], failed["fallback"]) == ("anthropic", True, False)
+            fleet.behave(openai={"fault": "none"})
+            eventually(lambda: ask(client, tenant) and not last_run(ops)["fallback"], why="the primary is back")
             assert (answered["status"], good["status"]) == ("succeeded", 200)
             assert (answered["input_tokens"], answered["output_tokens"]) == (
                 good["input_tokens"],
@@ -127,13 +139,14 @@ def test_a_fault_of_both_is_tried_again_then_dead_lettered_with_its_reason(
 ) -> None:
     fleet.simulator()
     fleet.worker(**SHORT)
-    of_both = [(fault, fault) for fault in FAULTS if fault.name not in ("hang", "drip")] + [tuple(FAULTS[-2:])]
+    own = [fault for fault in FAULTS if not fault.of_the_provider]
+    of_both = [(fault, fault) for fault in own if fault.name not in ("hang", "drip")] + [tuple(own[-2:])]
     for openai, anthropic in of_both:
         with subtests.test(openai=openai.name, anthropic=anthropic.name):
             fleet.behave(openai=openai.behaviour, anthropic=anthropic.behaviour)
             result = ask(client, tenant)
             assert (result.state, result.reason) == (State.FAILED, anthropic.error_code)
-            assert result.attempts == (1 if openai.permanent else 2)
+            assert result.attempts == 2
             assert result.error is not None
             assert result.error["code"] == anthropic.error_code
             runs = runs_of(ops, result.job_id)
@@ -146,6 +159,34 @@ def test_a_fault_of_both_is_tried_again_then_dead_lettered_with_its_reason(
         assert (result.state, result.reason, result.attempts) == (State.FAILED, "outcome_unknown", 1)
         (run,) = runs_of(ops, result.job_id)
         assert (run["status"], run["cost_usd"]) == ("unknown", run["reserved_usd"])
+    check_books(ops, fleet.journal())
+
+
+def test_an_outage_of_both_is_outlived_and_burns_no_attempt(
+    client: Client, fleet: Fleet, ops: Database, tenant: UUID, scheduler: Scheduler, subtests: pytest.Subtests
+) -> None:
+    """For each fault of providers, for longer than three attempts and their backoff take; half of the jobs came before.
+
+    Half-open breakers let probes through all the while.
+    """
+    fleet.simulator()
+    fleet.worker(**{**SHORT, "HEADRACE_BREAKER_FAIL_MAX": "3", "HEADRACE_RETRY_CAP_S": "0.5"})
+    for fault in (one for one in FAULTS if one.of_the_provider):
+        with subtests.test(fault=fault.name):
+            fleet.behave(openai=fault.behaviour, anthropic=fault.behaviour)
+            already = len(fleet.journal())
+            ids = [client.enqueue(tenant_id=tenant, **CHAT) for _ in range(6)]
+            eventually(lambda already=already: len(fleet.journal()) >= already + 8, why="calls and probes have failed")
+            waiting = [client.result(job_id, tenant_id=tenant) for job_id in ids]
+            assert {one.cost_usd for one in waiting} == {0}
+            assert not any(one.state.ended for one in waiting)
+            fleet.behave(openai={"fault": "none"}, anthropic={"fault": "none"})
+            results = [client.result(job_id, tenant_id=tenant, timeout=60) for job_id in ids]
+            assert {(one.state, one.attempts) for one in results} == {(State.SUCCEEDED, 1)}
+            failed = [run for job_id in ids for run in runs_of(ops, job_id) if run["status"] != "succeeded"]
+            assert {(run["status"], run["error_code"], run["cost_usd"]) for run in failed} - {
+                ("failed", "breaker_open", 0), ("failed", "rate_limit_held", 0),
+            } == {("failed", fault.error_code, 0)}  # fmt: skip
     check_books(ops, fleet.journal())
 
 
@@ -256,14 +297,14 @@ def test_an_open_breaker_defers_without_burning_an_attempt(
 ) -> None:
     fleet.simulator(openai={"fault": "500"}, anthropic={"fault": "500"})
     fleet.worker(threads=1, HEADRACE_BREAKER_FAIL_MAX="1", HEADRACE_BREAKER_RESET_S="3600")
-    first = client.enqueue(tenant_id=tenant, **CHAT)  # opens both breakers with its one attempt
+    first = client.enqueue(tenant_id=tenant, **CHAT)  # opens both breakers by its first calls
 
     def held(job_id: UUID) -> Result | None:
         result = client.result(job_id, tenant_id=tenant)
         return result if (result.state, result.reason) == (State.SCHEDULED, "provider_held") else None
 
-    opened = eventually(lambda: held(first), why="the next attempt finds the breakers open")
-    assert opened.attempts == 1
+    opened = eventually(lambda: held(first), why="it waits for its providers")
+    assert opened.attempts == 0
     assert len(runs_of(ops, first)) == 2
     more = [client.enqueue(tenant_id=tenant, **CHAT) for _ in range(3)]
     for job_id in more:

@@ -168,13 +168,13 @@ def test_so_it_does_when_each_step_goes_alone(
 def test_settle_as_failed(
     proxy: PostgresProxy, worker: Pipeline, client: Client, ops: Database, simulator: Fleet, tenant: UUID
 ) -> None:
-    simulator.behave(openai={"fault": "auth"}, anthropic={"fault": "auth"})
+    simulator.behave(openai={"fault": "400"}, anthropic={"fault": "400"})
     job_id = client.enqueue(**asked(tenant))
     loss = proxy.lose(SETTLE, b"ended")
     worker.run(turn(tenant))
     assert loss.done.is_set()
     result = client.result(job_id, tenant_id=tenant)
-    assert (result.state, result.reason, result.attempts) == ("failed", "provider_auth", 1)
+    assert (result.state, result.reason, result.attempts) == ("failed", "provider_refused", 1)
     assert len(simulator.journal()) == 2
     check_books(ops, simulator.journal())
 
@@ -195,13 +195,13 @@ def test_settle_with_another_call_to_come(
 def test_settle_to_retry(
     proxy: PostgresProxy, worker: Pipeline, client: Client, ops: Database, simulator: Fleet, tenant: UUID
 ) -> None:
-    simulator.behave(openai={"fault": "500", "fault_count": 1}, anthropic={"fault": "500", "fault_count": 1})
+    simulator.behave(openai={"fault": "cut", "fault_count": 1}, anthropic={"fault": "cut", "fault_count": 1})
     job_id = client.enqueue(**asked(tenant))
     loss = proxy.lose(SETTLE, b"retry")
     worker.run(turn(tenant))
     assert loss.done.is_set()
     row = only_job(ops)
-    assert (row["state"], row["reason"], row["attempts"]) == ("scheduled", "provider_unavailable", 1)
+    assert (row["state"], row["reason"], row["attempts"]) == ("scheduled", "provider_answer_lost", 1)
     check_books(ops, simulator.journal(), all_ended=False)
     run_when_due(ops, worker, tenant)
     result = client.result(job_id, tenant_id=tenant)

@@ -6,14 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from errors import ProviderRateLimitedError, ProviderRefusedError
+from errors import ProviderRefusedError
 from producers import Client
 from queues.turns import Turn, Wire
 from router.breakers import Breakers
@@ -79,12 +78,6 @@ SAID: dict[str, tuple[Callable[[], CallReply], str, str | None, bool]] = {
     "a deep error": (refused(told=nested(5000)), "failed", "result_not_storable", True),
     "a long number": (refused(told=10**5000), "failed", "result_not_storable", True),
     "no JSON": (refused(told=object()), "failed", "result_not_storable", True),
-    "come back in 300,000 years": (
-        raises(ProviderRateLimitedError(provider="openai", http_status=429, retry_after_s=1e13)),
-        "scheduled",
-        "provider_rate_limited",
-        True,
-    ),
     "a panic": (raises(BaseException("a library that is not written in Python")), "scheduled", "internal_fault", False),  # type: ignore[arg-type]
 }
 
@@ -198,8 +191,6 @@ def test_whatever_a_provider_says_the_call_is_settled_once_and_no_neighbour_noti
     )
     (most,) = shared.rows("select * from headrace.runs where job_id = %s", of_a["more cached than given"])
     assert (most["input_tokens"], most["cached_input_tokens"], most["cache_write_tokens"]) == (10, 10, 0)
-    (waits,) = shared.rows("select run_at from headrace.queue where id = %s", of_a["come back in 300,000 years"])
-    assert waits["run_at"] < datetime.now(UTC) + timedelta(days=31)
 
 
 def test_a_job_that_cannot_be_read_is_rejected_at_once_and_no_neighbour_notices(

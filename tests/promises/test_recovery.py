@@ -58,6 +58,12 @@ def ended(client: Client, tenant: UUID, job_id: UUID) -> Result:
     return result
 
 
+def ended_not(client: Client, tenant: UUID, job_id: UUID) -> Result:
+    result = client.result(job_id, tenant_id=tenant)
+    assert not result.state.ended, result
+    return result
+
+
 # ------------------------------------------------------------------------------------------------ workers that are lost
 
 
@@ -278,19 +284,32 @@ def test_a_retry_waits_as_long_as_the_provider_asked_and_a_bit_more(
     (event,) = rows(ops, "select at, event, detail from headrace.job_events where job_id = %s", job_id)
     assert event["event"] == "provider_rate_limited"
     waits = datetime.fromisoformat(event["detail"]["run_at"]) - event["at"]
-    assert timedelta(seconds=7) <= waits <= timedelta(seconds=7.02)  # 20 ms of jitter at most (tests.inside)
+    assert timedelta(seconds=7) <= waits <= timedelta(seconds=7.2)  # 100 ms of grace, and 20 ms of jitter at most
+    assert ended_not(client, tenant, job_id).attempts == 0
     assert [one["status"] for one in simulator.journal()] == [429, 429]
+    check_books(ops, simulator.journal(), all_ended=False)
+
+
+def test_a_refused_key_is_waited_for_until_it_is_renewed(
+    app: Database, client: Client, simulator: Fleet, ops: Database, wiped_wire: Wire, tenant: UUID
+) -> None:
+    simulator.behave(openai={"fault": "auth"}, anthropic={"fault": "auth"})
+    job_id = client.enqueue(**asked(tenant))
+    pipeline(app, ops, wiped_wire, simulator).run(turn(tenant))
+    result = ended_not(client, tenant, job_id)
+    assert (result.reason, result.attempts, result.cost_usd) == ("provider_held", 0, 0)
+    assert [one["status"] for one in simulator.journal()] == [401, 401]
     check_books(ops, simulator.journal(), all_ended=False)
 
 
 def test_a_permanent_error_dead_letters_at_once_with_its_history(
     app: Database, client: Client, simulator: Fleet, ops: Database, wiped_wire: Wire, tenant: UUID
 ) -> None:
-    simulator.behave(openai={"fault": "auth"}, anthropic={"fault": "auth"})
+    simulator.behave(openai={"fault": "400"}, anthropic={"fault": "400"})
     job_id = client.enqueue(**asked(tenant))
     pipeline(app, ops, wiped_wire, simulator).run(turn(tenant))
     result = ended(client, tenant, job_id)
-    assert (result.state, result.reason, result.attempts, result.cost_usd) == ("failed", "provider_auth", 1, 0)
+    assert (result.state, result.reason, result.attempts, result.cost_usd) == ("failed", "provider_refused", 1, 0)
     assert events(ops, job_id) == ["enqueued", "call", "call failed", "call", "call failed", "failed"]
     check_books(ops, simulator.journal())
 

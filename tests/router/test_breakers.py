@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -12,11 +13,13 @@ from errors import (
     ProviderAnswerLostError,
     ProviderAuthError,
     ProviderError,
+    ProviderForbiddenError,
     ProviderMalformedAnswerError,
     ProviderNotSentError,
     ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRefusedError,
+    ProviderRequestTooLargeError,
     ProviderTimeoutError,
     ProviderUnavailableError,
     ProviderUnreachableError,
@@ -96,9 +99,40 @@ def test_failures_in_a_row_open_the_breaker(breakers, kind):
     assert breakers.state("openai") == "open"
 
 
-NEUTRAL = [
-    ProviderRefusedError, ProviderAuthError, ProviderQuotaError, ProviderRateLimitedError, ProviderNotSentError,
-]  # fmt: skip
+NEUTRAL = [ProviderRefusedError, ProviderRequestTooLargeError, ProviderRateLimitedError, ProviderNotSentError]
+FOR_ALL = [ProviderAuthError, ProviderQuotaError]
+
+
+@pytest.mark.parametrize("kind", FOR_ALL)
+def test_a_refusal_of_the_platforms_key_holds_for_every_call_and_opens_it_at_once(breakers, clock, kind):
+    attempt(breakers, kind(provider="openai"), tenant="a")
+    with pytest.raises(BreakerOpenError):
+        attempt(breakers, tenant="b")
+
+    clock.now += RESET_S
+    attempt(breakers, kind(provider="openai"), tenant="b")  # the probe
+    assert breakers.wait_s("openai", tenant="a") == RESET_S
+
+    clock.now += RESET_S
+    attempt(breakers, tenant="b")
+    assert breakers.state("openai") == "closed"
+
+
+@pytest.mark.parametrize("kind", FOR_ALL)
+def test_a_refusal_of_a_tenants_own_key_holds_nobody(breakers, kind):
+    for _ in range(5 * FAIL_MAX):
+        with pytest.raises(kind), breakers.calling("openai", tenant="a", own_key=True):
+            raise kind(provider="openai")
+    assert breakers.wait_s("openai", tenant="a") == 0.0
+
+
+@pytest.mark.parametrize("kind", [ProviderForbiddenError])
+def test_what_a_gateway_forbids_one_tenant_holds_that_tenant_alone(breakers, kind):
+    for _ in range(5 * FAIL_MAX):
+        with suppress(BreakerOpenError):
+            attempt(breakers, kind(provider="openai"), tenant="a")
+    assert breakers.wait_s("openai", tenant="a") > 0
+    assert breakers.wait_s("openai", tenant="b") == 0.0
 
 
 @pytest.mark.parametrize("kind", NEUTRAL)

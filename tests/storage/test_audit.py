@@ -184,7 +184,9 @@ BREAKS: dict[str, list[str | Callable[[Journal], object]]] = {
 }
 
 
-@pytest.mark.parametrize("code", ["provider_unreachable", "provider_not_sent", "breaker_open", "deadline_passed"])
+@pytest.mark.parametrize(
+    "code", ["provider_unreachable", "provider_not_sent", "breaker_open", "rate_limit_held", "deadline_passed"]
+)
 def test_a_call_that_never_left_is_not_looked_for_at_the_provider(books: Books, code: str) -> None:
     refused_call = books.journal[2]
     with books.owner.transaction(force_rollback=True):

@@ -114,8 +114,9 @@ def test_a_pause_comes_before_all_that_time_brings_about(
 @pytest.mark.parametrize(
     ("verdict", "reason", "waits_for", "expected"),
     [
-        ("retry", "provider_unavailable", None, Why.BACKOFF),
+        ("retry", "provider_answer_lost", None, Why.BACKOFF),
         ("defer", "provider_held", None, Why.PROVIDER_HELD),
+        ("defer", "provider_rate_limited", None, Why.PROVIDER_RATE_LIMITED),
         ("defer", "rate_limited", "rate:user:ada", Why.RATE_LIMITED),
         ("defer", "waiting_for_room", "room:tenant:", Why.WAITING_FOR_ROOM),
         ("defer", "over_budget", "cap:user:ada", Why.OVER_BUDGET),
@@ -135,7 +136,7 @@ def test_what_is_put_back_names_what_it_waits_for(
 
     assert (told.why, told.detail, told.waits_for) == (expected, reason, waits_for)
     assert told.until is not None
-    if expected in (Why.BACKOFF, Why.PROVIDER_HELD):
+    if expected in (Why.BACKOFF, Why.PROVIDER_HELD, Why.PROVIDER_RATE_LIMITED):
         assert told.starts_in_s is not None
         assert 60 < told.starts_in_s <= 90
     else:

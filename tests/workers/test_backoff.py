@@ -37,4 +37,14 @@ def test_the_jitter_is_full() -> None:
         return low
 
     Backoff(base_s=0.5, uniform=uniform).delay_s(3)
-    assert asked == [(0, 2.0)]
+    Backoff(base_s=0.5, uniform=uniform).spread_s(wait_s=3.0, held_s=7.0)
+    assert asked == [(0, 2.0), (0, 7.0)]
+
+
+@settings(deadline=None)
+@given(base_s=SECONDS, cap_s=SECONDS, wait_s=SECONDS, held_s=SECONDS, most_s=st.floats(-1e4, 1e4))
+def test_a_spread_is_never_wider_than_it_may_be(
+    base_s: float, cap_s: float, wait_s: float, held_s: float, most_s: float
+) -> None:
+    spread_s = Backoff(base_s=base_s, cap_s=cap_s).spread_s(wait_s=wait_s, held_s=held_s, most_s=most_s)
+    assert 0 <= spread_s <= min(cap_s, max(most_s, 0.0))

@@ -19,16 +19,20 @@ from errors import (
     OutputInvalidError,
     ProviderAnswerLostError,
     ProviderAuthError,
+    ProviderForbiddenError,
+    ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRefusedError,
     ProviderTimeoutError,
     ProviderUnavailableError,
+    ProviderUnreachableError,
+    RateLimitHeldError,
     TooLongError,
 )
 from storage.runs import Grant
 from workers import outcomes
 from workers.backoff import Backoff
-from workers.outcomes import Defer, Ended, HandBack, Lost, Outcome, Retry, Succeeded
+from workers.outcomes import GRACE_S, Defer, Ended, HandBack, Held, Lost, Outcome, Retry, Succeeded
 
 ROOM_AT = datetime(2030, 1, 2, 3, tzinfo=UTC)
 GRANT = Grant(
@@ -58,11 +62,22 @@ def refused(verdict: str, *, on_over_budget: str = "fail", **facts: Any) -> Outc
     return outcomes.of_refused_grant(grant, on_over_budget=on_over_budget, model="gpt-x")
 
 
+FORBIDDEN = ProviderForbiddenError(provider="openai", http_status=403)
+UNREACHABLE = ProviderUnreachableError(provider="openai")
+NO_MONEY = ProviderQuotaError(provider="openai", http_status=429)
+LIMIT_HELD = RateLimitHeldError(provider="openai", retry_after_s=9.0)
+OF_PROVIDERS = [DOWN, UNREACHABLE, LIMITED, WRONG_KEY, NO_MONEY, FORBIDDEN]
+
+
 def failed(
-    *errors: HeadraceError, attempt: int = 1, on_unknown: str = "retry", held: list[HeadraceError] | None = None
+    *errors: HeadraceError,
+    attempt: int = 1,
+    on_unknown: str = "retry",
+    held: list[HeadraceError] | None = None,
+    hold: Held | None = None,
 ) -> Outcome:
     return outcomes.of_failed_calls(
-        list(errors), held=held or [], attempt=attempt, backoff=BACKOFF, on_unknown=on_unknown
+        list(errors), held=held or [], attempt=attempt, backoff=BACKOFF, on_unknown=on_unknown, hold=hold
     )
 
 
@@ -132,12 +147,22 @@ def test_a_lost_claim_ends_nothing() -> None:
 
 def test_the_first_breaker_to_open_up_is_waited_for() -> None:
     held = [BreakerOpenError(provider="openai", retry_after_s=9.0), OPEN, NoProviderKeyError()]
-    outcome = outcomes.of_held_providers(held)
-    assert outcome == Defer("provider_held", delay_s=4.0 + outcomes.BREAKER_GRACE_S)
+    outcome = outcomes.of_held_providers(held, backoff=BACKOFF)
+    wait_s = 4.0 + GRACE_S
+    assert outcome == Defer("provider_held", delay_s=wait_s + wait_s)  # the spread, at its widest
+    limited = outcomes.of_held_providers([LIMIT_HELD], backoff=BACKOFF)
+    assert isinstance(limited, Defer) and limited.reason == "provider_rate_limited"
+
+
+def test_jobs_that_are_held_do_not_come_back_in_one_instant() -> None:
+    spread = [outcomes.of_held_providers([OPEN], backoff=Backoff()) for _ in range(200)]
+    delays = [one.delay_s for one in spread if isinstance(one, Defer) and one.delay_s is not None]
+    assert len(delays) == len(set(delays)) == 200
+    assert min(delays) > 4.0 and max(delays) - min(delays) > 2.0
 
 
 def test_without_any_key_the_job_is_rejected() -> None:
-    outcome = outcomes.of_held_providers([NoProviderKeyError(field="provider", value="openai")])
+    outcome = outcomes.of_held_providers([NoProviderKeyError(field="provider", value="openai")], backoff=BACKOFF)
     assert isinstance(outcome, Ended)
     assert (outcome.outcome, outcome.reason, outcome.error["value"]) == ("rejected", "no_provider_key", "'openai'")
 
@@ -146,7 +171,7 @@ def test_without_any_key_the_job_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [DOWN, LOST, ProviderTimeoutError(provider="openai"), OutputInvalidError(), InternalFaultError()]
+    "error", [LOST, ProviderTimeoutError(provider="openai"), OutputInvalidError(), InternalFaultError()]
 )
 def test_what_may_pass_is_tried_again_until_the_attempts_are_used_up(error: HeadraceError) -> None:
     assert failed(error, attempt=1) == Retry(error.code, 1.0)
@@ -156,18 +181,88 @@ def test_what_may_pass_is_tried_again_until_the_attempts_are_used_up(error: Head
     assert (outcome.outcome, outcome.reason, outcome.error["attempts"]) == ("failed", error.code, 3)
 
 
-@pytest.mark.parametrize("error", [REFUSED, WRONG_KEY])
-def test_what_never_passes_ends_at_once(error: HeadraceError) -> None:
-    outcome = failed(error)
+def test_what_never_passes_ends_at_once() -> None:
+    outcome = failed(REFUSED)
     assert isinstance(outcome, Ended)
-    assert (outcome.outcome, outcome.reason) == ("failed", error.code)
+    assert (outcome.outcome, outcome.reason) == ("failed", REFUSED.code)
 
 
-@pytest.mark.parametrize("errors", [(DOWN, WRONG_KEY), (WRONG_KEY, DOWN), (REFUSED, DOWN)])
+@pytest.mark.parametrize("errors", [(REFUSED, DOWN), (DOWN, REFUSED), (REFUSED, LIMITED), (WRONG_KEY, REFUSED)])
 def test_one_provider_that_may_recover_is_enough_for_another_attempt(errors: tuple[HeadraceError, ...]) -> None:
-    assert failed(*errors) == Retry(DOWN.code, 1.0)
+    outcome = failed(*errors)
+    assert isinstance(outcome, Retry) and outcome.reason == REFUSED.code
     last = failed(*errors, attempt=3)
-    assert isinstance(last, Ended) and last.reason == DOWN.code
+    assert isinstance(last, Ended) and last.reason == REFUSED.code
+
+
+# ------------------------------------------------------------------------------------------------ providers' faults
+
+
+@pytest.mark.parametrize("attempt", [1, 3, 50])
+@pytest.mark.parametrize("error", OF_PROVIDERS)
+def test_a_providers_fault_burns_no_attempt(error: HeadraceError, attempt: int) -> None:
+    for errors in ([error], [error, error], [DOWN, error], [error, WRONG_KEY]):
+        outcome = failed(*errors, attempt=attempt, on_unknown="fail", held=[OPEN, NoProviderKeyError()])
+        assert isinstance(outcome, Defer)
+        assert outcome.reason in ("provider_held", "provider_rate_limited")
+
+
+@pytest.mark.parametrize("error", OF_PROVIDERS)
+def test_beside_a_lost_answer_it_is_an_attempt_since_it_may_have_been_paid(error: HeadraceError) -> None:
+    assert isinstance(failed(error, LOST), Retry)
+    last = failed(LOST, error, attempt=3)
+    assert isinstance(last, Ended) and last.reason == LOST.code
+
+
+def test_a_rate_limit_is_waited_for_as_long_as_it_names() -> None:
+    assert failed(LIMITED) == Defer("provider_rate_limited", delay_s=7.0 + GRACE_S + 7.0 + GRACE_S)
+    patient = ProviderRateLimitedError(provider="openai", retry_after_s=30.0)
+    assert failed(patient, LIMITED) == failed(LIMITED)  # the first that may be asked again
+    assert failed(DOWN, LIMITED) == Defer("provider_held", delay_s=1.0)
+    # what the gateway knows counts too: others were told to wait longer, or a breaker has opened
+    known = Held(waits={"openai": 20.0, "anthropic": 11.0})
+    assert failed(DOWN, LIMITED, hold=known) == Defer("provider_rate_limited", delay_s=2 * (11.0 + GRACE_S))
+
+
+def test_the_longer_a_job_was_held_the_wider_it_is_spread() -> None:
+    waits = [failed(DOWN, hold=Held(held_s=held_s)) for held_s in (0.0, 1.0, 5.0, 30.0, 10_000.0)]
+    assert waits == [Defer("provider_held", delay_s=delay_s) for delay_s in (1.0, 1.0, 5.0, 30.0, 60.0)]
+
+
+def test_the_part_of_the_wait_that_is_of_our_choice_does_not_outlive_the_deadline() -> None:
+    assert failed(DOWN, hold=Held(held_s=40.0, remaining_s=8.0)) == Defer("provider_held", delay_s=4.0)
+    # the provider's own word does: there is nothing to be had before
+    limited = failed(LIMITED, hold=Held(remaining_s=3.0))
+    assert limited == Defer("provider_rate_limited", delay_s=7.0 + GRACE_S)
+
+
+@pytest.mark.parametrize("error", OF_PROVIDERS)
+def test_a_job_without_a_deadline_does_not_wait_for_ever(error: HeadraceError) -> None:
+    day = Held(held_s=86_400.0)
+    outcome = failed(error, hold=day)
+    assert isinstance(outcome, Ended)
+    assert (outcome.outcome, outcome.reason, outcome.error["waited_s"]) == ("failed", error.code, 86_400)
+    held = outcomes.of_held_providers([OPEN], backoff=BACKOFF, hold=day)
+    assert isinstance(held, Ended) and held.reason == "breaker_open"
+    assert isinstance(failed(error, hold=replace(day, remaining_s=5.0)), Defer)  # its deadline decides
+
+
+@pytest.mark.parametrize("error", [DOWN, FORBIDDEN])
+def test_what_meets_one_job_again_while_others_are_answered_is_its_own_fault(error: HeadraceError) -> None:
+    others_answered = Held(held_s=20.0, answered_s=3.0)
+    assert failed(error, attempt=1, hold=others_answered) == Retry(error.code, 1.0)
+    assert isinstance(failed(error, attempt=3, hold=others_answered), Ended)
+    # never before, or not since it began to wait
+    for hold in (Held(), Held(answered_s=0.1), Held(held_s=20.0, answered_s=25.0), Held(held_s=20.0)):
+        assert isinstance(failed(error, attempt=3, hold=hold), Defer)
+
+
+@pytest.mark.parametrize("error", [UNREACHABLE, LIMITED, WRONG_KEY, NO_MONEY])
+def test_what_cannot_be_a_jobs_own_fault_never_is(error: HeadraceError) -> None:
+    assert isinstance(failed(error, attempt=9, hold=Held(held_s=20.0, answered_s=3.0)), Defer)
+
+
+# ------------------------------------------------------------------------------------------------------ failed calls
 
 
 def test_a_provider_behind_its_breaker_may_do_better_than_one_that_refused() -> None:
@@ -178,11 +273,9 @@ def test_a_provider_behind_its_breaker_may_do_better_than_one_that_refused() -> 
     assert isinstance(failed(REFUSED, held=[NoProviderKeyError()]), Ended)
 
 
-def test_the_wait_is_that_of_the_first_provider_that_may_be_asked_again() -> None:
-    assert failed(LIMITED) == Retry(LIMITED.code, 7.0 + 1.0)
-    assert failed(DOWN, LIMITED) == Retry(LIMITED.code, 1.0)
-    patient = ProviderRateLimitedError(provider="openai", retry_after_s=30.0)
-    assert failed(patient, LIMITED) == Retry(LIMITED.code, 7.0 + 1.0)
+def test_another_attempt_waits_for_the_first_provider_that_may_be_asked_again() -> None:
+    assert failed(REFUSED, LIMITED) == Retry(REFUSED.code, 7.0 + 1.0)
+    assert failed(LOST, LIMITED) == Retry(LOST.code, 1.0)
 
 
 @pytest.mark.parametrize("errors", [(LOST,), (LOST, DOWN), (DOWN, LOST)])
@@ -194,7 +287,7 @@ def test_a_job_that_must_not_be_repeated_ends_when_an_answer_was_lost(errors: tu
 
 
 def test_on_unknown_fail_is_about_lost_answers_only() -> None:
-    assert failed(DOWN, on_unknown="fail") == Retry(DOWN.code, 1.0)
+    assert failed(DOWN, on_unknown="fail") == Defer("provider_held", delay_s=1.0)
     assert outcomes.must_not_be_repeated(LOST, on_unknown="fail")
     assert not outcomes.must_not_be_repeated(DOWN, on_unknown="fail")
     assert not outcomes.must_not_be_repeated(LOST, on_unknown="retry")

@@ -20,11 +20,14 @@ from errors import (
     ProviderAuthError,
     ProviderEmptyAnswerError,
     ProviderError,
+    ProviderForbiddenError,
     ProviderMalformedAnswerError,
     ProviderNotSentError,
+    ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRefusedError,
     ProviderUnavailableError,
+    ProviderUnreachableError,
     StatementFailedError,
 )
 from guards.rates import RateGuard
@@ -37,6 +40,7 @@ from router.gateway import Gateway
 from router.policy import Target, load_policy
 from router.providers.calls import CallReply, CallRequest, Finish, Usage
 from router.pseudonyms import Pseudonyms
+from router.rate_holds import RateHolds
 from storage import limits, recovery
 from storage.database import Database
 from storage.ids import new_id
@@ -46,6 +50,7 @@ from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Urls
 from tests.producers.test_enqueue import enqueue_by_sql
+from tests.router.test_breakers import Clock
 from workers.backoff import Backoff
 from workers.ledger import Ledger
 from workers.pipeline import Pipeline
@@ -83,6 +88,28 @@ class Scripted:
 
 
 @dataclass
+class Limited:
+    """A step that answers so many calls in each stretch of time, and tells the others how long it still is."""
+
+    clock: Clock
+    allowed: int
+    every_s: float
+    refused: int = 0
+    began: float = 0.0
+    answered: int = 0
+
+    def __call__(self, _: CallRequest) -> str:
+        if self.clock.now - self.began >= self.every_s:
+            self.began, self.answered = self.clock.now, 0
+        if self.answered == self.allowed:
+            self.refused += 1
+            left_s = self.began + self.every_s - self.clock.now
+            raise ProviderRateLimitedError(provider="openai", http_status=429, retry_after_s=left_s)
+        self.answered += 1
+        return "fine"
+
+
+@dataclass
 class Stage:
     """A worker's pipeline and all around it."""
 
@@ -93,6 +120,8 @@ class Stage:
     anthropic: Scripted
     draining: threading.Event
     tenant: UUID
+    clock: Clock  # of breakers and holds
+    owner: str
 
     def run(self, **fields: Any) -> Result:
         """Enqueue a job and take its turn once."""
@@ -102,6 +131,40 @@ class Stage:
         self.pipeline.run(Turn(str(self.tenant), "interactive", 1000.0))
         return self.client.result(job_id, tenant_id=self.tenant)
 
+    def make_due(self) -> None:
+        """Queue what waits."""
+        with psycopg.connect(self.owner, autocommit=True) as owner:
+            owner.execute("update headrace.queue set run_at = headrace.now() where state = 'scheduled'")
+        with self.ops.connection() as connection:
+            recovery.release_due(connection)
+
+    def take_again(self, job_id: UUID) -> Result:
+        """Make it due and take its turn."""
+        self.make_due()
+        return self.take(job_id)
+
+    def let_time_pass(self) -> None:
+        """So much that breakers and holds let calls through."""
+        self.clock.now += 3600.0
+
+    def held_s(self, job_id: UUID) -> float | None:
+        with self.ops.connection() as connection:
+            row = connection.execute(
+                "select extract(epoch from headrace.now() - held_since)::float8 as s from headrace.queue where id = %s",
+                [job_id],
+            ).fetchone()
+        assert row is not None
+        return row["s"]
+
+    def held_since_long_ago(self, job_id: UUID, *, seconds: float) -> None:
+        """Move the beginning of its wait, if it waits for a provider."""
+        with psycopg.connect(self.owner, autocommit=True) as owner:
+            owner.execute(
+                "update headrace.queue set held_since = headrace.now() - make_interval(secs => %s)"
+                " where id = %s and held_since is not null",
+                [seconds, job_id],
+            )
+
     def runs(self) -> list[dict[str, Any]]:
         with self.ops.connection() as connection:
             return connection.execute("select * from headrace.runs order by id").fetchall()
@@ -110,13 +173,17 @@ class Stage:
 @pytest.fixture
 def stage(client: Client, ops: Database, urls: Urls, wiped_wire: Wire, tenant: UUID) -> Iterator[Stage]:
     """The pool has one connection: a step that wanted two at once would wait for itself."""
-    openai, anthropic, draining = Scripted("openai"), Scripted("anthropic"), threading.Event()
+    openai, anthropic, draining, clock = Scripted("openai"), Scripted("anthropic"), threading.Event(), Clock()
     with Database(urls.app, connections=1) as database:
         pipeline = Pipeline(
             worker_id=new_id(),
             database=database,
             turns=TurnAccount(wiped_wire, turns_per_tenant=64),
-            gateway=Gateway({"openai": openai, "anthropic": anthropic}, Breakers(fail_max=1000, reset_s=60)),
+            gateway=Gateway(
+                {"openai": openai, "anthropic": anthropic},
+                Breakers(fail_max=1000, reset_s=60, clock=clock),
+                RateHolds(clock=clock),
+            ),
             policy=load_policy(None),
             rates=RateGuard(redis_client(urls.redis)),
             pseudonyms=Pseudonyms(b"of a test"),
@@ -125,7 +192,7 @@ def stage(client: Client, ops: Database, urls: Urls, wiped_wire: Wire, tenant: U
             claim_timeout_s=60.0,
             draining=draining,
         )
-        yield Stage(client, ops, pipeline, openai, anthropic, draining, tenant)
+        yield Stage(client, ops, pipeline, openai, anthropic, draining, tenant, clock, urls.owner)
     check_books(ops, None, all_ended=False)
 
 
@@ -171,8 +238,106 @@ def test_one_provider_that_may_recover_is_enough_to_try_again(stage: Stage) -> N
     stage.openai.script = [DOWN]
     stage.anthropic.script = [ProviderAuthError(provider="anthropic", http_status=401)]
     result = stage.run()
-    assert (result.state, result.reason, result.attempts) == (State.SCHEDULED, "provider_unavailable", 1)
+    assert (result.state, result.reason, result.attempts) == (State.SCHEDULED, "provider_held", 0)
     assert [run["status"] for run in stage.runs()] == ["failed", "failed"]
+
+
+OF_PROVIDERS: list[type[ProviderError]] = [
+    ProviderUnavailableError, ProviderUnreachableError, ProviderRateLimitedError, ProviderAuthError, ProviderQuotaError,
+    ProviderForbiddenError,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OF_PROVIDERS)
+def test_a_providers_fault_is_waited_for_and_burns_no_attempt(stage: Stage, kind: type[ProviderError]) -> None:
+    """More often than there are attempts, and whichever of the two providers it is that comes back."""
+    fault = {name: kind(provider=name, http_status=500) for name in ("openai", "anthropic")}
+    for one in (stage.openai, stage.anthropic):
+        one.script = [fault[one.name]] * 4
+    result = stage.run()
+    for _ in range(3):
+        assert (result.state, result.attempts, result.cost_usd) == (State.SCHEDULED, 0, 0)
+        assert result.reason in ("provider_held", "provider_rate_limited")
+        assert stage.held_s(result.job_id) is not None
+        stage.let_time_pass()
+        result = stage.take_again(result.job_id)
+    stage.let_time_pass()
+    stage.openai.script.clear()
+    result = stage.take_again(result.job_id)
+    assert (result.state, result.attempts, result.output) == (State.SUCCEEDED, 1, "fine")
+    assert {run["cost_usd"] for run in stage.runs() if run["status"] != "succeeded"} == {0}
+
+
+def test_a_rate_limit_holds_the_providers_other_jobs_back_for_the_time_that_it_names(stage: Stage) -> None:
+    stage.openai.script = [ProviderRateLimitedError(provider="openai", http_status=429, retry_after_s=30.0)]
+    stage.anthropic.script = [ProviderRateLimitedError(provider="anthropic", http_status=429, retry_after_s=40.0)]
+    first = stage.run()
+    others = [stage.run() for _ in range(5)]
+    assert len(stage.openai.asked) == len(stage.anthropic.asked) == 1
+    for one in (first, *others):
+        assert (one.state, one.reason, one.attempts, one.cost_usd) == (State.SCHEDULED, "provider_rate_limited", 0, 0)
+    with stage.ops.connection() as connection:
+        waits = connection.execute(
+            "select extract(epoch from run_at - headrace.now()) as s from headrace.queue"
+        ).fetchall()
+    assert all(29 < wait["s"] < 62 for wait in waits)
+    stage.clock.now += 30.0
+    assert stage.run().state is State.SUCCEEDED
+
+
+def test_what_a_provider_answers_to_one_job_alone_is_that_jobs_fault(stage: Stage) -> None:
+    """A request that breaks the server each time is not an outage: others are answered meanwhile."""
+    broken = ProviderUnavailableError(provider="openai", http_status=500)
+    stage.openai.script = stage.anthropic.script = [broken, broken]
+    result = stage.run()
+    assert (result.state, result.reason, result.attempts) == (State.SCHEDULED, "provider_held", 0)
+    for attempts in (1, 1, 2):  # counted; waits again; counted, and it is the last
+        assert stage.run().state is State.SUCCEEDED
+        stage.openai.script = stage.anthropic.script = [broken, broken]
+        stage.held_since_long_ago(result.job_id, seconds=60)
+        result = stage.take_again(result.job_id)
+        assert result.attempts == attempts
+        stage.openai.script = stage.anthropic.script = []
+    assert (result.state, result.reason) == (State.FAILED, "provider_unavailable")
+
+
+def test_a_job_without_a_deadline_waits_for_its_providers_for_a_day(stage: Stage) -> None:
+    stage.openai.script, stage.anthropic.script = [DOWN] * 3, [DOWN] * 3
+    result = stage.run()
+    stage.held_since_long_ago(result.job_id, seconds=86_000)
+    result = stage.take_again(result.job_id)
+    assert (result.state, result.attempts) == (State.SCHEDULED, 0)
+    stage.held_since_long_ago(result.job_id, seconds=86_500)
+    result = stage.take_again(result.job_id)
+    assert (result.state, result.reason, result.attempts) == (State.FAILED, "provider_unavailable", 1)
+    assert result.error is not None and result.error["waited_s"] >= 86_500
+
+
+def test_a_wait_for_something_else_begins_the_wait_for_providers_anew(stage: Stage) -> None:
+    stage.openai.script, stage.anthropic.script = [DOWN, LOST], [DOWN, LOST]
+    result = stage.run()
+    assert stage.held_s(result.job_id) is not None
+    result = stage.take_again(result.job_id)  # the answer was lost: an attempt of its own
+    assert (result.state, result.reason, result.attempts) == (State.SCHEDULED, "provider_answer_lost", 1)
+    assert stage.held_s(result.job_id) is None
+
+
+def test_a_backlog_over_a_providers_rate_all_succeeds_and_burns_no_attempt(stage: Stage) -> None:
+    """A server that allows eight calls a minute, and says how long its minute still is; the test lets time pass."""
+    limited = Limited(stage.clock, allowed=8, every_s=60.0)
+    stage.openai.script = [limited] * 10_000
+    stage.anthropic.script = [
+        ProviderRateLimitedError(provider="anthropic", http_status=429, retry_after_s=3600.0)
+    ] * 10_000
+    ids = [stage.client.enqueue(tenant_id=stage.tenant, **CHAT) for _ in range(20)]
+    for minute in range(3):
+        for _ in ids[8 * minute :]:
+            stage.pipeline.run(Turn(str(stage.tenant), "interactive", 1000.0))
+        stage.clock.now += 61.0
+        stage.make_due()
+    ended = [stage.client.result(job_id, tenant_id=stage.tenant) for job_id in ids]
+    assert {(one.state, one.attempts) for one in ended} == {(State.SUCCEEDED, 1)}
+    assert limited.refused == 2  # one a minute tells; the others are held back without a call
 
 
 def test_a_backup_that_is_too_dear_does_not_reject_what_the_primary_may_still_answer(stage: Stage) -> None:
@@ -184,7 +349,7 @@ def test_a_backup_that_is_too_dear_does_not_reject_what_the_primary_may_still_an
         )
     stage.openai.script = [DOWN]
     result = stage.run(max_output_tokens=100)
-    assert (result.state, result.reason) == (State.SCHEDULED, "provider_unavailable")
+    assert (result.state, result.reason) == (State.SCHEDULED, "provider_held")
     assert stage.anthropic.asked == []
     assert [run["provider"] for run in stage.runs()] == ["openai"]
 
@@ -220,7 +385,7 @@ def test_a_breaker_that_opens_between_the_look_and_the_call_burns_no_attempt(sta
 @pytest.mark.parametrize(
     ("primary", "backup", "reason"),
     [
-        (DOWN, ProviderUnavailableError(provider="anthropic", http_status=529), "provider_unavailable"),
+        (DOWN, LOST, "provider_answer_lost"),
         (ProviderRefusedError(provider="openai", http_status=400), LOST, "provider_answer_lost"),
     ],
 )
@@ -363,7 +528,7 @@ def test_no_provider_parks_a_job_for_ever(stage: Stage) -> None:
         row = connection.execute(
             "select extract(epoch from run_at - headrace.now()) as s from headrace.queue"
         ).fetchone()
-    assert row is not None and 3_000 < row["s"] <= 3_601
+    assert row is not None and 3_000 < row["s"] <= 3_661
 
 
 def test_whatever_a_providers_error_says_can_be_kept(stage: Stage) -> None:

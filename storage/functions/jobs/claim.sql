@@ -15,14 +15,15 @@
 -- same claim was lost; what it had claimed is read back. The first try may still be under way on the connection that
 -- broke, and SKIP LOCKED would not see it: the claim's own lock lets the repeat wait for it, so no claim holds two jobs.
 -- rates: the request rates that bind it (rates_of.sql), null once they have counted it. more: W or more are still queued and the lane has another free slot,
--- so the caller offers one turn.
+-- so the caller offers one turn. held_s: since when it has waited for its providers (queue.held_since).
 create or replace function headrace.claim(
     p_tenant uuid, p_lane text, p_claim uuid, p_worker uuid, p_timeout_s double precision, p_w integer,
     p_repeat boolean default false)
 returns table (job_id uuid, user_id text, feature text, attempt integer, rank bigint, estimated_tokens bigint,
                plan text, weight numeric, prompt_id uuid, variables jsonb, messages jsonb, context jsonb,
                output_schema jsonb, max_output_tokens integer, on_over_budget text, on_unknown text, force_tier text,
-               metadata jsonb, rates jsonb, remaining_s double precision, queued_s double precision, more boolean, stopped_by text)
+               metadata jsonb, rates jsonb, remaining_s double precision, held_s double precision,
+               queued_s double precision, more boolean, stopped_by text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -140,6 +141,7 @@ begin
            j.variables, j.messages, j.context, j.output_schema, j.max_output_tokens, j.on_over_budget, j.on_unknown,
            j.force_tier, j.metadata, case when not q.admitted then headrace.rates_of(p_tenant, p, q) end,
            extract(epoch from j.deadline - v_now)::double precision,
+           extract(epoch from v_now - q.held_since)::double precision,
            extract(epoch from v_now - greatest(j.created_at, j.run_at))::double precision,
            case when v_by_feature then v_more else exists (select from headrace.queue x
                              where x.tenant_id = p_tenant and x.lane = p_lane and x.state = 'queued'

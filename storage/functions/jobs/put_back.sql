@@ -30,6 +30,8 @@ begin
         -- who waits in a list keeps its place in it
         rank = case when p_waits_for is null then greatest(x.rank, headrace.virtual_time(p_tenant, x.lane)) else x.rank end,
         attempts = x.attempts - case when p_burns_attempt then 0 else 1 end,
+        held_since = case when p_reason in ('provider_held', 'provider_rate_limited') then coalesce(x.held_since, v_now)
+                          when p_reason = 'handed_back' then x.held_since end,
         waits_for = p_waits_for, need_usd = p_need, admitted = x.admitted or p_admitted,
         deaths = x.deaths + case when p_died then 1 else 0 end,
         claim_id = null, worker_id = null, claimed_at = null, claim_deadline = null

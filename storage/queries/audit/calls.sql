@@ -32,5 +32,5 @@ where h.call_id is not null and h.status = 'unknown'
 union all
 select 'known_run_reached_the_provider', tenant_id, id, jsonb_build_object('status', status, 'error_code', error_code)
 from held where call_id is null and status in ('succeeded', 'failed')
-            and coalesce(error_code, '') not in ('provider_unreachable', 'provider_not_sent', 'breaker_open', 'deadline_passed')
+            and coalesce(error_code, '') not in ('provider_unreachable', 'provider_not_sent', 'breaker_open', 'rate_limit_held', 'deadline_passed')
             and id >= (select min(j.id::text)::uuid from journal j);

@@ -17,12 +17,14 @@ OPENAI_ERRORS = {
     "429": (openai.RateLimitError, 429, "rate_limit_exceeded"),
     "500": (openai.InternalServerError, 500, None),
     "529": (openai.InternalServerError, 529, "server_is_overloaded"),
+    "400": (openai.BadRequestError, 400, None),
     "auth": (openai.AuthenticationError, 401, "invalid_api_key"),
 }
 ANTHROPIC_ERRORS = {
     "429": (anthropic.RateLimitError, 429, "rate_limit_error"),
     "500": (anthropic.InternalServerError, 500, "api_error"),
     "529": (anthropic.OverloadedError, 529, "overloaded_error"),
+    "400": (anthropic.BadRequestError, 400, "invalid_request_error"),
     "auth": (anthropic.AuthenticationError, 401, "authentication_error"),
 }
 

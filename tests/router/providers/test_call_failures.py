@@ -12,14 +12,17 @@ import httpx2
 import pytest
 
 from errors import (
+    NotNowError,
     PermanentError,
     ProviderAnswerLostError,
     ProviderAuthError,
+    ProviderForbiddenError,
     ProviderMalformedAnswerError,
     ProviderNotSentError,
     ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRefusedError,
+    ProviderRequestTooLargeError,
     ProviderUnavailableError,
     ProviderUnreachableError,
     RetryableError,
@@ -41,17 +44,19 @@ def refusal(provider: str, kind: str, message: str = "because") -> dict:
         (400, ProviderRefusedError),
         (401, ProviderAuthError),
         (402, ProviderQuotaError),
-        (403, ProviderAuthError),
+        (403, ProviderForbiddenError),
         (404, ProviderRefusedError),
         (408, ProviderUnavailableError),
         (409, ProviderUnavailableError),
-        (413, ProviderRefusedError),
+        (413, ProviderRequestTooLargeError),
         (422, ProviderRefusedError),
         (429, ProviderRateLimitedError),
         (500, ProviderUnavailableError),
         (502, ProviderUnavailableError),
         (503, ProviderUnavailableError),
         (504, ProviderAnswerLostError),
+        (520, ProviderAnswerLostError),
+        *((status, ProviderUnavailableError) for status in (521, 522, 523, 525, 526, 530)),
         (524, ProviderAnswerLostError),
         (529, ProviderUnavailableError),
     ],
@@ -67,7 +72,7 @@ def test_a_status_becomes_its_error(provider, adapter_to, told, ask, status, kin
     assert (error.provider, error.http_status, error.request_id) == (provider, status, "req_1")
     assert "because" in error.message
     assert type(error.__cause__).__module__.startswith(provider)
-    assert isinstance(error, RetryableError) is not isinstance(error, PermanentError)
+    assert sum(isinstance(error, one) for one in (RetryableError, PermanentError, NotNowError)) == 1
     assert len(told.requests) == 1  # a retry is never the SDK's
 
 
@@ -85,6 +90,55 @@ def test_no_money_left_is_no_rate_limit(adapter_to, told, ask, of, status, kind,
 
     with pytest.raises(ProviderQuotaError):
         adapter_to(of, told.url).call(ask())
+
+
+def test_a_request_that_no_rate_lets_through_is_no_rate_limit(adapter_to, told, ask):
+    told.answer(
+        refusal("openai", "rate_limit_exceeded", "Request too large for gpt-x: Limit 30000, Requested 41000."), 429
+    )
+
+    with pytest.raises(ProviderRequestTooLargeError):
+        adapter_to("openai", told.url).call(ask())
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [
+        (403, "unsupported_country_region_territory", ProviderForbiddenError),
+        (403, "model_not_found", ProviderForbiddenError),
+        (403, "permission_error", ProviderForbiddenError),
+        (403, "authentication_error", ProviderAuthError),
+        (400, "invalid_api_key", ProviderAuthError),
+        (400, "context_length_exceeded", ProviderRequestTooLargeError),
+    ],
+)
+def test_only_an_authentication_error_is_one(provider, adapter_to, told, ask, status, kind, error):
+    told.answer(refusal(provider, kind), status)
+
+    with pytest.raises(error) as caught:
+        adapter_to(provider, told.url).call(ask())
+
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, ProviderForbiddenError),
+        (403, ProviderForbiddenError),
+        (413, ProviderRequestTooLargeError),
+        (429, ProviderRateLimitedError),
+        (503, ProviderUnavailableError),
+        (522, ProviderUnavailableError),
+    ],
+)
+def test_a_gateways_page_is_not_a_keys_failure(provider, adapter_to, told, ask, status, kind):
+    told.answer(b"<html><h1>Sorry, you have been blocked</h1></html>", status, content_type="text/html; charset=UTF-8")
+
+    with pytest.raises(kind) as caught:
+        adapter_to(provider, told.url).call(ask())
+
+    assert (type(caught.value), caught.value.http_status) == (kind, status)
 
 
 def test_a_rate_limit_says_how_long_to_wait(provider, adapter_to, told, ask):
