@@ -313,7 +313,7 @@ def test_the_module_level_functions_quote_by_the_policy_of_the_environment(
         "  strong: {primary: {provider: anthropic, model: claude-sonnet-5-5}}\n"
     )
     module = importlib.import_module("producers.enqueue")
-    monkeypatch.setattr(module, "_client", None)
+    monkeypatch.setattr(module._default, "_client", None)
     monkeypatch.setenv("HEADRACE_DATABASE_URL", urls.app)
     monkeypatch.setenv("HEADRACE_REDIS_URL", urls.redis)
     monkeypatch.setenv("HEADRACE_ROUTING_POLICY", str(policy))
@@ -328,8 +328,8 @@ def test_the_module_level_functions_quote_by_the_policy_of_the_environment(
             assert [rate.room for rate in one.rates] == [rate.per_minute for rate in one.rates]
         assert count(ops) == 0
     finally:
-        if module._client is not None:
-            module._client.close()
+        if module._default._client is not None:
+            module._default._client.close()
 
 
 def test_what_only_dry_runs_need_is_not_loaded_before() -> None:

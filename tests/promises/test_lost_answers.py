@@ -269,7 +269,10 @@ def run_when_due(ops: Database, worker: Pipeline, tenant: UUID) -> None:
 
 def while_locked(urls: Urls, lock: str, loss: Loss, step: Callable[[], object], *, waiting: int) -> None:
     """Run ``step`` while ``lock`` holds its statement up; it is cut off there and repeated, and both go on together."""
-    blocked = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    blocked = (  # a repeated claim looks again and again whether the first one has ended
+        "select from pg_stat_activity where (wait_event_type = 'Lock' or wait_event = 'PgSleep')"
+        " and datname = current_database()"
+    )
     with (
         ThreadPoolExecutor() as beside,
         psycopg.connect(urls.owner, autocommit=True) as looker,

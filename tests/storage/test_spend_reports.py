@@ -28,8 +28,8 @@ from tests.conftest import new_tenant
 from tests.fleet import Urls
 from tests.steps import ask, call, end, put_one, refused, take, unheard, used
 
-START = datetime(2026, 3, 1, 22, 15, tzinfo=UTC)
-FIRST, LAST = START.date(), date(2026, 3, 31)
+START = datetime(2031, 3, 1, 22, 15, tzinfo=UTC)
+FIRST, LAST = START.date(), date(2031, 3, 31)
 MODELS = (("openai", "gpt-6-luna"), ("anthropic", "claude-haiku-5-5"))
 
 
@@ -377,7 +377,7 @@ def test_a_notice_is_left_once_a_day(surprised: tuple[World, UUID]) -> None:
     rows = world.ops.execute("select tenant_id, topic, payload from headrace.outbox order by id").fetchall()
     assert [(row["tenant_id"], row["topic"]) for row in rows] == [(acme, "spend.unusual")] * 4
     assert rows[0]["payload"] == {
-        "scope": "user", "key": "ada", "day": "2026-03-01", "spent_usd": "20", "median_usd": "1.000000",
+        "scope": "user", "key": "ada", "day": "2031-03-01", "spent_usd": "20", "median_usd": "1.000000",
         "bound_usd": "4.000000",
     }  # fmt: skip
 
