@@ -33,6 +33,7 @@ from headrace_client.errors import (
 )
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
 from producers import Client as WholeClient
 from storage import producers
@@ -95,12 +96,13 @@ def test_a_job_goes_in_and_its_result_comes_out(
     with ops.connection() as connection:
         row = connection.execute("select metadata, deadline from headrace.jobs where id = %s", [job_id]).fetchone()
     assert row == {"metadata": {"order": 5}, "deadline": datetime(2089, 12, 31, 22, tzinfo=UTC)}
-    assert answer_next(app, tenant, output_json={"thanks": [1, "ü"]}) == job_id
+    assert answer_next(app, tenant, output_json={"thanks": [1, "ü"]}, simulated=True) == job_id
     found, whole = door.result(str(job_id), tenant_id=tenant, timeout=5), client.result(job_id, tenant_id=tenant)
     assert {name: getattr(found, name) for name in Result.__slots__} == {
         name: getattr(whole, name) for name in Result.__slots__
     }
     assert (found.output, found.output_json, found.finish) == ("Hi", {"thanks": [1, "ü"]}, "complete")
+    assert found.simulated
     assert found.cost_usd > Decimal(0)
     assert count(ops, "wakes") == 1, "a scheduler is told"
 
@@ -308,6 +310,9 @@ def test_the_function_bounds_what_it_is_given(urls: Urls, tenant: UUID) -> None:
             with pytest.raises(psycopg.Error) as refused:
                 connection.execute("select headrace.enqueue_many(%s, %s::jsonb)", [tenant, given])
             assert refused.value.sqlstate == "HR400", given
+        odd = [CHAT, {**CHAT, "tenant_id": str(tenant)}]
+        with pytest.raises(psycopg.Error, match=r"requests\[1\]: takes nothing but the arguments"):
+            connection.execute("select headrace.enqueue_many(%s, %s)", [tenant, Jsonb(odd)])
         with pytest.raises(psycopg.Error) as refused:
             connection.execute("select headrace.enqueue_many(%s, null)", [tenant])
         assert refused.value.sqlstate == "HR400"
@@ -409,7 +414,7 @@ def test_a_wait_looks_less_and_less_often() -> None:
     work = steps.result(uuid4(), uuid4(), 3600.0)
     pauses, step = [], next(work)
     for _ in range(400):
-        step = work.send([("running", None, None, None, None, None, 0, "0")])
+        step = work.send([("running", None, None, None, None, None, 0, "0", False)])
         assert isinstance(step, steps.Pause)
         pauses.append(step.seconds)
         step = next(work)

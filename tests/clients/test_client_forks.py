@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from uuid import UUID
 
@@ -12,6 +13,21 @@ from storage.database import Database
 from tests.clients.place import Place
 from tests.conftest import new_tenant
 from tests.fleet import Urls
+
+
+def test_a_program_that_ends_leaves_nothing_open(place: Place, folder: Path, urls: Urls, tenant: UUID) -> None:
+    program = (
+        "import asyncio, os, sys; from headrace_client import enqueue, aenqueue;"
+        f"job = dict(tenant_id='{tenant}', user_id='u', feature='chat', messages=[dict(role='user', content='Hi')]);"
+        "enqueue(**job); asyncio.run(aenqueue(**job)); loop = asyncio.new_event_loop();"
+        "loop.run_until_complete(aenqueue(**job)); loop.close(); print('ends')"
+    )
+    done = subprocess.run(
+        place.command("-W", "error::ResourceWarning", "-c", program),
+        cwd=folder, env=place.environment(HEADRACE_DATABASE_URL=urls.producer), capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("ends\n", "")
 
 
 @pytest.mark.parametrize("way", ["fork", "multiprocessing_fork", "multiprocessing_spawn", "gevent"])

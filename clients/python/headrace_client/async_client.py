@@ -62,6 +62,10 @@ class AsyncClient:
         work = steps.result(job_id, tenant_id, timeout)
         return await (run(work, self._patiently) if conn is None else run_on(conn, work, waits=bool(timeout)))
 
+    def finish(self) -> None:
+        """Close the connections of every event loop without waiting, where no loop runs any more."""
+        self._connections.finish()
+
     async def close(self) -> None:
         """Close the connections of this event loop."""
         await self._connections.close()

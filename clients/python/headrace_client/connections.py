@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import psycopg
 
@@ -122,7 +122,7 @@ class AsyncConnections:
 
     def renew_in_child(self) -> None:
         """None is open yet in this process."""
-        self._of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = WeakKeyDictionary()
+        self._of_loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
 
     @asynccontextmanager
     async def one(self, *, within_s: float) -> AsyncIterator[AsyncConnection]:
@@ -151,6 +151,11 @@ class AsyncConnections:
         finally:
             ours.free.release()
 
+    def finish(self) -> None:
+        """Close what is idle in every event loop, without waiting."""
+        for ours in list(self._of_loops.values()):
+            ours.finish()
+
     async def close(self) -> None:
         """Close what is idle in this event loop."""
         idle = self._ours().idle
@@ -160,9 +165,8 @@ class AsyncConnections:
     def _ours(self) -> _OfLoop:
         loop = asyncio.get_running_loop()
         for other in list(self._of_loops):
-            if other.is_closed():  # of an earlier asyncio.run()
-                for connection in self._of_loops.pop(other).idle:
-                    connection.pgconn.finish()
+            if other.is_closed() and (ended := self._of_loops.pop(other, None)) is not None:  # of an asyncio.run()
+                ended.finish()
         return self._of_loops.setdefault(loop, _OfLoop(self._most))
 
 
@@ -170,6 +174,12 @@ class _OfLoop:
     def __init__(self, most: int) -> None:
         self.free = asyncio.Semaphore(most)
         self.idle: list[AsyncConnection] = []
+
+    def finish(self) -> None:
+        """Close what is idle; its loop need not run any more."""
+        while self.idle:
+            connection = self.idle.pop()
+            connection.pgconn.finish()
 
 
 class Patience:

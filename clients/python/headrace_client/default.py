@@ -5,6 +5,7 @@ It reads HEADRACE_DATABASE_URL at the first call that needs a connection of its 
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterable
 from typing import Any, Unpack
@@ -26,10 +27,18 @@ class _Default:
         self._async_client: AsyncClient | None = None
         self.renew_in_child()
         renew_in_child(self)
+        atexit.register(self.finish)
 
     def renew_in_child(self) -> None:
         """Another thread of the parent may have held the lock; the clients renew themselves."""
         self._lock = threading.Lock()
+
+    def finish(self) -> None:
+        """Close what is open when the program ends."""
+        if self._client is not None:
+            self._client.close()
+        if self._async_client is not None:
+            self._async_client.finish()
 
     def client(self) -> Client:
         with self._lock:

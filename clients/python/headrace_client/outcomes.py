@@ -39,7 +39,7 @@ class Result:
     ``output`` is the text, ``output_json`` the value when an output schema was asked for; ``finish`` is ``complete``,
     ``length`` (cut at the output limit) or ``refusal``. ``error`` is a mapping with ``code`` and ``message``.
     ``unreadable`` names what is kept and cannot be held by Python (JSON with a number of thousands of digits), with
-    the reason; those fields are None.
+    the reason; those fields are None. ``simulated``: the answer was made up by Headrace's simulator of the providers.
     """
 
     job_id: JobId
@@ -52,6 +52,7 @@ class Result:
     attempts: int
     cost_usd: Decimal
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ _ENQUEUE: Final = (
     " from headrace.enqueue_many(tenant_id => %s::uuid, requests => %s::jsonb) b"
 )
 _RESULT: Final = (
-    "select r.state, r.reason, r.output, r.output_json::text, r.finish, r.error::text, r.attempts, r.cost_usd::text"
+    "select r.state, r.reason, r.output, r.output_json::text, r.finish, r.error::text, r.attempts, r.cost_usd::text,"
+    " r.simulated"
     " from headrace.result(tenant_id => %s::uuid, job_id => %s::uuid) r"
 )
 
@@ -149,7 +150,7 @@ def _refusal(error: str, row: Mapping[str, Any]) -> HeadraceError:
 
 
 def _read(job_id: JobId, row: tuple[Any, ...]) -> Result:
-    state, reason, output, output_json, finish, error, attempts, cost_usd = row
+    state, reason, output, output_json, finish, error, attempts, cost_usd, simulated = row
     unreadable: dict[str, str] = {}
 
     def value(name: str, text: str | None) -> Any:
@@ -172,4 +173,5 @@ def _read(job_id: JobId, row: tuple[Any, ...]) -> Result:
         attempts=attempts,
         cost_usd=Decimal(cost_usd),
         unreadable=unreadable,
+        simulated=simulated,
     )

@@ -11,6 +11,7 @@ declare
     v_caller constant text := coalesce(current_setting('app.tenant_id', true), '');
     v_tenant constant uuid := enqueue_many.tenant_id;
     v_most constant integer := 100 * headrace.max_input_bytes();
+    v_odd integer;
 begin
     -- as they lie in memory, before anything is built of them
     if pg_column_size(requests) > v_most then
@@ -18,6 +19,16 @@ begin
     elsif jsonb_typeof(requests) is distinct from 'array' or jsonb_array_length(requests) > 1000
        or jsonb_path_exists(requests, 'strict $[*] ? (@.type() != "object")') then
         perform headrace.refuse(headrace.refusal('invalid_input', 'requests', null, 'needs a list of at most 1000 objects'));
+    end if;
+    -- a name that is mistyped, or a tenant inside a request, would be passed over without a word
+    select min(e.n) - 1 into v_odd
+    from jsonb_array_elements(requests) with ordinality e(value, n)
+    where e.value - array['id', 'user_id', 'feature', 'prompt', 'variables', 'messages', 'context', 'output_schema',
+        'max_output_tokens', 'lane', 'idempotency_key', 'run_at', 'deadline', 'on_over_budget', 'on_unknown', 'force_tier',
+        'metadata', 'estimated_tokens'] <> '{}';
+    if v_odd is not null then
+        perform headrace.refuse(headrace.refusal('invalid_input', format('requests[%s]', v_odd), null,
+            'takes nothing but the arguments of headrace.enqueue, without tenant_id'));
     end if;
     if headrace.is_shut_out(v_tenant) then
         -- as a tenant that there is not, to which every other one is not there
