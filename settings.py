@@ -41,6 +41,13 @@ class Settings(BaseSettings):
     )
     openai_base_url: str | None = Field(None, description="OpenAI-compatible server or gateway; OpenAI's own if unset")
     anthropic_base_url: str | None = Field(None, description="Anthropic-compatible server or gateway")
+    gateway_retries: bool = Field(
+        True,
+        description="a gateway behind a base URL may repeat calls by itself, so its 500 and 502 may be billed",
+    )
+    call_tags: bool = Field(
+        True, description="calls carry `metadata` and `safety_identifier`, which some gateways refuse"
+    )
     simulator_url: str | None = Field(None, description="the simulator answers: its URL, or `private` for our own")
     call_timeout_s: float = Field(30.0, gt=0, description="total time of one provider call, s")
     answer_max_bytes: int = Field(

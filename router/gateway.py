@@ -23,6 +23,7 @@ from router.policy import Target
 from router.providers.anthropic_messages import AnthropicMessages
 from router.providers.calls import CallReply, CallRequest, Provider
 from router.providers.openai_responses import OpenAIResponses
+from router.providers.server import ServerHabits
 from router.providers.whole import AnswerLimits
 from router.rate_holds import RateHolds
 
@@ -105,20 +106,23 @@ def build_providers(
     anthropic_key: str | None,
     anthropic_base_url: str | None,
     limits: AnswerLimits | None = None,
+    habits: ServerHabits | None = None,
 ) -> dict[str, Provider]:
     """The providers that have a key, by name. A base URL of ``None`` is the provider's own.
 
-    ``limits`` bound what each may answer; the usual ones if left out.
+    ``limits`` bound what each may answer; the usual ones if left out. ``habits``: of servers behind a base URL.
 
     :raises ConfigurationError: a key or a base URL cannot be one.
     """
     providers: dict[str, Provider] = {}
     try:
         if openai_key:
-            providers["openai"] = OpenAIResponses(openai_key, _checked("openai_base_url", openai_base_url), limits)
+            providers["openai"] = OpenAIResponses(
+                openai_key, _checked("openai_base_url", openai_base_url), limits, habits
+            )
         if anthropic_key:
             providers["anthropic"] = AnthropicMessages(
-                anthropic_key, _checked("anthropic_base_url", anthropic_base_url), limits
+                anthropic_key, _checked("anthropic_base_url", anthropic_base_url), limits, habits
             )
     except ProviderAuthError as error:
         raise ConfigurationError(error.message, field=f"{error.provider}_api_key") from error

@@ -25,6 +25,7 @@ from queues.broker_url import open_wire, redis_client
 from router.breakers import Breakers
 from router.gateway import Gateway, build_providers
 from router.policy import load_policy
+from router.providers.server import ServerHabits
 from router.providers.whole import AnswerLimits
 from router.pseudonyms import Pseudonyms
 from router.tokens import count_o200k
@@ -92,6 +93,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             plain(settings.anthropic_api_key),
             settings.anthropic_base_url,
             AnswerLimits(bytes=settings.answer_max_bytes, characters=settings.answer_max_chars),
+            ServerHabits(retries=settings.gateway_retries, takes_tags=settings.call_tags),
         )
         if not providers:
             raise ConfigurationError(

@@ -33,11 +33,13 @@ class CallBooks:
 
 def answered(call: PlannedCall, reply: CallReply, *, max_output_tokens: int, latency_ms: int) -> CallBooks:
     """The entry of a call that was answered."""
-    facts = {
+    facts: dict[str, Any] = {
         "http_status": 200,
         "provider_request_id": reply.provider_request_id,
         "latency_ms": latency_ms,
     }
+    if reply.model != call.model:
+        facts["answered_model"] = reply.model
     return _entry(call, "succeeded", reply.usage, reply.usage_fault, max_output_tokens, facts)
 
 

@@ -17,6 +17,7 @@ from router.providers import dialects, failures, schemas, secrecy, tags
 from router.providers.calls import CallReply, CallRequest, Finish
 from router.providers.deadline import deadline, http_client, timeouts
 from router.providers.objects import BrokenObjectError, read_object
+from router.providers.server import ServerHabits
 from router.providers.text import one_line, storable
 from router.providers.usage import anthropic_usage
 from router.providers.whole import AnswerLimits
@@ -30,14 +31,25 @@ class AnthropicMessages:
 
     name = NAME
 
-    def __init__(self, api_key: str, base_url: str | None = None, limits: AnswerLimits | None = None) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str | None = None,
+        limits: AnswerLimits | None = None,
+        habits: ServerHabits | None = None,
+    ) -> None:
         """``base_url`` names a compatible server or a gateway; Anthropic itself if it is ``None``.
+
+        ``habits`` say how that server deals with calls.
 
         :raises ProviderAuthError: the key cannot be one.
         """
         secrecy.check_key(NAME, api_key)
         self._key = api_key
         self._behind_gateway = base_url is not None
+        habits = habits or ServerHabits()
+        self._may_have_retried = self._behind_gateway and habits.retries
+        self._tags = habits.takes_tags
         # Always said, for the SDK would take it from the environment, past our settings.
         url = base_url or BASE_URL
         self._limits = limits or AnswerLimits()
@@ -52,12 +64,14 @@ class AnthropicMessages:
             with deadline(request.timeout_s) as wire:
                 response = client.post(
                     "/v1/messages",
-                    content=_body(request),
+                    content=_body(request, tags_too=self._tags),
                     cast_to=httpx2.Response,
                     options={"headers": self._headers(request), "timeout": timeouts(request.timeout_s)},
                 )
         except anthropic.AnthropicError as error:
-            failure = _failure(error, request.api_key or self._key, sent=wire.sent)
+            failure = _failure(
+                error, request.api_key or self._key, sent=wire.sent, may_have_retried=self._may_have_retried
+            )
             secrecy.scrub(error, request.api_key or self._key)
             raise failure from error
         except failures.OUR_SIDE as error:
@@ -79,7 +93,7 @@ class AnthropicMessages:
         return headers
 
 
-def _body(request: CallRequest) -> bytes:
+def _body(request: CallRequest, *, tags_too: bool) -> bytes:
     system = [message.content for message in request.messages if message.role == "system"]
     messages = [{"role": m.role, "content": m.content} for m in request.messages if m.role != "system"]
     if not messages and system:
@@ -90,8 +104,9 @@ def _body(request: CallRequest) -> bytes:
         "model": request.model,
         "messages": messages,
         "max_tokens": request.max_output_tokens,
-        "metadata": {"user_id": request.end_user},
     }
+    if tags_too:
+        body["metadata"] = {"user_id": request.end_user}
     if request.output_schema is not None:
         output_format = schemas.claude_format(request.output_schema)
         if output_format is not None:
@@ -103,7 +118,7 @@ def _body(request: CallRequest) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _failure(error: anthropic.AnthropicError, key: str, *, sent: bool) -> ProviderError:
+def _failure(error: anthropic.AnthropicError, key: str, *, sent: bool, may_have_retried: bool) -> ProviderError:
     if not isinstance(error, anthropic.APIStatusError):
         return failures.without_answer(NAME, error.__cause__, sent=sent)
     return failures.from_refusal(
@@ -115,6 +130,7 @@ def _failure(error: anthropic.AnthropicError, key: str, *, sent: bool) -> Provid
             headers=error.response.headers,
             request_id=error.request_id,
         ),
+        may_have_retried=may_have_retried,
     )
 
 

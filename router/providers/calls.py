@@ -9,7 +9,7 @@ from uuid import UUID
 
 from prompts.messages import Message
 
-__all__ = ["CallReply", "CallRequest", "Finish", "Message", "Provider", "Usage"]
+__all__ = ["CallReply", "CallRequest", "Finish", "Message", "Provider", "Usage", "is_simulated"]
 
 Finish = Literal["complete", "length", "refusal"]
 
@@ -71,7 +71,12 @@ class CallReply:
     @property
     def simulated(self) -> bool:
         """Whether the simulator made the answer up: its ids say so, wherever the settings led."""
-        return (self.provider_request_id or "").partition("_")[2].startswith("sim_")
+        return is_simulated(self.provider_request_id)
+
+
+def is_simulated(request_id: str | None) -> bool:
+    """Whether a provider's request id is the simulator's."""
+    return (request_id or "").partition("_")[2].startswith("sim_")
 
 
 class Provider(Protocol):

@@ -28,7 +28,7 @@ from errors import (
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
-from router.providers.calls import Usage
+from router.providers.calls import Usage, is_simulated
 from router.providers.text import one_line
 from router.providers.whole import TooLargeError
 
@@ -52,6 +52,8 @@ _NO_MONEY_LEFT = frozenset(
 )
 # A gateway in front gave up waiting, or could not read the answer: the model may well have answered, and billed.
 _GATEWAY_GAVE_UP = frozenset({504, 520, 524})
+# A gateway's own failure, perhaps after answers that it could not use: they may have been billed.
+_AFTER_RETRIES: Final = frozenset({500, 502})
 _OF_THE_KEY: Final = frozenset({"authentication_error", "invalid_api_key"})
 _TOO_LARGE: Final = frozenset({"request_too_large", "context_length_exceeded"})
 # What a provider or a gateway calls an error inside of a body, as the status that it would have had.
@@ -124,9 +126,15 @@ def without_answer(provider: str, cause: BaseException | None, *, sent: bool) ->
     return ProviderAnswerLostError(f"the connection broke ({type(cause).__name__})", provider=provider)
 
 
-def from_refusal(provider: str, refusal: Refusal) -> ProviderError:
-    """The error that a refusal means to us."""
-    return _kind(refusal)(
+def from_refusal(provider: str, refusal: Refusal, *, may_have_retried: bool = False) -> ProviderError:
+    """The error that a refusal means to us.
+
+    ``may_have_retried``: a gateway answered it, which may have asked the provider before, and again, by itself.
+    """
+    kind = _kind(refusal)
+    if may_have_retried and refusal.status in _AFTER_RETRIES and not is_simulated(refusal.request_id):
+        kind = ProviderAnswerLostError
+    return kind(
         f"HTTP {refusal.status}: {one_line(refusal.text, _TEXT_LENGTH)}",
         provider=provider,
         http_status=refusal.status,

@@ -15,13 +15,16 @@ def client_request_id(request: CallRequest) -> dict[str, str]:
 
 
 def metadata(request: CallRequest) -> dict[str, str]:
-    """OpenAI's ``metadata``: at most 16 strings, kept with the request's log."""
+    """OpenAI's ``metadata``: at most 16 strings, kept with the request's log.
+
+    The same for every attempt of a job, so that what replays answers by the request's body knows it again. The run is
+    in :func:`client_request_id`.
+    """
     tags = {
         "tenant_id": request.tenant_id,
         "user_id": request.end_user,
         "feature": request.feature,
         "job_id": str(request.job_id),
-        "run_id": str(request.run_id),
     }
     return {name: value[:_METADATA_LENGTH] for name, value in tags.items()}
 

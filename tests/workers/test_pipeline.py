@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -509,6 +509,17 @@ def test_a_failed_answer_costs_what_it_says_it_used(stage: Stage, kind: type[Pro
     assert (first["status"], first["error_code"], first["http_status"]) == ("failed", kind.code, 200)
     assert (first["output_tokens"], first["cost_usd"]) == (5, second["cost_usd"])
     assert 0 < first["cost_usd"] < first["reserved_usd"]
+
+
+def test_the_model_that_answered_is_kept_where_it_is_another_one(stage: Stage) -> None:
+    stage.openai.script = [replace(said("fine"), model="gpt-6-luna"), replace(said("fine"), model="claude-in-disguise")]
+    results = [stage.run(), stage.run()]
+    assert [one.state for one in results] == [State.SUCCEEDED] * 2
+    assert [(run["model"], run["answered_model"]) for run in stage.runs()] == [
+        ("gpt-6-luna", None),
+        ("gpt-6-luna", "claude-in-disguise"),
+    ]
+    assert results[0].cost_usd == results[1].cost_usd
 
 
 def test_an_empty_answer_of_both_ends_the_job_without_success(stage: Stage) -> None:

@@ -43,7 +43,7 @@ begin
         reasoning_tokens = headrace.figure(p_run, 'reasoning_tokens'), error_code = left(p_run ->> 'error_code', 200),
         http_status = headrace.figure(p_run, 'http_status'), latency_ms = headrace.figure(p_run, 'latency_ms'),
         provider_request_id = left(p_run ->> 'provider_request_id', 200),
-        settled_at = v_now
+        answered_model = left(p_run ->> 'answered_model', 200), settled_at = v_now
     where id = v_id and tenant_id = p_tenant returning * into r;
 
     v_spent_before := coalesce(v_before.cost_usd, 0);

@@ -29,6 +29,7 @@ from errors import (
 )
 from router.providers.calls import Message
 from router.providers.failures import LONGEST_WAIT_S, retry_after_s, without_answer
+from router.providers.server import ServerHabits
 
 
 def refusal(provider: str, kind: str, message: str = "because") -> dict:
@@ -65,7 +66,7 @@ def test_a_status_becomes_its_error(provider, adapter_to, told, ask, status, kin
     told.answer(refusal(provider, "some_error"), status, x_request_id="req_1", request_id="req_1")
 
     with pytest.raises(kind) as caught:
-        adapter_to(provider, told.url).call(ask())
+        adapter_to(provider, told.url, habits=ServerHabits(retries=False)).call(ask())
 
     error = caught.value
     assert type(error) is kind

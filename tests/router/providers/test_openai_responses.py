@@ -40,7 +40,6 @@ def test_a_request_carries_everything_and_asks_for_no_storage(openai, told, ask)
             "user_id": "user-7",
             "feature": "chat",
             "job_id": str(request.job_id),
-            "run_id": str(request.run_id),
         },
         "safety_identifier": "user-7",
     }

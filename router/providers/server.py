@@ -1,0 +1,17 @@
+"""What an operator says of the server that a base URL names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHabits:
+    """How the server deals with a call. The provider itself, without a base URL, repeats none and takes all.
+
+    ``retries``: it may ask the provider again by itself, so that behind an error of its own there may be answers that
+    were paid for. ``takes_tags``: it takes ``metadata`` and ``safety_identifier``, which some gateways refuse.
+    """
+
+    retries: bool = True
+    takes_tags: bool = True
