@@ -63,7 +63,12 @@ def _journal(simulator_url: str) -> list[dict[str, Any]] | None:
 
 def _turns(settings: Settings, services: Endpoints, connection: Connection) -> Finding:
     """Queued work whose tenant has no turn, twice in a row with a sweep in between, and runs nothing either."""
-    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    wire = open_wire(
+        services.broker_url,
+        lanes=settings.lane_weights,
+        turns_per_tenant=settings.turns_per_tenant,
+        setting=services.wire_setting,
+    )
     try:
         if not wire.counts:
             says = "this wire cannot say which tenants have turns; its sweep goes by what runs"

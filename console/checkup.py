@@ -20,7 +20,7 @@ from storage import chores, health, logins, pauses, retention, workers
 from storage.connect import Connection, redacted
 from storage.health import ServerFacts
 from storage.migrate import LEAST_SERVER, pending
-from storage.session import session
+from storage.session import OPERATOR, OWNER, session
 
 Verdict = Literal["ok", "note", "wrong"]
 
@@ -79,7 +79,7 @@ def _app(services: Endpoints) -> Iterator[Finding]:
 def _ops(settings: Settings, services: Endpoints) -> Iterator[Finding]:
     part = "database (ops)"
     url = services.require_ops()
-    with session(url) as connection:
+    with session(url, setting=OPERATOR) as connection:
         facts = health.server(connection)
         yield _server(part, url, facts, connection, embedded="postgres" in services.embedded)
         yield from _login(part, connection, "HEADRACE_OPS_DATABASE_URL", "headrace_ops")
@@ -101,7 +101,7 @@ def _owner(services: Endpoints) -> Iterator[Finding]:
     if url is None:
         yield Finding(part, "note", "HEADRACE_OWNER_DATABASE_URL is not set; only `headrace migrate` needs it")
         return
-    with session(url) as connection:
+    with session(url, setting=OWNER) as connection:
         facts = health.server(connection)
         yield _server(part, url, facts, connection, embedded="postgres" in services.embedded)
         if not facts.owner:
@@ -243,7 +243,12 @@ def _set_aside(connection: Connection) -> Iterator[Finding]:
 
 
 def _wire(settings: Settings, services: Endpoints) -> Iterator[Finding]:
-    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    wire = open_wire(
+        services.broker_url,
+        lanes=settings.lane_weights,
+        turns_per_tenant=settings.turns_per_tenant,
+        setting=services.wire_setting,
+    )
     try:
         facts = wire.facts()
     finally:

@@ -73,7 +73,12 @@ def resume(settings: Settings, services: Endpoints, kind: Kind, given: str) -> C
 
 
 def _offer(settings: Settings, services: Endpoints, turns: Turns) -> None:
-    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    wire = open_wire(
+        services.broker_url,
+        lanes=settings.lane_weights,
+        turns_per_tenant=settings.turns_per_tenant,
+        setting=services.wire_setting,
+    )
     try:
         for lane, of_lane in turns.items():
             if lane in wire.lanes:

@@ -8,7 +8,7 @@ from queues.broker_url import open_wire
 from settings import Settings
 from storage.logins import refuse_unsafe_role
 from storage.migrate import pending
-from storage.session import session
+from storage.session import OPERATOR, session
 
 
 def check_ready(settings: Settings, services: Endpoints) -> None:
@@ -21,12 +21,17 @@ def check_ready(settings: Settings, services: Endpoints) -> None:
     """
     with session(services.database_url) as connection:
         refuse_unsafe_role(connection)
-    with session(services.require_ops()) as connection:
-        refuse_unsafe_role(connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops")
+    with session(services.require_ops(), setting=OPERATOR) as connection:
+        refuse_unsafe_role(connection, setting=OPERATOR, role="headrace_ops")
         missing = pending(connection)
     if missing:
         raise MigrationError(f"migrations are pending: {', '.join(missing)}", hint="Run `headrace migrate` first.")
-    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    wire = open_wire(
+        services.broker_url,
+        lanes=settings.lane_weights,
+        turns_per_tenant=settings.turns_per_tenant,
+        setting=services.wire_setting,
+    )
     try:
         wire.facts()
     finally:

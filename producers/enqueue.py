@@ -62,7 +62,12 @@ def connect(settings: Settings) -> Client:
         raise ConfigurationError("is not set", field="HEADRACE_DATABASE_URL", hint=hint)
     if wire_url is None:
         raise ConfigurationError("is not set", field="HEADRACE_REDIS_URL", hint=hint)
-    wire = open_wire(wire_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    wire = open_wire(
+        wire_url,
+        lanes=settings.lane_weights,
+        turns_per_tenant=settings.turns_per_tenant,
+        setting="HEADRACE_REDIS_URL" if settings.broker_url is None else "HEADRACE_BROKER_URL",
+    )
     database = Database(database_url)
     with database.connection() as connection:
         refuse_unsafe_role(connection)

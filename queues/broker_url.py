@@ -8,7 +8,7 @@ import redis
 
 from errors import ConfigurationError
 from queues.redacted import without_password
-from queues.redis.client import client
+from queues.redis.client import WIRE_SETTING, client
 from queues.redis.cluster import Cluster
 from queues.redis.wire import RedisWire
 from queues.turns import Wire
@@ -38,13 +38,14 @@ def redis_client(url: str) -> redis.Redis | Cluster:
     return client(f"{REDIS_SCHEMES.get(scheme.lower(), scheme)}:{rest}", setting="HEADRACE_REDIS_URL")
 
 
-def open_wire(url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> Wire:
+def open_wire(url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64, setting: str = WIRE_SETTING) -> Wire:
     """The wire that ``url`` names. Nothing is connected yet: a server that is away shows at first use.
 
     :param url: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``; the first four
         with ``+cluster`` before the colon for a cluster; ``amqp://`` or ``amqps://``.
     :param lanes: lane → weight (1 or more).
     :param turns_per_tenant: most turns that a tenant has outstanding in a lane.
+    :param setting: where the URL is from, for the errors.
     :raises ConfigurationError: no wire has this scheme, or the URL cannot be read.
     """
     scheme, colon, rest = url.partition(":")
@@ -52,13 +53,13 @@ def open_wire(url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64)
         # here, since whoever uses Redis need not load another protocol
         from queues.rabbitmq.wire import RabbitWire
 
-        return RabbitWire(f"{scheme.lower()}:{rest}", lanes=lanes, turns_per_tenant=turns_per_tenant)
+        return RabbitWire(f"{scheme.lower()}:{rest}", lanes=lanes, turns_per_tenant=turns_per_tenant, setting=setting)
     known = REDIS_SCHEMES.get(scheme.lower())
     if not colon or known is None:
         raise ConfigurationError(
             "unknown wire scheme",
-            field="HEADRACE_BROKER_URL",
+            field=setting,
             value=without_password(url),
             hint=f"Use one of {', '.join(f'{name}://' for name in (*REDIS_SCHEMES, *RABBIT_SCHEMES))}",
         )
-    return RedisWire(f"{known}:{rest}", lanes=lanes, turns_per_tenant=turns_per_tenant)
+    return RedisWire(f"{known}:{rest}", lanes=lanes, turns_per_tenant=turns_per_tenant, setting=setting)

@@ -11,7 +11,7 @@ def is_misread(url: str) -> bool:
     """Whether a bare ``/``, ``?`` or ``#`` cuts the URL short: a part of the password would be taken for its host."""
     _, _, rest = url.partition("://")
     place = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    return "@" not in place and "@" in rest
+    return "@" in rest[len(place) :]
 
 
 def without_password(url: str) -> str:

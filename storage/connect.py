@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl
 from weakref import WeakSet
 
 import psycopg
@@ -17,9 +18,20 @@ from errors import (
     StatementFailedError,
     StatementRefusedError,
 )
+from reachability import ENCODE, why_unreached
 from storage.reading import Readable
 
 _TELL_NAMES_ONLY = ("0A", "42", "54")  # classes whose messages hold names of ours and limits, and never the data
+_OF_THE_WAY = ("08", "28", "3D")  # classes of what only a connection that is being made meets
+APPLICATION: Final = "HEADRACE_DATABASE_URL"
+"""Where a URL is from, if nothing else is said."""
+_FORM = "Write postgresql://role:password@host:port/database."
+_PARAMETERS = (
+    "Its parameters are those of libpq (sslmode, connect_timeout, target_session_attrs, …). Take the others out."
+)
+_BAD_VALUE = re.compile(
+    r'connection is bad: invalid (?:\w+ value .* for connection option "(\w+)"|(\w+) value|(port) number)'
+)
 _HINTS = {
     "25006": "It is read-only: a standby, a primary that was demoted, or a disk that is full. What runs waits for it.",
     "53300": "It is out of connections: raise max_connections, or put a PgBouncer in front.",
@@ -68,21 +80,25 @@ Connection: TypeAlias = psycopg.Connection[Row]
 def redacted(url: str) -> str:
     """The URL (or key=value string) without its password, even one with a bare ``@``, ``/`` or quoted blank in it."""
     of_a_password = r"'(?:[^'\\]|\\.)*'|[^&\s]*" if "://" in url else r"'(?:[^'\\]|\\.)*'|\S*"
-    shown = re.sub(rf"(password\s*=\s*)({of_a_password})", r"\1***", url)
-    return re.sub(r"(//[^:/@?]*):.*@", r"\1:***@", shown)
+    shown = re.sub(rf"((?:password|secret)\s*=\s*)({of_a_password})", r"\1***", url)
+    return re.sub(r"(//[^:/?]*):.*@", r"\1:***@", shown)
 
 
-def connect(url: str, *, setting: str = "HEADRACE_DATABASE_URL") -> Connection:
-    """Open one autocommit connection. Raises :class:`errors.PostgresUnavailableError` naming the server.
+def connect(url: str, *, setting: str = APPLICATION) -> Connection:
+    """Open one autocommit connection. ``setting`` is where the URL is from.
 
-    :param setting: where the URL is from, for a complaint about it.
+    :raises PostgresUnavailableError: it names the server, and why it was not reached.
+    :raises ConfigurationError: the URL cannot be used.
     """
     check_url(url, setting=setting)
     try:
         connection = noted(psycopg.Connection[Row].connect(url, **SESSION))
         pin(connection)
     except psycopg.OperationalError as error:
-        raise unavailable(url, error) from error
+        part = _BAD_VALUE.search(str(error))
+        if part is not None:  # libpq's own look at the URL; it quotes the value
+            raise _unusable(f"has a value of `{part[part.lastindex or 0]}` that cannot be one", setting) from None
+        raise unavailable(url, error, setting=setting) from error
     return connection
 
 
@@ -95,7 +111,7 @@ def pin(connection: Connection) -> None:
         raise
 
 
-def check_url(url: str, *, setting: str = "HEADRACE_DATABASE_URL") -> None:
+def check_url(url: str, *, setting: str = APPLICATION) -> None:
     """Raise :class:`errors.ConfigurationError` for a URL that libpq cannot read, or reads otherwise than it was meant.
 
     What libpq says of it tells the part that it stumbled over, which may be of the password. So its error is neither
@@ -105,13 +121,26 @@ def check_url(url: str, *, setting: str = "HEADRACE_DATABASE_URL") -> None:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         parts = None
-    if parts is None or any("@" in str(parts.get(name) or "") for name in ("host", "port", "dbname")):
-        raise ConfigurationError(
-            "the database URL cannot be read",
-            field=setting,
-            hint="Write postgresql://role:password@host:port/database, and percent-encode every special character of "
-            "the password: @ is %40, / is %2F, % is %25.",
+    if parts is None and (unknown := _unknown_parameters(url)):
+        raise _unusable(
+            f"has a parameter that Postgres's library does not know: {', '.join(unknown)}", setting, _PARAMETERS
         )
+    if parts is None or any("@" in str(parts.get(name) or "") for name in ("host", "port", "dbname")):
+        raise _unusable("the database URL cannot be read", setting, f"{_FORM} {ENCODE}")
+
+
+def _unknown_parameters(url: str) -> list[str]:
+    """Names of parameters that libpq has not got, where they cannot be a piece of a password that was cut short."""
+    before, _, query = url.partition("?")
+    if "://" not in before or "@" in query or "#" in query:
+        return []
+    names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}
+    return [name for name in names if name not in known and re.fullmatch(r"[A-Za-z_]{1,40}", name)]
+
+
+def _unusable(says: str, setting: str, hint: str = ENCODE) -> ConfigurationError:
+    return ConfigurationError(says, field=setting, hint=hint)
 
 
 class _Open:
@@ -138,20 +167,33 @@ def noted(connection: Connection) -> Connection:
     return connection
 
 
-def unavailable(url: str, error: Exception) -> PostgresUnavailableError:
+def unavailable(url: str, error: Exception, *, setting: str = APPLICATION) -> PostgresUnavailableError:
     """The typed error for a server that does not answer, or answers that it cannot do this now."""
-    first_line = str(error).strip().splitlines()[0] if str(error) else repr(error)
+    said = _plainly(error)
     sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
-    if sqlstate is None:
+    if sqlstate is None or sqlstate[:2] in _OF_THE_WAY:
+        why = why_unreached(str(error))
+        facts = {} if sqlstate is None else {"sqlstate": sqlstate}
         return PostgresUnavailableError(
-            f"Postgres does not answer at {redacted(url)}: {first_line}",
-            hint="Is it running and reachable? `headrace doctor` checks every service.",
+            f"Postgres at {redacted(url)} {why.phrase}: {said}",
+            field=setting,
+            hint=why.hint_for(setting),
+            reason=why.reason,
+            **facts,
         )
     return PostgresUnavailableError(
-        f"Postgres at {redacted(url)} cannot do this now: {first_line}",
+        f"Postgres at {redacted(url)} cannot do this now: {said}",
         sqlstate=sqlstate,
         hint=_HINTS.get(sqlstate, "Its log tells more; what runs waits for it."),
     )
+
+
+def _plainly(error: Exception) -> str:
+    """What a library says of a failure, on one line and without what it adds each time."""
+    lines = str(error).strip().splitlines() or [repr(error)]
+    # of several addresses it tells each, below a first line that tells nothing
+    line = lines[-1] if lines[0].startswith("Multiple connection attempts failed") else lines[0]
+    return re.sub(r"^(connection failed|connection is bad): ", "", line)
 
 
 def refused(error: psycopg.Error) -> StatementRefusedError:

@@ -15,7 +15,19 @@ import structlog
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 import forks
-from storage.connect import SESSION, Connection, Row, cause_of, connect, failed, noted, pin, refused, unavailable
+from storage.connect import (
+    APPLICATION,
+    SESSION,
+    Connection,
+    Row,
+    cause_of,
+    connect,
+    failed,
+    noted,
+    pin,
+    refused,
+    unavailable,
+)
 from storage.sqlstates import Meaning, reading
 
 T = TypeVar("T")
@@ -28,12 +40,16 @@ _STRAIN_S = 30.0  # how long a statement is repeated that may itself be what is 
 class Database:
     """Connections to one Postgres as one role. Safe for many threads, and in a forked child. Close it when done."""
 
-    def __init__(self, url: str, *, connections: int = 8) -> None:
-        """Connect. Raises :class:`errors.PostgresUnavailableError` at once when the server does not answer."""
+    def __init__(self, url: str, *, connections: int = 8, setting: str = APPLICATION) -> None:
+        """Connect; ``setting`` is where the URL is from.
+
+        :raises PostgresUnavailableError: the server does not answer; at once.
+        """
         self.url = url
+        self._setting = setting
         self._connections = connections
         self._opening = threading.Lock()
-        connect(url).close()
+        connect(url, setting=setting).close()
         self._pool: ConnectionPool[Connection] | None = self._opened()
         forks.renew_in_child(self)
 
@@ -96,7 +112,7 @@ class Database:
                     or (within_s is not None and gone_s >= within_s)
                     or (give_up is not None and give_up.is_set())
                 ):
-                    raise unavailable(self.url, error) from error
+                    raise unavailable(self.url, error, setting=self._setting) from error
                 strained_since = None if meaning is not Meaning.STRAIN else strained_since or now
                 if strained_since is not None and now - strained_since >= _STRAIN_S:
                     raise failed(error, tried_s=now - strained_since) from cause_of(error)

@@ -8,9 +8,12 @@ from contextlib import contextmanager
 import psycopg
 
 from errors import ConfigurationError, MigrationError
-from storage.connect import Connection, cause_of, connect, refused, unavailable
+from storage.connect import APPLICATION, Connection, cause_of, connect, refused, unavailable
 from storage.logins import refuse_unsafe_role
 from storage.sqlstates import Meaning, meaning
+
+OPERATOR = "HEADRACE_OPS_DATABASE_URL"
+OWNER = "HEADRACE_OWNER_DATABASE_URL"
 
 _NOT_THERE = (
     psycopg.errors.UndefinedTable,
@@ -21,9 +24,12 @@ _NOT_THERE = (
 
 
 @contextmanager
-def session(url: str, *, setting: str = "HEADRACE_DATABASE_URL") -> Iterator[Connection]:
-    """One autocommit connection; raises what :func:`translated` does, and what :func:`storage.connect.connect` does."""
-    with translated(url), connect(url, setting=setting) as connection:
+def session(url: str, *, setting: str = APPLICATION) -> Iterator[Connection]:
+    """One autocommit connection; raises what :func:`translated` does, and what :func:`storage.connect.connect` does.
+
+    ``setting`` is where the URL is from.
+    """
+    with translated(url, setting=setting), connect(url, setting=setting) as connection:
         yield connection
 
 
@@ -33,13 +39,13 @@ def operator_session(url: str) -> Iterator[Connection]:
 
     :raises UnsafeRoleError: the login is something else besides.
     """
-    with session(url, setting="HEADRACE_OPS_DATABASE_URL") as connection:
-        refuse_unsafe_role(connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops")
+    with session(url, setting=OPERATOR) as connection:
+        refuse_unsafe_role(connection, setting=OPERATOR, role="headrace_ops")
         yield connection
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
+def translated(url: str, *, setting: str = APPLICATION) -> Iterator[None]:
     """Turn what Postgres refuses to an operator into typed errors.
 
     :raises MigrationError: the schema is not there, or not this release's.
@@ -66,7 +72,7 @@ def translated(url: str) -> Iterator[None]:
             case Meaning.FAULT:
                 raise refused(error) from cause_of(error)
             case _:
-                raise unavailable(url, error) from error
+                raise unavailable(url, error, setting=setting) from error
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -30,8 +30,11 @@ def is_wanted() -> bool:
 
 
 @contextmanager
-def bouncer(url: str, *, servers: int = 20) -> Iterator[WayIn]:
-    """Run one before the server of this URL, with so many server connections a database and role."""
+def bouncer(url: str, *, servers: int = 20, password: str = "") -> Iterator[WayIn]:
+    """Run one before the server of this URL, with so many server connections a database and role.
+
+    With a password every role needs it.
+    """
     # /usr/sbin, where Debian puts it, is not on everybody's path
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
@@ -41,8 +44,10 @@ def bouncer(url: str, *, servers: int = 20) -> Iterator[WayIn]:
     user = account.for_servers()  # root is refused, and only the servers' own user gets at their sockets
     home = Path(tempfile.mkdtemp(prefix="headrace-bouncer-"))
     try:
-        (home / "users.txt").write_text("".join(f'"{role}" ""\n' for role in _ROLES))
-        (home / "pgbouncer.ini").write_text(_configuration(home, servers=servers, **behind.groupdict()))
+        (home / "users.txt").write_text("".join(f'"{role}" "{password}"\n' for role in _ROLES))
+        (home / "pgbouncer.ini").write_text(
+            _configuration(home, servers=servers, auth="plain" if password else "trust", **behind.groupdict())
+        )
         if not user.is_ours:
             for path in (home, *home.iterdir()):
                 shutil.chown(path, user.uid, user.gid)
@@ -51,7 +56,7 @@ def bouncer(url: str, *, servers: int = 20) -> Iterator[WayIn]:
                 [program, home / "pgbouncer.ini"], stdout=output, stderr=output, **user.of_process()
             )
         try:
-            there = url.replace(behind["sockets"], str(home))
+            there = url.replace(behind["sockets"], str(home)) + (f"&password={password}" if password else "")
             eventually(lambda: process.poll() is not None or _answers(there), why="PgBouncer answers")
             assert process.poll() is None, (home / "output.log").read_text()
             yield lambda one: one.replace(behind["sockets"], str(home))
@@ -62,7 +67,7 @@ def bouncer(url: str, *, servers: int = 20) -> Iterator[WayIn]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _configuration(home: Path, *, sockets: str, port: str, servers: int) -> str:
+def _configuration(home: Path, *, sockets: str, port: str, servers: int, auth: str) -> str:
     return f"""
 [databases]
 * = host={sockets} port={port}
@@ -70,7 +75,7 @@ def _configuration(home: Path, *, sockets: str, port: str, servers: int) -> str:
 pool_mode = transaction
 listen_port = {port}
 unix_socket_dir = {home}
-auth_type = trust
+auth_type = {auth}
 auth_file = {home}/users.txt
 default_pool_size = {servers}
 max_client_conn = 1000

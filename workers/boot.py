@@ -73,7 +73,9 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
     worker_id = new_id()
     with (
         Database(_needed(settings, "database_url"), connections=min(16, threads // 4 + 3)) as database,
-        Database(_needed(settings, "ops_database_url"), connections=1) as operations,
+        Database(
+            _needed(settings, "ops_database_url"), connections=1, setting="HEADRACE_OPS_DATABASE_URL"
+        ) as operations,
     ):
         database.patiently(lambda connection, _repeat: refuse_unsafe_role(connection), within_s=START_WITHIN_S)
         operations.patiently(
@@ -86,6 +88,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             plain(settings.broker_url) or _needed(settings, "redis_url"),
             lanes=settings.lane_weights,
             turns_per_tenant=settings.turns_per_tenant,
+            setting=wire_setting(settings),
         )
         providers = build_providers(
             plain(settings.openai_api_key),
@@ -163,6 +166,11 @@ def rate_guard(settings: Settings) -> RateGuard | None:
         log.warning("rates.open", error="HEADRACE_REDIS_URL is not set", meaning="no request rate is held")
         return None
     return RateGuard(redis_client(url))
+
+
+def wire_setting(settings: Settings) -> str:
+    """The variable that the wire's URL comes from."""
+    return "HEADRACE_REDIS_URL" if settings.broker_url is None else "HEADRACE_BROKER_URL"
 
 
 def _is_simulated(settings: Settings) -> bool:

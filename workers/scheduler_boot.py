@@ -21,7 +21,7 @@ from settings import Settings, plain
 from storage.database import Database
 from storage.logins import refuse_unsafe_role
 from workers.biller import Biller
-from workers.boot import rate_guard
+from workers.boot import rate_guard, wire_setting
 from workers.logs import configure_logs
 from workers.scheduler import THREADS, Scheduler
 from workers.stripe_meter import StripeMeter
@@ -66,10 +66,15 @@ def run(settings: Settings, *, ops_url: str, wire_url: str, parent: int = 0) -> 
     :raises UnsafeRoleError: the role could bypass row-level security.
     """
     stopping = _told_to_stop(parent)
-    wire = open_wire(wire_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    wire = open_wire(
+        wire_url,
+        lanes=settings.lane_weights,
+        turns_per_tenant=settings.turns_per_tenant,
+        setting=wire_setting(settings),
+    )
     try:
         wire.facts()
-        with Database(ops_url, connections=_CONNECTIONS) as database:
+        with Database(ops_url, connections=_CONNECTIONS, setting="HEADRACE_OPS_DATABASE_URL") as database:
             database.patiently(
                 lambda connection, _repeat: refuse_unsafe_role(
                     connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops"

@@ -22,7 +22,7 @@ from settings import Settings, plain
 from storage import billing, tenants
 from storage.billing import Margin, TenantPrice, Unsent
 from storage.database import Database
-from storage.session import operator_session, translated
+from storage.session import OPERATOR, operator_session, translated
 from workers.biller import Biller, Round
 from workers.stripe_meter import StripeMeter
 
@@ -154,7 +154,7 @@ def send_command(as_json: Json = False) -> None:
     meter = stripe_meter(settings)
     with reach(settings, DATABASE) as services:
         url = services.require_ops()
-        with translated(url), Database(url, connections=1) as database:
+        with translated(url, setting=OPERATOR), Database(url, connections=1, setting=OPERATOR) as database:
             done = send_all(Biller(database, meter))
     stopped = done.stopped_by
     if as_json:

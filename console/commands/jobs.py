@@ -215,7 +215,12 @@ def run_again(settings: Settings, services: Endpoints, job_id: str) -> UUID:
         raise InvalidInputError(
             f"is {job.state}: only what ended without an answer can be asked again", field="id", value=job_id
         )
-    wire = open_wire(services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant)
+    wire = open_wire(
+        services.broker_url,
+        lanes=settings.lane_weights,
+        turns_per_tenant=settings.turns_per_tenant,
+        setting=services.wire_setting,
+    )
     with contextlib.suppress(ServiceError):  # a hint: the sweep finds the job within a second
         wire.offer(lane, str(job.tenant_id))
     wire.close()

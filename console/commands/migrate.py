@@ -11,7 +11,7 @@ from console.output import Json, print_json
 from console.provisioning import Provisioned, provision
 from console.reach import DATABASE, reach
 from settings import Settings, plain
-from storage.session import translated
+from storage.session import OWNER, translated
 from workers.logs import configure_logs
 
 
@@ -45,7 +45,7 @@ def migrate(as_json: Json = False) -> None:
 
 def run(settings: Settings, owner_url: str) -> Provisioned:
     """Migrate and provision the database behind the owner's URL."""
-    with translated(owner_url):
+    with translated(owner_url, setting=OWNER):
         return provision(
             owner_url,
             lanes=settings.lane_weights,

@@ -56,7 +56,10 @@ def _through(
     try:
         with translated(services.database_url), ExitStack() as stack:
             wire = open_wire(
-                services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant
+                services.broker_url,
+                lanes=settings.lane_weights,
+                turns_per_tenant=settings.turns_per_tenant,
+                setting=services.wire_setting,
             )
             database = Database(services.database_url)
             client = Client(database, wire, quoter=lambda: open_quoter(settings, database, services.redis_url))

@@ -7,6 +7,7 @@ query, by the names of RabbitMQ's own URIs, change that: ``cacertfile`` trusts a
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -15,6 +16,7 @@ import pika
 
 from errors import ConfigurationError
 from queues.redacted import is_misread, without_password
+from reachability import ENCODE
 
 #: Longest time that connecting may take for each of its steps, s.
 STEP_WITHIN_S: Final = 2.0
@@ -22,16 +24,16 @@ STEP_WITHIN_S: Final = 2.0
 HEARTBEAT_S: Final = 5
 
 _FILES: Final = ("cacertfile", "certfile", "keyfile")
+_PARAMETERS: Final = "It takes cacertfile, certfile and keyfile (with amqps://), heartbeat, and pika's own."
 
 
-def connection_parameters(url: str) -> pika.URLParameters:
+def connection_parameters(url: str, *, setting: str = "HEADRACE_BROKER_URL") -> pika.URLParameters:
     """What to connect to, with the time-outs that we want.
 
     :raises ConfigurationError: the URL cannot be read, or a file that it names.
     """
-    hint = "Special characters in a password have to be percent-encoded."
     if is_misread(url):
-        raise _refused(url, "the URL cannot be read", hint)
+        raise _refused(url, "the URL cannot be read", ENCODE, setting)
     try:
         parts = urlsplit(url)
         query = parse_qsl(parts.query, strict_parsing=True) if parts.query else []
@@ -41,9 +43,12 @@ def connection_parameters(url: str) -> pika.URLParameters:
         asked = parameters.heartbeat
     except (ValueError, TypeError, IndexError):
         # Without the cause: it may quote the URL's parts, and where they are mistaken for each other, the password.
-        raise _refused(url, "the URL cannot be read", hint) from None
+        part = _wrong_parameter(url)
+        if part is not None:
+            raise _refused(url, f"has a parameter that cannot be used: {part}", _PARAMETERS, setting) from None
+        raise _refused(url, "the URL cannot be read", ENCODE, setting) from None
     if files:
-        _use(files, parameters, url)
+        _use(files, parameters, url, setting)
     parameters.heartbeat = HEARTBEAT_S if asked is None else asked
     parameters.socket_timeout = STEP_WITHIN_S
     parameters.stack_timeout = 2 * STEP_WITHIN_S
@@ -53,18 +58,33 @@ def connection_parameters(url: str) -> pika.URLParameters:
     return parameters
 
 
-def _use(files: dict[str, str], parameters: pika.URLParameters, url: str) -> None:
+def _use(files: dict[str, str], parameters: pika.URLParameters, url: str, setting: str) -> None:
     if parameters.ssl_options is None:
-        raise _refused(url, f"{', '.join(files)} without TLS", "Begin the URL with amqps://.")
+        raise _refused(url, f"{', '.join(files)} without TLS", "Begin the URL with amqps://.", setting)
     try:
         context = ssl.create_default_context(cafile=files.get("cacertfile"))
         if "certfile" in files:
             context.load_cert_chain(files["certfile"], files.get("keyfile"))
     except OSError as error:  # an SSLError is one too
         why = error.strerror or "no such certificate or key in it"
-        raise _refused(url, f"cannot use {', '.join(files.values())}: {why}", "They are read as PEM files.") from error
+        raise _refused(
+            url, f"cannot use {', '.join(files.values())}: {why}", "They are read as PEM files.", setting
+        ) from error
     parameters.ssl_options = pika.SSLOptions(context, parameters.host)
 
 
-def _refused(url: str, why: str, hint: str) -> ConfigurationError:
-    return ConfigurationError(why, field="HEADRACE_BROKER_URL", value=without_password(url), hint=hint)
+def _wrong_parameter(url: str) -> str | None:
+    """The name of the first parameter of the URL that pika does not take, each tried by itself."""
+    scheme, _, query = url.partition(":")[0], *url.partition("?")[1:]
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in _FILES:
+            continue
+        try:
+            _ = pika.URLParameters(f"{scheme}://localhost/?{urlencode({name: value})}").heartbeat
+        except (ValueError, TypeError, IndexError):
+            return name if re.fullmatch(r"[a-z_]{1,40}", name) else None
+    return None
+
+
+def _refused(url: str, why: str, hint: str, setting: str) -> ConfigurationError:
+    return ConfigurationError(why, field=setting, value=without_password(url), hint=hint)

@@ -35,6 +35,7 @@ from queues.rabbitmq.starving import Starving
 from queues.redacted import without_password
 from queues.silence import Silence
 from queues.turns import Turn, WireFacts
+from reachability import why_unreached
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ class RabbitWire:
         lanes: Mapping[str, int],
         turns_per_tenant: int = 64,
         answer_within_s: float = ANSWER_WITHIN_S,
+        setting: str = "HEADRACE_BROKER_URL",
     ) -> None:
         """Describe the wire.
 
@@ -71,15 +73,19 @@ class RabbitWire:
         :param lanes: lane → weight.
         :param turns_per_tenant: most turns that one call gives a tenant.
         :param answer_within_s: how long one caller waits for the server before it counts as away.
+        :param setting: where the URL is from, for the errors.
         :raises ConfigurationError: the URL cannot be read.
         """
+        self._setting = setting
         self._lanes = dict(lanes)
         self._turns_per_tenant = turns_per_tenant
         self._answer_within_s = answer_within_s
         self._shown = without_password(url)
         self._most = _HOLD_UNTIL_TOLD
         self._news = threading.Event()
-        self._link = Link(connection_parameters(url), lanes=self._lanes, heard=lambda: self._news.set())
+        self._link = Link(
+            connection_parameters(url, setting=setting), lanes=self._lanes, heard=lambda: self._news.set()
+        )
         forks.renew_in_child(self)
         self._silence = Silence()
         self._starving = Starving()
@@ -228,11 +234,14 @@ class RabbitWire:
         if lane not in self._lanes:
             raise UnknownLaneError(field="lane", value=lane, hint=f"Lanes: {', '.join(self._lanes)}.")
 
-    def _unavailable(self, why: str) -> RabbitUnavailableError:
+    def _unavailable(self, said: str) -> RabbitUnavailableError:
+        why = why_unreached(said)
         return RabbitUnavailableError(
-            f"RabbitMQ at {self._shown} does not answer: {why}",
-            hint="Start it or mend HEADRACE_BROKER_URL; no job is lost meanwhile.",
+            f"RabbitMQ at {self._shown} {why.phrase}: {said}",
+            hint=f"{why.hint_for(self._setting)} No job is lost meanwhile.",
             url=self._shown,
+            reason=why.reason,
+            setting=self._setting,
         )
 
 

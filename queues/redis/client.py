@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 import redis
 from redis.backoff import NoBackoff
@@ -14,7 +16,10 @@ import forks
 from errors import ConfigurationError
 from queues.redacted import is_misread, without_password
 from queues.redis.cluster import CLUSTER_SCHEMES, Cluster
+from reachability import ENCODE
 
+#: Where a wire's URL is from, if nothing else is said.
+WIRE_SETTING: Final = "HEADRACE_BROKER_URL"
 #: Longest time that an ordinary command waits for its answer, s.
 ANSWER_WITHIN_S: Final = 2.0
 
@@ -34,9 +39,7 @@ class Single(redis.Redis):
         self.connection_pool = self._make_pool()
 
 
-def client(
-    url: str, *, answer_within_s: float = ANSWER_WITHIN_S, setting: str = "HEADRACE_BROKER_URL"
-) -> redis.Redis | Cluster:
+def client(url: str, *, answer_within_s: float = ANSWER_WITHIN_S, setting: str = WIRE_SETTING) -> redis.Redis | Cluster:
     """Describe a client; it connects at first use.
 
     :param url: ``redis://``, ``rediss://`` or ``unix://``; ``redis+cluster://`` or ``rediss+cluster://``.
@@ -54,15 +57,39 @@ def client(
         "the URL cannot be read",
         field=setting,
         value=without_password(url),
-        hint="Special characters in a password have to be percent-encoded. A cluster has one database, 0.",
+        hint=f"{ENCODE} A cluster has one database, 0.",
     )
     if not url.startswith("unix:") and is_misread(url):
         raise unreadable
     try:
         if url.partition(":")[0] in CLUSTER_SCHEMES:
+            if _wrong_parameter(url) is not None:
+                raise ValueError("a parameter of the URL")  # noqa: TRY301 (told below)
             return Cluster(url, **options)
         # Once more at once, for connections that died of age; whoever waits longer does it in its own way.
         again = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
-        return Single(partial(redis.ConnectionPool.from_url, url, retry=again, **options))
-    except ValueError:
-        raise unreadable from None
+        make_pool = partial(redis.ConnectionPool.from_url, url, retry=again, **options)
+        make_pool().make_connection()  # it is not connected: a parameter that it does not take shows here
+        return Single(make_pool)
+    except (ValueError, TypeError, redis.RedisError):
+        part = _wrong_parameter(url)
+        if part is None:
+            raise unreadable from None
+        raise ConfigurationError(
+            f"has a parameter that cannot be used with this scheme: {part}",
+            field=setting,
+            value=without_password(url),
+            hint="Those that begin with ssl_ need rediss://; `ssl_cert_reqs` is none, optional or required.",
+        ) from None
+
+
+def _wrong_parameter(url: str) -> str | None:
+    """The name of the first parameter of the URL that redis-py does not take, each tried by itself."""
+    scheme, _, query = url.partition(":")[0], *url.partition("?")[1:]
+    plain = CLUSTER_SCHEMES.get(scheme, scheme)
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        try:
+            redis.ConnectionPool.from_url(f"{plain}://localhost?{urlencode({name: value})}").make_connection()
+        except (ValueError, TypeError, redis.RedisError):
+            return name if re.fullmatch(r"[a-z_]{1,40}", name) else None
+    return None

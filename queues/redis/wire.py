@@ -22,10 +22,11 @@ import redis
 import forks
 from errors import InvalidInputError, RedisUnavailableError, UnknownLaneError
 from queues.redacted import without_password
-from queues.redis.client import ANSWER_WITHIN_S, client
+from queues.redis.client import ANSWER_WITHIN_S, WIRE_SETTING, client
 from queues.redis.cluster import Cluster
 from queues.silence import Silence
 from queues.turns import Turn, WireFacts
+from reachability import why_unreached
 
 #: What a turn costs whose tenant's jobs were never measured, work units.
 DEFAULT_CHARGE: Final = 1000.0
@@ -58,8 +59,8 @@ LONGEST_WAIT_S: Final = 1.0
 #: blocks on the news of all lanes.
 PREFIX: Final = "{headrace}"
 
-_MEND: Final = "Start it or mend HEADRACE_BROKER_URL; no job is lost meanwhile."
-_OF_A_CLUSTER: Final = "Begin HEADRACE_BROKER_URL with redis+cluster:// (or rediss+cluster://)."
+_NO_LOSS: Final = "No job is lost meanwhile."
+_OF_A_CLUSTER: Final = "Begin {setting} with redis+cluster:// (or rediss+cluster://)."
 _WAKE_KEPT_S: Final = 5
 _ROUND_TRIPS: Final = 5
 
@@ -70,20 +71,24 @@ class RedisWire:
     #: See :class:`queues.turns.Wire`.
     counts: Final = True
 
-    def __init__(self, url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64) -> None:
+    def __init__(
+        self, url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64, setting: str = WIRE_SETTING
+    ) -> None:
         """Describe the wire.
 
         :param url: ``redis://``, ``rediss://`` or ``unix://``; ``redis+cluster://`` or ``rediss+cluster://``.
         :param lanes: lane → weight.
         :param turns_per_tenant: most turns that a tenant has outstanding in a lane.
+        :param setting: where the URL is from, for the errors.
         :raises ConfigurationError: the URL cannot be read.
         """
+        self._setting = setting
         self._lanes = dict(lanes)
         self._turns_per_tenant = turns_per_tenant
         self._shown = without_password(url)
-        self._client = client(url)
+        self._client = client(url, setting=setting)
         # A connection of its own, since it blocks.
-        self._listener = client(url, answer_within_s=LONGEST_WAIT_S + ANSWER_WITHIN_S)
+        self._listener = client(url, answer_within_s=LONGEST_WAIT_S + ANSWER_WITHIN_S, setting=setting)
         self._silence = Silence()
         self._wake_key = _new_wake_key()
         forks.renew_in_child(self)
@@ -238,11 +243,20 @@ class RedisWire:
                 if isinstance(error, redis.TimeoutError):
                     self._silence.met()
                 if isinstance(error, redis.exceptions.MovedError):
-                    raise self._unavailable("it is a node of a cluster", hint=_OF_A_CLUSTER) from error
+                    raise self._unavailable(
+                        "it is a node of a cluster", hint=_OF_A_CLUSTER.format(setting=self._setting)
+                    ) from error
                 raise self._unavailable(str(error)) from error
 
-    def _unavailable(self, why: str, *, hint: str = _MEND) -> RedisUnavailableError:
-        return RedisUnavailableError(f"Redis at {self._shown} does not answer: {why}", hint=hint, url=self._shown)
+    def _unavailable(self, said: str, *, hint: str | None = None) -> RedisUnavailableError:
+        why = why_unreached(said)
+        return RedisUnavailableError(
+            f"Redis at {self._shown} {why.phrase}: {said}",
+            hint=hint or f"{why.hint_for(self._setting)} {_NO_LOSS}",
+            url=self._shown,
+            reason=why.reason,
+            setting=self._setting,
+        )
 
 
 #: What redis-py makes of a script: call it with keys and arguments. Its own type knows nothing of the result.

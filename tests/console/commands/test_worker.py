@@ -179,7 +179,8 @@ def test_a_service_that_is_away_at_start_is_named_and_its_password_is_not(
 
     assert (done.code, done.json["error"]["code"]) == (2, code)
     assert shown in done.json["error"]["message"]
-    assert done.json["error"]["hint"]
+    assert variable in done.json["error"]["hint"], "what is really set"
+    assert done.json["error"]["reason"] == "refused"
     assert "geheim" not in done.out + done.err
 
 
