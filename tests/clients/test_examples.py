@@ -27,6 +27,7 @@ from tests.ports import free_port
 from tests.producers.test_enqueue import count
 
 EXAMPLES = CLIENT / "examples"
+PAGE = (CLIENT.parents[1] / "docs" / "how-to" / "use-the-light-client.md").read_text("utf-8")
 
 
 def told(request: urllib.request.Request | str) -> tuple[int, Any]:
@@ -41,6 +42,16 @@ def told(request: urllib.request.Request | str) -> tuple[int, Any]:
 def post(url: str, **body: Any) -> tuple[int, Any]:
     headers = {"Content-Type": "application/json"}
     return told(urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers))
+
+
+def make_shop(urls: Urls, *, tables: bool) -> None:
+    """What the how-to has an administrator run, with the tests' login in place of its own."""
+    _role, schema, orders = [block.split("```")[0] for block in PAGE.split("```sql\n")[1:]]
+    with psycopg.connect(urls.owner) as owner:
+        for statements in (schema, orders) if tables else (schema,):
+            for said in ("authorization", "owner to"):
+                statements = statements.replace(f"{said} shop;", f"{said} headrace_producer;")
+            owner.execute(statements.encode())
 
 
 @contextmanager
@@ -76,8 +87,7 @@ def serving(
 
 
 def test_a_django_project(place: Place, folder: Path, urls: Urls, app: Database, ops: Database, tenant: UUID) -> None:
-    with psycopg.connect(urls.owner) as owner:
-        owner.execute("create schema shop authorization headrace_producer")
+    make_shop(urls, tables=False)
     at = conninfo_to_dict(urls.producer)
     variables = {
         "SECRET_KEY": "x", "TENANT_ID": str(tenant), "DB_HOST": str(at["host"]), "DB_PORT": str(at.get("port") or ""),
@@ -102,10 +112,7 @@ def test_a_django_project(place: Place, folder: Path, urls: Urls, app: Database,
 
 
 def test_a_fastapi_service(place: Place, folder: Path, urls: Urls, app: Database, ops: Database, tenant: UUID) -> None:
-    with psycopg.connect(urls.owner) as owner:
-        owner.execute("create schema shop authorization headrace_producer")
-        owner.execute("create table shop.orders (number integer primary key, job_id uuid not null)")
-        owner.execute("alter table shop.orders owner to headrace_producer")
+    make_shop(urls, tables=True)
     variables = {"DATABASE_URL": urls.producer, "TENANT_ID": str(tenant)}
     project, port = EXAMPLES / "fastapi_service", free_port()
     run = ("-m", "uvicorn", "service:app", "--port", str(port))
@@ -126,8 +133,7 @@ def test_a_fastapi_service(place: Place, folder: Path, urls: Urls, app: Database
 @pytest.mark.parametrize("project", ["django_project", "fastapi_service"])
 def test_a_project_is_shown_in_the_how_to_as_it_is(project: str) -> None:
     """Each Python block that begins with a file's name is that file, or lines of it that follow each other."""
-    page = (CLIENT.parents[1] / "docs" / "how-to" / "use-the-light-client.md").read_text("utf-8")
-    shown = [block.split("\n", 1) for block in page.split("```python\n")[1:]]
+    shown = [block.split("\n", 1) for block in PAGE.split("```python\n")[1:]]
     files = [
         (head.removeprefix("# "), rest.split("```")[0]) for head, rest in shown if head.startswith(f"# {project}/")
     ]

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import headrace_client
+import pytest
 from headrace_client import errors as light_errors
 from headrace_client import fields as light_fields
 from headrace_client import ids, outcomes
@@ -53,6 +54,28 @@ def test_it_loads_psycopg_and_the_standard_library_alone(place: Place, folder: P
     foreign = {name.split(".")[0] for name in loaded} - set(standard)
     assert foreign == {"headrace_client"}
     assert Path(file).is_relative_to(place.packages)
+
+
+def test_it_is_small_and_quick_to_import(place: Place, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The figures of its README, within wide bounds; they are printed."""
+    installed = sum(
+        file.stat().st_size
+        for part in place.packages.glob("headrace_client*")
+        for file in part.rglob("*")
+        if file.is_file()
+    )
+    program = (
+        "import time; a = time.process_time(); import psycopg; b = time.process_time(); import headrace_client;"
+        "print(b - a, time.process_time() - b)"
+    )
+    of_psycopg, own = map(float, place.run("-c", program, cwd=folder).split())
+    with capsys.disabled():
+        print(
+            f"\nheadrace-client: {place.wheel.stat().st_size / 1000:.0f} kB as a wheel, {installed / 1000:.0f} kB installed"
+        )
+        print(f"CPU to import without bytecode {own * 1000:.0f} ms, psycopg before it {of_psycopg * 1000:.0f} ms")
+    assert installed < 100_000
+    assert own < 2 * of_psycopg
 
 
 def test_a_place_holds_nothing_of_headrace(place: Place, folder: Path) -> None:
