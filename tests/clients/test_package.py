@@ -71,7 +71,7 @@ def test_it_is_small_and_quick_to_import(place: Place, folder: Path, capsys: pyt
     of_psycopg, own = map(float, place.run("-c", program, cwd=folder).split())
     with capsys.disabled():
         print(
-            f"\nheadrace-client: {place.wheel.stat().st_size / 1000:.0f} kB as a wheel, {installed / 1000:.0f} kB installed"
+            f"\nheadrace-client: {place.wheel.stat().st_size // 1000} kB as a wheel, {installed // 1000} kB installed"
         )
         print(f"CPU to import without bytecode {own * 1000:.0f} ms, psycopg before it {of_psycopg * 1000:.0f} ms")
     assert installed < 100_000
