@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpcore2
 import pytest
 
-from errors import ConfigurationError
+from errors import ConfigurationError, ProviderAnswerLostError, ProviderUnreachableError
 from router.providers.calls import Message
 from router.providers.deadline import DeadlineTransport
 from tests.router.providers.conftest import ADAPTERS, OWN_KEY, PLATFORM_KEY
@@ -34,6 +36,85 @@ def test_a_thread_keeps_its_connection(provider, adapter_to, wire, ask, an_answe
     adapter.call(request)
 
     assert len(connections) == 1
+
+
+class Closing:
+    """A server that answers the first call on each connection, and closes it as the second comes."""
+
+    def __init__(self, body: bytes, *, after_s: float = 0.0, but_first: bytes = b"") -> None:
+        self.body, self.after_s, self.but_first = body, after_s, but_first
+        self.calls: list[int] = []  # of each connection
+        self.client_request_ids: list[bytes] = []
+
+    def __call__(self, connection: socket.socket, stopped: threading.Event) -> None:
+        number = len(self.calls)
+        self.calls.append(0)
+        while True:
+            received = b""
+            while b"Two metres?" not in received:
+                piece = connection.recv(65_536)
+                if not piece:
+                    return
+                received += piece
+            self.calls[number] += 1
+            self.client_request_ids += re.findall(rb"(?i)x-client-request-id: (\S+)", received)
+            if self.calls[number] > 1:
+                stopped.wait(self.after_s)
+                connection.sendall(self.but_first)
+                return
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(self.body) + self.body)
+
+
+def test_a_request_that_meets_a_closed_connection_is_sent_again(provider, adapter_to, wire, ask, an_answer):
+    behave = Closing(json.dumps(an_answer()).encode())
+    adapter = adapter_to(provider, wire(behave).url)
+    request = ask(messages=(Message("user", "Two metres?"),))
+
+    for _ in range(4):
+        adapter.call(request)
+
+    assert behave.calls == [2, 2, 2, 1]
+    assert set(behave.client_request_ids) == {str(request.run_id).encode()}  # still the same call
+
+
+def test_one_that_meets_closed_connections_again_was_not_sent(monkeypatch, provider, adapter_to, wire, ask, an_answer):
+    monkeypatch.setattr("router.providers.deadline._SENT_AT_MOST", 1)
+    behave = Closing(json.dumps(an_answer()).encode())
+    adapter = adapter_to(provider, wire(behave).url)
+    request = ask(messages=(Message("user", "Two metres?"),))
+    adapter.call(request)
+
+    with pytest.raises(ProviderUnreachableError) as caught:
+        adapter.call(request)
+
+    assert caught.value.billable is False
+
+
+@pytest.mark.parametrize(
+    ("after_s", "but_first"),
+    [
+        (1.1, b""),  # it was worked on, and may have been billed
+        (0.0, b"HTTP/1.1 200 OK\r\n"),  # an answer had begun
+    ],
+)
+def test_an_answer_that_was_lost_on_a_kept_connection_stays_lost(
+    provider, adapter_to, wire, ask, an_answer, after_s, but_first
+):
+    behave = Closing(json.dumps(an_answer()).encode(), after_s=after_s, but_first=but_first)
+    adapter = adapter_to(provider, wire(behave).url)
+    request = ask(messages=(Message("user", "Two metres?"),))
+    adapter.call(request)
+
+    with pytest.raises(ProviderAnswerLostError) as caught:
+        adapter.call(request)
+
+    assert (type(caught.value), caught.value.billable) == (ProviderAnswerLostError, None)
+    assert behave.calls == [2]
+
+
+def test_a_connection_is_kept_for_less_than_common_servers_keep_theirs():
+    for transport in DeadlineTransport()._transports:
+        assert transport._pool._keepalive_expiry < 5.0  # uvicorn and Node close after 5 s
 
 
 def test_many_threads_call_at_once_each_with_its_own_key(provider, adapter_to, told, ask, an_answer):
