@@ -5,13 +5,16 @@ A part that fails says so and the next one goes on: nothing here raises a :class
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import difflib
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from console.provisioning import routed_models
 from console.services.whereabouts import Endpoints, check_whole
+from console.wire_trial import try_turn
 from errors import HeadraceError
 from queues.broker_url import open_wire
 from router.policy import Policy, load_policy
@@ -24,6 +27,7 @@ from storage.session import OPERATOR, OWNER, session
 
 Verdict = Literal["ok", "note", "wrong"]
 
+PREFIX = "HEADRACE_"
 SCHEDULER_ANSWERS_WITHIN_S = 2.0
 MOST_CLOCK_DIFFERENCE_S = 5.0
 LEAST_MONTHS_AHEAD = 2
@@ -49,11 +53,22 @@ class Finding:
 
 def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
     """Look at every part, in the order in which they lean on each other."""
+    yield from unknown_settings(os.environ)
     yield from _guarded("database (app)", lambda: _app(services))
     yield from _guarded("database (ops)", lambda: _ops(settings, services))
     yield from _guarded("database (owner)", lambda: _owner(services))
     yield from _guarded("wire", lambda: _wire(settings, services))
     yield from _guarded("providers", lambda: _providers(settings, services))
+
+
+def unknown_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Variables with our prefix that mean nothing: most are a slip of the pen, and their default holds instead."""
+    known = {name.upper() for name in Settings.model_fields}
+    ours = {name.upper().removeprefix(PREFIX) for name in environment if name.upper().startswith(PREFIX)}
+    for name in sorted(ours - known):
+        near = difflib.get_close_matches(name, known, n=1)
+        to_do = f"Did you mean {PREFIX}{near[0]}?" if near else "docs/reference/settings.md lists every setting."
+        yield Finding("settings", "note", f"{PREFIX}{name} is not a setting, and nothing reads it", to_do)
 
 
 def _guarded(part: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -256,6 +271,8 @@ def _wire(settings: Settings, services: Endpoints) -> Iterator[Finding]:
     whose = "private" if "redis" in services.embedded and settings.broker_url is None else "own"
     eviction = "" if facts.eviction is None else f"{facts.eviction}; "
     says = f"{facts.server} ({whose}) at {facts.url}; {eviction}round trip {_ms(facts.round_trip_s)}"
+    try_turn(services.broker_url, lanes=settings.lane_weights, setting=services.wire_setting)
+    says += "; it took an offer and gave a turn"
     if facts.eviction in (None, "noeviction"):
         yield Finding("wire", "ok", says)
     elif facts.eviction == "unknown":

@@ -38,7 +38,8 @@ class PrivateValkey:
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url, decode_responses=True)
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
+        """Start it, with more arguments."""
         self._process = subprocess.Popen(
             [
                 str(get_binary_path()),
@@ -47,6 +48,7 @@ class PrivateValkey:
                 *("--dir", str(self._dir)),
                 *("--save", ""),
                 *("--appendonly", "no"),
+                *more,
             ],
             stdout=subprocess.DEVNULL,
             env=os.environ | {"LC_ALL": "C"},

@@ -51,6 +51,7 @@ def test_all_is_well(headrace: Headrace, ops: Database, scheduler: Scheduler, te
     assert fine["jobs"].startswith("1 queued, the oldest for ")
     assert fine["workers"].startswith("1 processes, 8 threads")
     assert "noeviction" in fine["wire"]
+    assert "it took an offer and gave a turn" in fine["wire"]
     assert shown.err == ""
     for secret in (OPENAI_KEY, ANTHROPIC_KEY):
         assert secret not in document.out + shown.out
@@ -138,6 +139,20 @@ def test_services_that_are_away_are_named_and_their_passwords_are_not(headrace: 
     assert "redis://me:***@127.0.0.1:1/0" in wrong["wire"]
     assert "geheim" not in done.out + done.err
     assert "ge/h" not in done.out + done.err
+
+
+def test_a_variable_that_is_not_a_setting_is_named(headrace: Headrace) -> None:
+    typo = {"HEADRACE_CALL_TIMEOUTS": "5", "HEADRACE_FLUX": "x"}
+
+    notes = [one for one in headrace("doctor", "--json", env=typo).json["findings"] if one["part"] == "settings"]
+
+    says = "is not a setting, and nothing reads it"
+    assert [(one["verdict"], one["says"]) for one in notes] == [
+        ("note", f"HEADRACE_CALL_TIMEOUTS {says}"),
+        ("note", f"HEADRACE_FLUX {says}"),
+    ]
+    assert notes[0]["to_do"] == "Did you mean HEADRACE_CALL_TIMEOUT_S?"
+    assert "settings.md" in notes[1]["to_do"]
 
 
 def test_roles_that_would_break_isolation_are_wrong(headrace: Headrace, urls: Urls, scheduler: Scheduler) -> None:
