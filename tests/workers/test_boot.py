@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from settings import Settings
 from tests.fleet import Fleet, Urls, eventually
 from tests.proxy import PostgresProxy
+from workers import boot
 
 AWAY = "postgresql://headrace_ops@/headrace?host=/nowhere"
 
@@ -65,3 +67,19 @@ def test_so_does_a_scheduler(urls: Urls, fleet: Fleet) -> None:
         assert process.poll() is None, fleet.log("scheduler")
         assert loss.cut.is_set()
         assert "Traceback" not in fleet.log("scheduler")
+
+
+@pytest.mark.parametrize(
+    ("simulator", "openai", "anthropic", "simulated"),
+    [
+        ("http://127.0.0.1:7", "http://127.0.0.1:7/v1", "http://127.0.0.1:7", True),
+        ("http://127.0.0.1:7", "http://127.0.0.1:7/v1", None, True),
+        (None, "http://gateway/v1", None, False),
+        (None, None, None, False),
+    ],
+)
+def test_a_worker_says_that_it_is_simulated(
+    simulator: str | None, openai: str | None, anthropic: str | None, simulated: bool
+) -> None:
+    settings = Settings(simulator_url=simulator, openai_base_url=openai, anthropic_base_url=anthropic)
+    assert boot._is_simulated(settings) is simulated
