@@ -85,6 +85,12 @@ class NotNowError(HeadraceError):
     code = "not_now"
 
 
+class SchemaWaitsError(NotNowError):
+    """Another large output schema of the tenant is being read in this process."""
+
+    code = "schema_waits"
+
+
 # ---------------------------------------------------------------------------------------------- the caller's input
 
 

@@ -38,6 +38,8 @@ def sentence(told: Explanation) -> str:
             return f"it waits for {_named(told)}: room is expected{until}"
         case Why.PROVIDER_HELD:
             return f"its providers are away or refuse us: it waits{until}, and burns no attempt"
+        case Why.SCHEMA_WAITS:
+            return "another large output schema of its tenant is being read"
         case Why.PROVIDER_RATE_LIMITED:
             return f"its provider limits our rate: it waits{until}, and burns no attempt"
         case Why.WAITS:

@@ -11,11 +11,12 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import forks
-from errors import InvalidSchemaError
+from errors import InvalidSchemaError, SchemaWaitsError
 from guards.check_budget import CheckBudget
 from guards.cleaning import DEEPEST
 from guards.schema_keywords import Fault, Node, check
@@ -27,12 +28,15 @@ _LONGEST_PLACE: Final = 200
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 
 
-def check_schema(schema: Mapping[str, Any]) -> None:
+def check_schema(schema: Mapping[str, Any], *, reader: Hashable = None) -> None:
     """Refuse what is not a JSON schema, what is over the bounds, and references that lead out of it or nowhere.
 
-    Raises :class:`errors.InvalidSchemaError` naming the place in the schema and the value there.
+    ``reader``: the tenant. A tenant has one large schema read at a time, so that its others take no thread.
+
+    Raises :class:`errors.InvalidSchemaError` naming the place in the schema and the value there, and
+    :class:`errors.SchemaWaitsError` when another large schema of that reader is being read.
     """
-    _read(schema)
+    _read(schema, reader)
 
 
 def mismatch(value: Any, schema: Mapping[str, Any], budget: CheckBudget | None = None) -> str | None:
@@ -74,8 +78,22 @@ class _Kept:
 
     def renew_in_child(self) -> None:
         self._lock = threading.Lock()
-        self.reading = threading.Lock()
-        """Held while a schema of this shelf is read that takes long."""
+        self._reading = threading.Lock()
+        self._readers: set[Hashable] = set()
+
+    @contextmanager
+    def reading(self, reader: Hashable) -> Iterator[None]:
+        """Held while a schema of this shelf is read that takes long: one at a time, and one of each reader in line."""
+        with self._lock:
+            if reader is not None and reader in self._readers:
+                raise SchemaWaitsError
+            self._readers.add(reader)
+        try:
+            with self._reading:
+                yield
+        finally:
+            with self._lock:
+                self._readers.discard(reader)
 
     def get(self, text: str) -> Node | InvalidSchemaError | None:
         with self._lock:
@@ -98,7 +116,7 @@ _KEPT_SMALL: Final = _Kept()
 _KEPT_LARGE: Final = _Kept()
 
 
-def _read(schema: Mapping[str, Any]) -> Node:
+def _read(schema: Mapping[str, Any], reader: Hashable = None) -> Node:
     try:
         text = _ENCODER.encode(schema)
     except RecursionError as error:
@@ -112,7 +130,7 @@ def _read(schema: Mapping[str, Any]) -> Node:
     if found is None and kept is _KEPT_LARGE:
         # One at a time. Reading takes up to 0.3 s of the interpreter, and each thread that has it keeps it for 5 ms:
         # with sixteen of them every step of every other job would wait for 80 ms.
-        with kept.reading:
+        with kept.reading(reader):
             found = kept.get(text) or _read_and_keep(text, kept)
     elif found is None:
         found = _read_and_keep(text, kept)

@@ -41,6 +41,7 @@ class Why(StrEnum):
     PROVIDER_HELD = "provider_held"
     PROVIDER_RATE_LIMITED = "provider_rate_limited"
     WAITING_FOR_SLOT = "waiting_for_slot"
+    SCHEMA_WAITS = "schema_waits"
     WAITS = "waits"
     NO_WORKERS = "no_workers"
     BEHIND_OWN_USER = "behind_own_user"
@@ -60,10 +61,11 @@ _SCHEDULED: Final = {
         Why.RATE_LIMITED,
         Why.PROVIDER_HELD,
         Why.PROVIDER_RATE_LIMITED,
+        Why.SCHEMA_WAITS,
     )
 }
 
-_TIMED: Final = (Why.ASKED_FOR, Why.BACKOFF, Why.PROVIDER_HELD, Why.PROVIDER_RATE_LIMITED)
+_TIMED: Final = (Why.ASKED_FOR, Why.BACKOFF, Why.PROVIDER_HELD, Why.PROVIDER_RATE_LIMITED, Why.SCHEMA_WAITS)
 """Reasons that only time ends."""
 
 

@@ -25,12 +25,14 @@ from errors import (
     ProviderUnavailableError,
     RateLimitHeldError,
     RetryableError,
+    SchemaWaitsError,
 )
 from guards import budgets
 from guards.rates import NoRoom
 from storage.runs import Grant
 from workers.backoff import Backoff
 
+SCHEMA_READ_WITHIN_S = 1.0  # a large schema takes 0.3 s, and those of other tenants stand in line too
 SETTLES_WITHIN_S = 1.0  # what a person is told of others' reservations: about a call's time
 LONGEST_WAIT_S = (
     3_600.0  # what a provider asks for beyond this is not heeded; failures.retry_after_s has the same ceiling
@@ -188,6 +190,11 @@ def of_refused_grant(grant: Grant, *, on_over_budget: str, model: str) -> Outcom
         return Ended("rejected", "unpriced_model", budgets.unpriced(model))
     reason = {"cancelled": "cancelled", "expired": "deadline_passed"}[grant.verdict]
     return Ended(grant.verdict, reason, {"code": reason, "message": f"the job was {grant.verdict} before its call"})
+
+
+def of_schema_in_line() -> Defer:
+    """Another large schema of the tenant is being read: that takes up to a third of a second, and no other thread."""
+    return Defer(SchemaWaitsError.code, delay_s=SCHEMA_READ_WITHIN_S)
 
 
 def of_full_rate(no_room: NoRoom) -> Defer:

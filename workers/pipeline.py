@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from errors import (
     ProviderError,
     ProviderHeldError,
     SchemaTooCostlyError,
+    SchemaWaitsError,
     ServiceError,
     StatementFailedError,
 )
@@ -182,6 +184,8 @@ class Pipeline:
             plan = self._plan(claim)
         except InvalidInputError as error:
             return outcomes.rejected(error)
+        except SchemaWaitsError:
+            return outcomes.of_schema_in_line()
 
         held: list[HeadraceError] = []  # why a provider could not even be asked
         failed: list[HeadraceError] = []
@@ -252,7 +256,7 @@ class Pipeline:
 
     def _plan(self, claim: Claim) -> Plan:
         prompt = self._prompts.get(claim.tenant_id, claim.job.prompt_id)
-        return plan_job(claim.job, prompt, self._policy, check_schema=check_schema)
+        return plan_job(claim.job, prompt, self._policy, check_schema=partial(check_schema, reader=claim.tenant_id))
 
     def _admit(self, claim: Claim, work: Work) -> NoRoom | None:
         """Count the request under its rates: once a job, before its first call. Another attempt is our affair.

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 
-from errors import InvalidSchemaError, SchemaTooCostlyError
+from errors import InvalidSchemaError, SchemaTooCostlyError, SchemaWaitsError
 from guards import schemas
 from guards.schemas import check_schema, mismatch
 
@@ -226,7 +226,26 @@ def test_large_schemas_are_read_one_at_a_time_and_each_once(monkeypatch: pytest.
 
 def test_a_child_does_not_wait_for_a_schema_that_its_parent_was_reading() -> None:
     kept = schemas._KEPT_LARGE
-    with kept.reading:
+    with kept.reading("a"):
         kept.renew_in_child()
-        assert kept.reading.acquire(blocking=False)
-        kept.reading.release()
+        with kept.reading("a"):
+            pass
+
+
+def test_a_tenant_has_one_large_schema_read_at_a_time_and_small_ones_always() -> None:
+    def large() -> dict[str, Any]:
+        return {"$comment": str(uuid4()), "anyOf": [{"enum": [m]} for m in range(2_000)]}
+
+    known = large()
+    schemas.check_schema(known, reader="a")
+    with schemas._KEPT_LARGE.reading("a"):
+        with pytest.raises(SchemaWaitsError):
+            schemas.check_schema(large(), reader="a")
+        schemas.check_schema(known, reader="a")  # it was read before
+        schemas.check_schema({"type": "string"}, reader="a")
+        with ThreadPoolExecutor(1) as thread:
+            of_another = thread.submit(schemas.check_schema, large(), reader="b")
+            with pytest.raises(TimeoutError):
+                of_another.result(timeout=0.05)  # it stands in line, behind one
+    assert of_another.result() is None
+    schemas.check_schema(large(), reader="a")

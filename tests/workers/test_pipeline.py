@@ -30,6 +30,7 @@ from errors import (
     ProviderUnreachableError,
     StatementFailedError,
 )
+from guards import schemas
 from guards.rates import RateGuard
 from producers import Client, Result
 from queues.redis.client import client as redis_client
@@ -548,6 +549,19 @@ def test_whatever_a_providers_error_says_can_be_kept(stage: Stage) -> None:
     result = stage.run()
     assert (result.state, result.reason) == (State.FAILED, "provider_refused")
     assert result.error is not None and result.error["message"] == "bad  input"
+
+
+def test_a_job_comes_back_while_another_large_schema_of_its_tenant_is_read(stage: Stage) -> None:
+    large = {"type": "string", "$comment": "x" * 20_000}
+    job_id = stage.client.enqueue(tenant_id=stage.tenant, **CHAT, output_schema=large)
+    stage.openai.script = ['"fine"']
+    schemas._KEPT_LARGE._by_text.clear()  # as in a worker, which is another process
+
+    with schemas._KEPT_LARGE.reading(stage.tenant):
+        result = stage.take(job_id)
+
+    assert (result.state, result.reason, result.attempts) == (State.SCHEDULED, "schema_waits", 0)
+    assert stage.runs() == []
 
 
 def test_a_call_that_was_not_sent_costs_nothing_and_holds_nobody(stage: Stage) -> None:
