@@ -96,9 +96,11 @@ def test_a_server_that_reads_slowly_cannot_hold_a_call(provider, adapter_to, wir
 
     server = wire(sip, receive_buffer=65_536)
 
-    with pytest.raises(ProviderTimeoutError):
+    # on a busy machine the time may be over before anything is sent
+    with pytest.raises((ProviderTimeoutError, ProviderUnreachableError)) as caught:
         adapter_to(provider, server.url).call(ask(messages=(Message("user", "x" * size),), timeout_s=TIMEOUT_S))
 
+    assert caught.value.timed_out
     assert not server.through.is_set()
 
 
