@@ -360,7 +360,7 @@ def test_a_result_is_asked_for_by_ids(client: Client, tenant: UUID) -> None:
 # ------------------------------------------------------------------------------------------- the role of producers
 
 
-def test_a_producer_may_call_enqueue_and_nothing_else(urls: Urls) -> None:
+def test_a_producer_may_call_the_three_doors_and_nothing_else(urls: Urls) -> None:
     with psycopg.connect(urls.owner) as connection:
         relations = connection.execute(
             """select c.relname, p.what from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -390,7 +390,7 @@ def test_a_producer_may_call_enqueue_and_nothing_else(urls: Urls) -> None:
             "select has_schema_privilege('headrace_producer', 'headrace', 'create')"
         ).fetchone()
     assert (relations, columns, sequences, roles) == ([], [], [], [])
-    assert functions == [("enqueue",)]
+    assert sorted(functions) == [("enqueue",), ("enqueue_many",), ("result",)]
     assert may_create == (False,)
 
 
@@ -547,7 +547,7 @@ def test_the_module_level_functions_share_one_client_made_from_the_environment(
     import producers
 
     module = importlib.import_module("producers.enqueue")
-    monkeypatch.setattr(module, "_client", None)
+    monkeypatch.setattr(module._default, "_client", None)
     monkeypatch.setenv("HEADRACE_DATABASE_URL", urls.app)
     monkeypatch.setenv("HEADRACE_REDIS_URL", urls.redis)
     monkeypatch.delenv("HEADRACE_BROKER_URL", raising=False)
@@ -574,8 +574,8 @@ def test_the_module_level_functions_share_one_client_made_from_the_environment(
             connection.rollback()
         assert count(ops) == 4
     finally:
-        if module._client is not None:
-            module._client.close()
+        if module._default._client is not None:
+            module._default._client.close()
 
 
 def test_many_threads_may_share_a_client(client: Client, ops: Database, tenant: UUID) -> None:
