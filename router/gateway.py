@@ -52,7 +52,7 @@ class Gateway:
             request = replace(request, model=target.model)
         own_key = request.api_key is not None
         if not own_key:
-            self._limits.check(target.provider)
+            self._limits.check(target.provider, tenant=request.tenant_id)
         started = time.monotonic()
         try:
             with self._breakers.calling(
@@ -61,9 +61,9 @@ class Gateway:
                 reply = provider.call(request)
         except ProviderRateLimitedError as error:
             if not own_key:
-                self._limits.limited(target.provider, error.retry_after_s)
+                self._limits.limited(target.provider, error.retry_after_s, tenant=request.tenant_id)
             raise
-        self._limits.answered(target.provider)
+        self._limits.answered(target.provider, tenant=request.tenant_id)
         self._pace.answered(target, time.monotonic() - started)
         return reply
 
@@ -76,7 +76,7 @@ class Gateway:
         name = target.provider
         if name not in self._providers:
             return self._without_key(target)
-        limit_s, breaker_s = self._limits.wait_s(name), self._breakers.wait_s(name, tenant=tenant)
+        limit_s, breaker_s = self._limits.wait_s(name, tenant=tenant), self._breakers.wait_s(name, tenant=tenant)
         if breaker_s > limit_s:
             return BreakerOpenError(f"the breaker of {name} is open", provider=name, retry_after_s=round(breaker_s, 3))
         if limit_s > 0:
@@ -85,7 +85,7 @@ class Gateway:
 
     def wait_s(self, provider: str, *, tenant: str) -> float:
         """Seconds until the provider may be asked, 0.0 for now."""
-        return max(self._limits.wait_s(provider), self._breakers.wait_s(provider, tenant=tenant))
+        return max(self._limits.wait_s(provider, tenant=tenant), self._breakers.wait_s(provider, tenant=tenant))
 
     def answered_s(self, target: Target) -> float:
         """Seconds since the target last answered anybody's call in this process; endless when it never has."""

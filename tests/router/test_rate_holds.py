@@ -56,3 +56,22 @@ def test_without_a_time_of_its_own_the_wait_doubles_until_it_answers(holds, cloc
     holds.limited("openai", named)
 
     assert holds.wait_s("openai") == 1
+
+
+def test_one_tenants_429_holds_that_tenant_and_two_tenants_hold_the_provider(holds: RateHolds) -> None:
+    holds.limited("openai", 3600.0, tenant="a")
+    holds.limited("openai", 3600.0, tenant="a")
+    assert holds.wait_s("openai", tenant="a") == 3600.0
+    assert holds.wait_s("openai", tenant="b") == 0.0
+    holds.check("openai", tenant="b")
+
+    holds.limited("openai", 20.0, tenant="b")
+
+    assert holds.wait_s("openai", tenant="b") == 20.0
+    assert holds.wait_s("openai", tenant="c") == 20.0
+
+
+def test_the_holds_of_tenants_are_bounded(holds: RateHolds) -> None:
+    for n in range(10_000):
+        holds.limited("openai", 60.0, tenant=f"tenant {n}")
+    assert len(holds._holds) <= 4096
