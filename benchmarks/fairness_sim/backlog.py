@@ -124,7 +124,7 @@ class MemoryBacklog:
             job_id=_NOBODY, user_id=job.user, feature=job.feature, attempt=1, rank=rank, estimated_tokens=job.estimate,
             plan="pro", weight=self._weights[tenant], prompt_id=None, variables=None, messages=None, context=None,
             output_schema=None, max_output_tokens=None, on_over_budget="fail", on_unknown="retry", force_tier=None,
-            metadata={}, rates=(), remaining_s=None, queued_s=0.0, more=more,
+            metadata={}, rates=(), remaining_s=None, held_s=None, queued_s=0.0, more=more,
         )  # fmt: skip
 
 
