@@ -51,6 +51,7 @@ JOB = ClaimedJob(
     metadata={},
     rates=(),
     remaining_s=None,
+    held_s=None,
     queued_s=0.0,
     more=False,
 )
