@@ -727,7 +727,7 @@ def test_what_sql_cannot_check_is_rejected_at_the_claim_and_costs_nothing(
 
 
 @pytest.mark.parametrize(
-    ("parts", "turns", "least"), [(1, 66, 4), (3_000, 24, 8)], ids=["cheap to refuse", "dear to refuse"]
+    ("parts", "turns", "least"), [(1, 66, 4), (6_000, 24, 8)], ids=["cheap to refuse", "dear to refuse"]
 )
 def test_jobs_that_are_turned_away_take_no_more_turns_than_their_time_is_worth(
     stage: Stage, urls: Urls, wiped_wire: Wire, parts: int, turns: int, least: int
@@ -750,7 +750,7 @@ def test_jobs_that_are_turned_away_take_no_more_turns_than_their_time_is_worth(
         (turn,) = wiped_wire.take("interactive", 1)
         stage.pipeline.run(turn)
         answered += turn.tenant == str(stage.tenant)
-    assert answered >= least  # more on a busy machine, where a refusal takes more of the worker's time
+    assert least <= answered < turns
 
 
 def test_an_answer_of_the_simulator_is_marked_and_a_models_is_not(stage: Stage) -> None:
