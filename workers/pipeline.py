@@ -99,11 +99,13 @@ class Pipeline:
         held_most_s: float = 86_400.0,
         draining: threading.Event,
         may_claim: Callable[[threading.Event], bool] = lambda _draining: True,
+        cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         """Run nothing yet.
 
         :param held_most_s: so long a job without a deadline waits for providers that are away.
         :param may_claim: waits until this worker is heard of by the others; False when it drains meanwhile.
+        :param cpu_clock: CPU seconds of the calling thread so far.
         """
         self._worker_id = worker_id
         self._database = database
@@ -118,6 +120,7 @@ class Pipeline:
         self._held_most_s = held_most_s
         self._draining = draining
         self._may_claim = may_claim
+        self._cpu_clock = cpu_clock
         self._ledger = Ledger(database, draining)
         self._prompts = PromptCache(database)
 
@@ -136,7 +139,7 @@ class Pipeline:
             self._account(lambda: self._turns.claimed_nothing(turn), otherwise=None)
             return
         charged = self._account(lambda: self._turns.claimed(turn, claim.job), otherwise=turn.charge)
-        work, began = Work(), time.thread_time()
+        work, began = Work(), self._cpu_clock()
         try:
             outcome = self._work(claim, work)
         except BaseException as error:  # the panic of a library that is not written in Python is not an Exception
@@ -148,7 +151,7 @@ class Pipeline:
                 backoff=self._backoff,
                 on_unknown=claim.job.on_unknown,
             )
-        cpu_s = time.thread_time() - began
+        cpu_s = self._cpu_clock() - began
         settled = self._settle(claim, work, outcome)
         self._account(
             lambda: self._turns.settled(
