@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +21,7 @@ from storage import audit, limits, tenants
 from storage.database import Database
 from storage.limits import SlotScope
 from tests.fleet import Fleet, Urls, eventually
-from tests.hostile.attacks import ATTACKS, Attacker
+from tests.hostile.attacker_process import attacking
 
 WORKERS = ("worker-1", "worker-2")
 THREADS = 16
@@ -91,19 +89,10 @@ class Scene:
 
     def play(self, names: Sequence[str], *, seconds: float, seed: int) -> Waits:
         """Let the ordinary tenants work for so long while the hostile one plays the attacks that are named."""
-        dice = random.Random(f"hostile {seed}")
         with psycopg.connect(self.urls.ops, autocommit=True, row_factory=dict_row) as connection:
             since = connection.execute("select headrace.now() as now").fetchone()
-        stop = threading.Event()
-        threads = [threading.Thread(target=self._attack, args=[names, dice, stop])] if names else []
-        for thread in threads:
-            thread.start()
-        try:
+        with self._attacked(names, seed):
             self._ordinary_work(seconds)
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
         self._wait_for_others()
         with psycopg.connect(self.urls.ops, autocommit=True, row_factory=dict_row) as connection:
             row = connection.execute(_WAITS, {"others": self.others, "since": since and since["now"]}).fetchone()
@@ -143,24 +132,17 @@ class Scene:
             self.client.enqueue(tenant_id=tenant, user_id=f"user {asked % 7}", feature="chat", messages=[message])
             asked += 1
 
-    def _attack(self, names: Sequence[str], dice: random.Random, stop: threading.Event) -> None:
-        wire = open_wire(self.urls.redis, lanes=Settings().lane_weights)
-        with (
-            Database(self.urls.app, connections=2) as database,
-            psycopg.connect(self.urls.producer, autocommit=True) as producer,
-        ):
-            attacker = Attacker(self.hostile, Client(database, wire), producer, self.provider_url, dice)
-            due = dict.fromkeys(names, 0.0)
-            while not stop.is_set():
-                name = min(due, key=lambda one: due[one])
-                if stop.wait(max(0.0, due[name] - time.monotonic())):
-                    break
-                try:
-                    ATTACKS[name].do(attacker)
-                except Exception as error:  # noqa: BLE001 (what meets the attacker untyped is a finding)
-                    self.breaches.append(f"{name} was answered with {type(error).__name__}: {error}"[:500])
-                due[name] = time.monotonic() + ATTACKS[name].every_s
-        wire.close()
+    def _attacked(self, names: Sequence[str], seed: int) -> AbstractContextManager[None]:
+        if not names:
+            return nullcontext()
+        return attacking(
+            names,
+            urls=self.urls,
+            hostile=self.hostile,
+            provider_url=self.provider_url,
+            seed=seed,
+            breaches=self.breaches,
+        )
 
     def _wait_for_others(self) -> None:
         def all_ended() -> bool:
