@@ -31,13 +31,13 @@ def read_answer(reply: CallReply, schema: Mapping[str, Any] | None) -> tuple[str
     text = storable(reply.text)
     if schema is None or reply.finish == "refusal":
         return text, None
-    budget = CheckBudget()
-    try:
-        text, value = _value_of(text, budget)
-    except (ValueError, RecursionError) as error:
-        cut = " (cut at max_output_tokens)" if reply.finish == "length" else ""
-        raise OutputInvalidError(f"the answer is no JSON{cut}: {error}", finish=reply.finish) from error
-    why = mismatch(value, schema, budget)
+    with CheckBudget() as budget:
+        try:
+            text, value = _value_of(text, budget)
+        except (ValueError, RecursionError) as error:
+            cut = " (cut at max_output_tokens)" if reply.finish == "length" else ""
+            raise OutputInvalidError(f"the answer is no JSON{cut}: {error}", finish=reply.finish) from error
+        why = mismatch(value, schema, budget)
     if why is not None:
         raise OutputInvalidError(f"the answer does not match the output schema {why}", finish=reply.finish)
     return text, value

@@ -19,6 +19,8 @@ import pytest
 
 from errors import InvalidSchemaError, SchemaTooCostlyError, SchemaWaitsError
 from guards import schemas
+from guards.check_budget import LINE, CheckBudget
+from guards.schema_reading import read_schema
 from guards.schemas import check_schema, mismatch
 
 PROMISED_S = 0.1
@@ -147,15 +149,17 @@ def test_whatever_it_is_the_check_ends(schema: dict[str, Any], answer: Any) -> N
     assert outcome(answer, schema) == "schema_too_costly"
 
 
-def test_a_large_schema_is_read_once_and_over_the_limits_not_at_all() -> None:
+def test_a_large_schema_is_read_once_and_over_the_limits_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    monkeypatch.setattr(schemas, "read_schema", lambda schema: read.append(schema) or read_schema(schema))
     properties = {f"property{n:05}": {"type": "string"} for n in range(8_000)}
     schema = {"type": "object", "properties": properties, "required": [*properties][:3_000]}
     with bounded(5):
         check_schema(schema)
-    with bounded(1):
-        for _ in range(3):
-            check_schema(schema)
+    for _ in range(3):
+        check_schema(schema)
     assert outcome(dict.fromkeys(properties, "x"), schema) is None
+    assert len(read) == 1
     for schema, why in (
         ({"allOf": [{}] * 130_000}, "400000 bytes"),
         ({"allOf": [{} for _ in range(11_000)]}, "10000 subschemas"),
@@ -222,6 +226,28 @@ def test_large_schemas_are_read_one_at_a_time_and_each_once(monkeypatch: pytest.
         list(threads.map(schemas.check_schema, large * 2))
     assert seen == [True] * 4
     assert len(set(texts)) == 4
+
+
+def test_long_checks_go_on_one_at_a_time_and_short_ones_always() -> None:
+    def checked(items: int) -> str | None:
+        with CheckBudget(5.0) as budget:
+            return mismatch([{"n": n} for n in range(items)], {"uniqueItems": True}, budget)
+
+    with ThreadPoolExecutor(1) as thread:
+        with LINE.lock:
+            assert thread.submit(checked, 10).result(timeout=30) is None
+            long = thread.submit(checked, 60_000)
+            with pytest.raises(TimeoutError):
+                long.result(timeout=0.5)
+        assert long.result(timeout=30) is None
+    assert LINE.lock.acquire(blocking=False), "a check that is over has left"
+    LINE.lock.release()
+
+
+def test_a_long_check_that_fails_leaves_the_line() -> None:
+    with pytest.raises(SchemaTooCostlyError), CheckBudget(0.02) as budget:
+        mismatch([{"n": n} for n in range(200_000)], {"uniqueItems": True}, budget)
+    assert not LINE.lock.locked()
 
 
 def test_a_child_does_not_wait_for_a_schema_that_its_parent_was_reading() -> None:
