@@ -21,7 +21,8 @@ grant insert, update on headrace.tenants, headrace.plans, headrace.features, hea
     headrace.reservations, headrace.spend_daily, headrace.workers, headrace.slots, headrace.outbox,
     headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily, headrace.concurrency,
     headrace.slot_shares to headrace_ops;
-grant insert, update, delete on headrace.chores, headrace.set_aside to headrace_ops;
+grant insert, update, delete on headrace.chores, headrace.set_aside, headrace.schedulers to headrace_ops;
+grant update on headrace.wake_signals to headrace_ops;
 grant delete on headrace.job_events, headrace.spend_buckets, headrace.caps to headrace_ops;  -- by the rules of retention only
 grant update on headrace.chore_locks, headrace.caps_guard_models, headrace.caps_guard_0, headrace.caps_guard_1, headrace.caps_guard_2,
     headrace.caps_guard_3, headrace.caps_guard_4, headrace.caps_guard_5, headrace.caps_guard_6, headrace.caps_guard_7

@@ -40,16 +40,17 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Live worker processes and the threads of those that take work.
+    """Live worker processes, the threads of those that take work, and live schedulers.
 
-    ``oldest_heartbeat_s``: since the last heartbeat of the one heard of longest ago. ``behind_s``: for how long
-    something has been due that a scheduler should have done.
+    ``oldest_heartbeat_s``: since the last heartbeat of the worker heard of longest ago. ``behind_s``: for how long
+    something has been due, or noted, that a scheduler should have done.
     """
 
     working: int
     draining: int
     threads: int
     oldest_heartbeat_s: float
+    schedulers: int
     behind_s: float
 
 

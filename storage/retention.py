@@ -37,6 +37,7 @@ class Oldest:
     outbox: float | None
     spend_buckets: float | None
     workers: float | None
+    schedulers: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def forget_buckets(connection: Connection, *, days: int = BUCKET_DAYS, limit: in
 
 
 def forget_workers(connection: Connection, *, days: int = WORKER_DAYS, limit: int = BATCH) -> int:
-    """Delete processes that have been silent for ``days`` and hold no job; how many."""
+    """Delete workers and schedulers that have been silent for ``days`` and hold no job; how many."""
     return _gone(bounded(connection, sql("retention", "forget_workers"), {"days": days, "limit": limit}))
 
 

@@ -22,6 +22,8 @@ LONGEST_PAUSE_S: Final = 5.0
 NOTED_EVERY_S: Final = 10.0
 #: The shortest time between two passes of one chore, s.
 LEAST_PAUSE_S: Final = 0.02
+#: The same where a pass is asked for, s: however often that happens, a chore does not spin.
+LEAST_PAUSE_WHEN_ASKED_S: Final = 0.005
 
 log = structlog.get_logger("headrace.scheduler")
 
@@ -47,7 +49,9 @@ class Chore:
     name: str
     every_s: float
     step: Callable[[], object]
+    on_request: bool = False  # :meth:`ChoreLoop.ask` brings its next pass forward
     due_at: float = field(default=0.0)
+    not_before: float = field(default=0.0)  # even when asked for
     failed_passes: int = field(default=0)  # one after the other
     went_well: bool = field(default=False)  # since the last note
 
@@ -60,19 +64,32 @@ class ChoreLoop:
         self.chores = chores
         self._notebook = notebook
         self._noted_at = time.monotonic()
+        self._asked = threading.Event()
+
+    def ask(self) -> None:
+        """Have the chores that are done on request done soon; any thread may ask. A chore that fails keeps its pause.
+
+        A loop that has been told to stop notices it at once.
+        """
+        self._asked.set()
 
     def run(self, stopping: threading.Event) -> None:
-        """For a thread of its own. It raises nothing."""
+        """For a thread of its own. It raises nothing. After ``stopping`` was set, :meth:`ask` ends the pause."""
         while not stopping.is_set():
             for chore in self.chores:
                 if chore.due_at <= time.monotonic() and not stopping.is_set():
                     self._pass(chore)
             self._note()
-            stopping.wait(max(0.0, min(chore.due_at for chore in self.chores) - time.monotonic()))
+            if self._asked.wait(max(0.0, min(chore.due_at for chore in self.chores) - time.monotonic())):
+                self._asked.clear()
+                for chore in self.chores:
+                    if chore.on_request:
+                        chore.due_at = min(chore.due_at, chore.not_before)
 
     def _pass(self, chore: Chore) -> None:
         began = time.monotonic()
         pause_s = chore.every_s
+        may_be_asked = False
         try:
             more = chore.step()
         except CutOffError as error:  # the next pass is smaller or goes on elsewhere, so it comes in its time
@@ -85,13 +102,14 @@ class ChoreLoop:
             self._failed(chore, error)
         else:
             chore.failed_passes = 0
-            chore.went_well = True
+            chore.went_well = may_be_asked = True
             if more is True:
                 pause_s = min(chore.every_s, max(time.monotonic() - began, LEAST_PAUSE_S))
         if chore.failed_passes:
             again_s = max(chore.every_s, LONGEST_PAUSE_S)
             pause_s = min(chore.every_s * 2.0 ** min(chore.failed_passes, 16), again_s)
         chore.due_at = time.monotonic() + pause_s
+        chore.not_before = time.monotonic() + LEAST_PAUSE_WHEN_ASKED_S if may_be_asked else chore.due_at
 
     def _failed(self, chore: Chore, error: Exception) -> None:
         chore.failed_passes += 1

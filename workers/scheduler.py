@@ -2,7 +2,8 @@
 
 Each group of chores has a thread and a connection of its own, so that slow ones never stand before quick ones:
 
-- *hints*: the notes of foreign transactions and due jobs, every 200 ms;
+- *hints*: the notes of foreign transactions and due jobs, every 200 ms (notes at once where a signal says so), and this
+  process's heartbeat;
 - *room*: jobs that wait for money, a request rate or a slot, every 200 ms; bursts, every second;
 - *repair*: the jobs of lost workers and the sweep, every second;
 - *expiry*: jobs past their deadline, every second;
@@ -32,7 +33,9 @@ from storage.database import Database
 from storage.rates import WaitingForRate
 from storage.recovery import Looked, Released, TakenBack, Turns
 from workers.chores import Chore, ChoreLoop
+from workers.presence import Presence
 from workers.rotation import Backlog, Rotation
+from workers.wake_listener import WakeListener
 
 T = TypeVar("T")
 NOTES_AT_ONCE = 5000
@@ -91,12 +94,15 @@ class Scheduler:
         self._caps_after = retention.FIRST_CAP
         self._no_vacuum_before = float("-inf")  # Python's clock
         self._listening_since = float("-inf")  # the end of the last gap in which Postgres did not answer
+        self._notes_taken = 0
+        self._presence = Presence(database, silent_s=worker_silent_s, woken_by=lambda: self._signals.woken_by)
         self.loops = [
             ChoreLoop(name, chores, self)
             for name, chores in {
                 "hints": [
-                    Chore("wakes", 0.2, self.drain_wakes),
+                    Chore("wakes", 0.2, self.drain_wakes, on_request=True),
                     Chore("due", 0.2, self.release_due),
+                    Chore("heartbeat", self._presence.every_s, self._presence.beat),
                 ],
                 "room": [
                     Chore("money", 0.2, self.release_for_money),
@@ -118,6 +124,8 @@ class Scheduler:
                 ],
             }.items()
         ]
+        hints = next(loop for loop in self.loops if loop.name == "hints")
+        self._signals = WakeListener(database, hints.ask, lambda: self._notes_taken)
 
     def run(self, stopping: threading.Event) -> None:
         """Do the chores when they are due, until ``stopping``. A service that is away is waited for.
@@ -128,6 +136,7 @@ class Scheduler:
         threads = [
             threading.Thread(target=loop.run, args=[stopping], name=f"chores: {loop.name}") for loop in self.loops
         ]
+        threads.append(threading.Thread(target=self._signals.run, args=[stopping], name="signals"))
         for thread in threads:
             thread.start()
         log.info("scheduler.ready")
@@ -136,8 +145,11 @@ class Scheduler:
             lost = [thread.name for thread in threads if not thread.is_alive()]
         lost = [] if stopping.is_set() else lost
         stopping.set()
+        for loop in self.loops:
+            loop.ask()
         for thread in threads:
             thread.join()
+        self._presence.leave()
         if lost:
             raise InternalFaultError(f"a thread has ended: {', '.join(lost)}")
         log.info("scheduler.stopped")
@@ -158,6 +170,7 @@ class Scheduler:
 
         def drain(tenants: Sequence[UUID] | None, limit: int) -> int:
             turns = self._listening(lambda connection: recovery.drain_wakes(connection, limit=limit, tenants=tenants))
+            self._notes_taken += _sum(turns)
             self._offer(turns)
             return _sum(turns)
 

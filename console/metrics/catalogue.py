@@ -115,9 +115,16 @@ METRICS: Final = (
         _one(lambda now: now.fleet.oldest_heartbeat_s),
     ),
     Metric(
+        "headrace_schedulers",
+        "gauge",
+        "Live scheduler processes: those heard of lately that have not stopped",
+        (),
+        _one(lambda now: now.fleet.schedulers),
+    ),
+    Metric(
         "headrace_scheduler_behind_seconds",
         "gauge",
-        "For how long something has been due that a scheduler should have done; 0 when nothing is",
+        "For how long something due, or enqueued by SQL, has waited for a scheduler to see to it; 0 when nothing does",
         (),
         _one(lambda now: now.fleet.behind_s),
     ),

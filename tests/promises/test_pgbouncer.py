@@ -16,12 +16,13 @@ import pytest
 
 from console.services import Endpoints
 from producers import Client
+from storage import schedulers
 from storage.database import Database
 from storage.jobs import State
 from tests.books import check_books
 from tests.bouncer import WayIn, bouncer
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, Urls
+from tests.fleet import Fleet, Urls, eventually
 from tests.promises.test_foreign_transactions import (  # noqa: F401
     test_at_read_committed_a_duplicate_waits_and_never_raises,
     test_no_setting_of_the_caller_is_touched,
@@ -100,6 +101,32 @@ def test_tenants_that_share_a_server_see_only_their_own(ops: Database, urls: Url
         seen = list(pool.map(client, range(CLIENTS)))
     assert len(set().union(*seen)) == SERVERS
     assert any(len(servers) > 1 for servers in seen), "no client was ever moved to another server"
+
+
+def test_a_scheduler_behind_it_says_once_that_no_signal_comes_and_looks(
+    client: Client, fleet: Fleet, ops: Database, urls: Urls, tenant: UUID
+) -> None:
+    fleet.simulator()
+    fleet.worker()
+    fleet.start("scheduler", "workers.scheduler_boot")
+    eventually(lambda: "scheduler.no_signals" in fleet.log("scheduler"), why="it finds out")
+
+    with psycopg.connect(urls.producer, autocommit=True, prepare_threshold=None) as service:
+        row = service.execute(
+            "select headrace.enqueue(tenant_id => %s, user_id => 'ada', feature => 'chat',"
+            """ messages => '[{"role": "user", "content": "Hello"}]')""",
+            [tenant],
+        ).fetchone()
+    assert row is not None
+    assert client.result(row[0], tenant_id=tenant, timeout=30).state is State.SUCCEEDED
+
+    assert fleet.log("scheduler").count("scheduler.no_signals") == 1
+    assert "transaction_pooler" in fleet.log("scheduler")
+    with ops.connection() as connection:
+        (listed,) = schedulers.list_schedulers(connection)
+        wanted = connection.execute("select wanted_until > now() as yes from headrace.wake_signals").fetchone()
+    assert listed.woken_by == "transaction_pooler"
+    assert wanted == {"yes": False}, "nobody's commit notifies for nothing"
 
 
 @pytest.mark.usefixtures("scheduler")

@@ -32,6 +32,8 @@ OF_NO_TENANT = {
     "lanes": "the configuration",
     "model_prices": "public prices",
     "workers": "processes, not data",
+    "schedulers": "processes, not data",
+    "wake_signals": "whether schedulers listen, not data",
     "deployment": "the key of pseudonyms: of the whole deployment",
     "chores": "how the schedulers do, not data",
     "slots": "reached only inside functions",

@@ -47,6 +47,7 @@ def test_an_empty_platform_has_every_lane_and_no_load(ops: Database) -> None:
     now = snapshot(ops)
 
     assert (now.load, now.fleet.threads, now.fleet.behind_s, now.fleet.oldest_heartbeat_s) == (0, 0, 0, 0)
+    assert now.fleet.schedulers == 0
     assert runnable(now) == now.running == {"batch": 0, "interactive": 0}
     assert (now.waiting, now.ended, list(now.calls)) == ({}, {}, [])
 
@@ -127,6 +128,17 @@ def test_a_scheduler_that_is_away_is_noticed_by_what_is_due(app: Database, ops: 
         connection.execute("update headrace.queue set run_at = %s", [at - timedelta(seconds=40)])
 
     assert snapshot(ops).fleet.behind_s >= 40
+
+
+def test_a_note_that_no_scheduler_took_tells_how_late_it_is(ops: Database, tenant: UUID) -> None:
+    with ops.connection() as connection:
+        connection.execute(
+            "insert into headrace.wakes (tenant_id, lane, created_at)"
+            " values (%s, 'interactive', headrace.now() - interval '14 seconds')",
+            [tenant],
+        )
+
+    assert 14 <= snapshot(ops).fleet.behind_s < 600
 
 
 def test_the_next_job_of_the_tenant_that_waits_longest_tells_the_wait(

@@ -39,6 +39,7 @@ def both(urls: Urls, ops: Database, tenant: UUID) -> UUID:
                 ("outbox", "tenant_id, topic, payload, created_at", "%(t)s, 'spend.unusual', '{}', at"),
                 ("spend_buckets", "tenant_id, scope, key, hour, spent_usd", "%(t)s, 'user', g || '', at, 0"),
                 ("workers", "id, host, pid, threads, heartbeat_at", "id, 'h', g, 1, at"),
+                ("schedulers", "id, host, pid, woken_by, heartbeat_at", "id, 'h', g, 'signal', at"),
                 ("caps", "tenant_id, scope, key, hour", "%(t)s, 'user', age || g, at"),
             ):
                 owner.execute(
@@ -65,8 +66,10 @@ def test_old_rows_go_in_batches_and_young_ones_stay(ops: Database) -> None:
         left = {table: rows_of(connection, table) for table in forget}
         after = retention.oldest(connection)
 
-    assert gone == {table: [5, 2, 0] for table in forget}
+    of_both = {"workers": [10, 4, 0]}  # with as many schedulers
+    assert gone == {table: [5, 2, 0] for table in forget} | of_both
     assert left == dict.fromkeys(forget, 2)
+    assert (round(before.schedulers or 0), round(after.schedulers or 0)) == (100, 0)
     assert all(round(getattr(before, table)) == 100 and getattr(after, table) < 1 for table in forget)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from errors import CutOffError, PostgresUnavailableError
+from tests.fleet import eventually
+from workers import chores as loops
 from workers.chores import Chore, ChoreLoop
 
 OFTEN = 0.001
@@ -79,3 +82,45 @@ def test_a_chore_with_more_to_do_comes_again_before_its_time() -> None:
     done_until(lambda: len(passes) >= 5, Chore("backlog", 3600.0, work))
 
     assert len(passes) == 5  # the fifth had nothing more to do
+
+
+def asked_for(chore: Chore, passes: list[int], *, until: int) -> None:
+    """Let a loop do a chore, and ask for it again and again until it had so many passes."""
+    stopping = threading.Event()
+    loop = ChoreLoop("test", [chore], Notes())
+    thread = threading.Thread(target=loop.run, args=[stopping])
+    thread.start()
+    eventually(lambda: loop.ask() or len(passes) >= until)
+    for _ in range(20):
+        loop.ask()
+        time.sleep(0.001)
+    stopping.set()
+    loop.ask()
+    thread.join(30)
+    assert not thread.is_alive(), "it is told to stop, and waits for no chore"
+
+
+def test_a_chore_that_is_asked_for_comes_before_its_time_and_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    asked_for(Chore("wakes", 3600.0, lambda: passes.append(1), on_request=True), passes, until=3)
+
+    monkeypatch.setattr(loops, "LEAST_PAUSE_WHEN_ASKED_S", 3600.0)
+    passes.clear()
+    asked_for(Chore("wakes", 3600.0, lambda: passes.append(1), on_request=True), passes, until=1)
+    assert len(passes) == 1, "however often it is asked for, passes have their pause"
+
+    passes.clear()
+    asked_for(Chore("sweep", 3600.0, lambda: passes.append(1)), passes, until=1)
+    assert len(passes) == 1, "it is not done on request"
+
+
+def test_asking_for_a_chore_that_fails_does_not_shorten_its_pause() -> None:
+    passes: list[int] = []
+
+    def fail() -> None:
+        passes.append(1)
+        raise PostgresUnavailableError
+
+    asked_for(Chore("wakes", 3600.0, fail, on_request=True), passes, until=1)
+
+    assert len(passes) == 1

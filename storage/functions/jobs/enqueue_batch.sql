@@ -8,7 +8,8 @@
 -- key (same key and body: the first job's id; another body: idempotency_conflict). The body is what is asked of the model,
 -- not when: id, key, run_at, deadline and the estimate do not count. Keys are inserted in their order, so two bulks cannot
 -- deadlock.
--- p_wake: leave a note for the scheduler (for transactions whose commit we do not see); else the caller offers turns.
+-- p_wake: leave a note for the scheduler (for transactions whose commit we do not see), and signal it where something may
+-- run at once; else the caller offers turns.
 create or replace function headrace.enqueue_batch(p_tenant uuid, p_jobs jsonb, p_wake boolean)
 returns table (index integer, job_id uuid, created boolean, lane text, error jsonb)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -118,6 +119,9 @@ begin
     if p_wake then
         insert into headrace.wakes (tenant_id, lane)
         select p_tenant, r.lane from unnest(v_rows) r group by r.lane;
+        if exists (select from unnest(v_rows) r where (r.run_at > v_now) is not true) then
+            perform headrace.signal_wake();
+        end if;
     end if;
 
     -- (4) those that were in before get their turn too: the repeat is there because an answer was lost

@@ -5,4 +5,5 @@ select (select extract(epoch from headrace.now() - min(i.created_at)) / 86400 fr
         where o.sent_at is not null or o.topic <> 'stripe.meter_event')::float8 as outbox,
        (select extract(epoch from headrace.now() - min(b.hour)) / 86400 from headrace.spend_buckets b)::float8 as spend_buckets,
        (select extract(epoch from headrace.now() - min(w.heartbeat_at)) / 86400 from headrace.workers w
-        where not exists (select from headrace.queue q where q.worker_id = w.id and q.state = 'running'))::float8 as workers;
+        where not exists (select from headrace.queue q where q.worker_id = w.id and q.state = 'running'))::float8 as workers,
+       (select extract(epoch from headrace.now() - min(s.heartbeat_at)) / 86400 from headrace.schedulers s)::float8 as schedulers;

@@ -26,7 +26,7 @@ _SAMPLE = re.compile(
     r" (?P<figure>-?\d+(?:\.\d+)?(?:e[+-]\d+)?)"
 )
 SNAPSHOT = Snapshot(
-    fleet=Fleet(working=2, draining=1, threads=32, oldest_heartbeat_s=1.25, behind_s=0.0),
+    fleet=Fleet(working=2, draining=1, threads=32, oldest_heartbeat_s=1.25, schedulers=1, behind_s=0.0),
     lanes=[Lane("batch", 100, 12.5), Lane("interactive", 4, 0.25)],
     running={"batch": 3, "interactive": 21},
     waiting={"over_budget": 7, 'odd "reason"\\\n': 1},

@@ -1,0 +1,2 @@
+-- Signal a channel of a trial.
+select pg_notify(%s, '');
