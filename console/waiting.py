@@ -45,7 +45,20 @@ def sentence(told: Explanation) -> str:
         case Why.WAITS:
             return f"it waits for {_named(told)} ({told.detail})"
         case Why.NO_WORKERS:
-            return "no worker lives that takes work: start one with `headrace worker`"
+            more = "" if told.schedulers else ", and no scheduler lives: start one with `headrace scheduler`"
+            return f"no worker lives that takes work: start one with `headrace worker`{more}"
+        case Why.WIRE_AWAY:
+            return f"the wire takes no offer, so no worker is told of it: {told.detail} (`headrace doctor` says more)"
+        case Why.NO_SCHEDULER:
+            waits = "enqueued by SQL" if told.state == "queued" else "due"
+            return (
+                f"no scheduler lives, so nothing that is {waits} comes to a worker: start one with `headrace scheduler`"
+            )
+        case Why.SCHEDULER_BEHIND:
+            return (
+                f"{_many(told.schedulers, 'scheduler')} should have seen to it and did not: "
+                "`headrace doctor` says what keeps them; restart them if they hang"
+            )
         case Why.BEHIND_OWN_USER:
             return f"{_many(told.ahead_of_user, 'job')} of its own user come first ({_many(told.ahead)} of its tenant)"
         case Why.BEHIND_OWN_TENANT:
@@ -66,7 +79,8 @@ def start(told: Explanation) -> str | None:
     if told.too_late:
         return "its deadline comes first: it will expire"
     if told.starts_in_s is None:
-        return "nobody can tell"
+        missing = "" if told.schedulers else ": no scheduler lives (`headrace scheduler` starts one)"
+        return f"nobody can tell{missing}"
     more = " or later" if told.ahead >= MOST_AHEAD else ""
     return f"in {_duration(told.starts_in_s)}{more}"
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 
+from console.services.whereabouts import Endpoints
+from errors import ServiceError
 from queues.broker_url import open_wire
 from queues.turns import Wire
+from settings import Settings
 
 TENANT = "00000000-0000-0000-0000-000000000000"
 """The tenant of the turn: none has this id, so a worker that is quicker claims nothing."""
@@ -31,6 +34,17 @@ def try_turn(url: str, *, lanes: Mapping[str, int], setting: str) -> None:
     with closing(open_wire(url, lanes=lanes, setting=setting)) as wire:
         for lane in lanes:
             _through(wire, lane)
+
+
+def why_no_offers(settings: Settings, services: Endpoints) -> str | None:
+    """What the wire says when it takes no offer; None when it does, or when this environment does not name it."""
+    if "redis" in services.embedded and "postgres" not in services.embedded and settings.broker_url is None:
+        return None  # jobs are elsewhere, and so is their wire
+    try:
+        try_turn(services.broker_url, lanes=settings.lane_weights, setting=services.wire_setting)
+    except ServiceError as error:
+        return error.message
+    return None
 
 
 def _through(wire: Wire, lane: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -20,6 +20,8 @@ from storage.statements import sql
 
 MOST_AHEAD: Final = 10_000
 """So many jobs before it are counted at most."""
+LATE_S: Final = 5.0
+"""What a scheduler should have done so long ago, s, shows that none does it: each looks several times a second."""
 _MOST_OF_RIVALS, _OF_EACH_RIVAL, _MOST_RIVALS = 20_000, 50, 1_000
 _WINDOW_S, _MOST_CALLS = 120, 5_000
 _IDLE_BEFORE = 0.9  # of the window: when the first call that was seen is younger, nothing ran before it
@@ -44,6 +46,9 @@ class Why(StrEnum):
     SCHEMA_WAITS = "schema_waits"
     WAITS = "waits"
     NO_WORKERS = "no_workers"
+    WIRE_AWAY = "wire_away"
+    NO_SCHEDULER = "no_scheduler"
+    SCHEDULER_BEHIND = "scheduler_behind"
     BEHIND_OWN_USER = "behind_own_user"
     BEHIND_OWN_TENANT = "behind_own_tenant"
     BEHIND_OTHERS = "behind_others"
@@ -68,16 +73,28 @@ _SCHEDULED: Final = {
 _TIMED: Final = (Why.ASKED_FOR, Why.BACKOFF, Why.PROVIDER_HELD, Why.PROVIDER_RATE_LIMITED, Why.SCHEMA_WAITS)
 """Reasons that only time ends."""
 
+_UP_TO_PEOPLE: Final = (
+    Why.TENANT_PAUSED,
+    Why.FEATURE_PAUSED,
+    Why.LANE_PAUSED,
+    Why.NO_WORKERS,
+    Why.WIRE_AWAY,
+    Why.NO_SCHEDULER,
+    Why.SCHEDULER_BEHIND,
+)
+"""Reasons that only people end, so nobody can tell when."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a job waits, and what follows. Times are Postgres's; ``starts_in_s`` is in seconds from ``now``.
 
     ``state`` and ``detail`` are the job's own words: its state, and the reason that the row has (an error's code, why
-    it ended). ``waits_for`` names the cap, rate or slot that has to have room. ``until`` is when it can run at the
-    earliest, where the row says so. ``ahead``: jobs of its own tenant that go first (of which ``ahead_of_user`` are its
-    own user's), counted up to ``MOST_AHEAD``; ``rivals``: other tenants that have work on its lane. ``starts_in_s`` is
-    None where nobody can tell. ``too_late``: its deadline comes before it would start, so it will expire.
+    it ended); for ``wire_away``, what the wire says. ``waits_for`` names the cap, rate or slot that has to have room.
+    ``until`` is when it can run at the earliest, where the row says so. ``ahead``: jobs of its own tenant that go first
+    (of which ``ahead_of_user`` are its own user's), counted up to ``MOST_AHEAD``; ``rivals``: other tenants that have
+    work on its lane. ``starts_in_s`` is None where nobody can tell. ``too_late``: its deadline comes before it would
+    start, so it will expire.
     """
 
     job_id: UUID
@@ -98,6 +115,7 @@ class Explanation:
     workers: int
     threads: int
     running: int
+    schedulers: int
     starts_in_s: float | None
     too_late: bool
     now: datetime
@@ -110,6 +128,18 @@ class Fleet:
     workers: int
     threads: int
     running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """Live schedulers, and for how long the first note of the job's tenant has waited for one, s (None: there is none).
+
+    ``wire_error``: why the wire takes no offer; None: it does, or it was not tried.
+    """
+
+    schedulers: int
+    noted_s: float | None
+    wire_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +164,20 @@ class Done:
     last: datetime
 
 
-def explain(connection: Connection, job_id: UUID, *, silent_s: float) -> Explanation | None:
-    """Why a job waits, or None when there is none. ``silent_s``: after so much silence a worker counts as gone."""
+def explain(
+    connection: Connection, job_id: UUID, *, silent_s: float, wire_error: str | None = None
+) -> Explanation | None:
+    """Why a job waits, or None when there is none.
+
+    :param silent_s: after so much silence a worker or a scheduler counts as gone.
+    :param wire_error: why the wire takes no offer; None: it does, or it was not tried.
+    """
     row = job(connection, job_id)
     if row is None:
         return None
     before, before_of_user, others = 0, 0, list[Rival]()
     crew = fleet(connection, silent_s=silent_s)
+    found = replace(scheduling(connection, row["tenant_id"], silent_s=silent_s), wire_error=wire_error)
     starts: float | None = None
     if row["state"] == "queued":
         before, before_of_user = ahead(connection, row)
@@ -150,10 +187,10 @@ def explain(connection: Connection, job_id: UUID, *, silent_s: float) -> Explana
             starts = _forecast(row, before, others, crew, done)
         elif row["full_cap"] == "lane":
             starts = _under_cap(row, before, done)
-    why = _reason(row, before, before_of_user, others, crew)
-    if why in (Why.TENANT_PAUSED, Why.FEATURE_PAUSED, Why.LANE_PAUSED, Why.NO_WORKERS):
-        starts = None  # that is up to people
-    if row["state"] == "scheduled" and why in _TIMED:
+    why = _reason(row, before, before_of_user, others, crew, found)
+    if why in _UP_TO_PEOPLE:
+        starts = None
+    if row["state"] == "scheduled" and why in _TIMED and found.schedulers:
         starts = max((row["run_at"] - row["now"]).total_seconds(), 0.0)
     earliest = row["now"] + timedelta(seconds=starts) if starts is not None else row["run_at"]
     waits = row["state"] in ("queued", "scheduled")
@@ -165,7 +202,7 @@ def explain(connection: Connection, job_id: UUID, *, silent_s: float) -> Explana
         lane=row["lane"],
         state=row["state"],
         why=why,
-        detail=row["reason"],
+        detail=wire_error if why is Why.WIRE_AWAY else row["reason"],
         waits_for=_waits_for(row, why),
         since=_since(row, why),
         until=row["run_at"],
@@ -176,6 +213,7 @@ def explain(connection: Connection, job_id: UUID, *, silent_s: float) -> Explana
         workers=crew.workers,
         threads=crew.threads,
         running=crew.running,
+        schedulers=found.schedulers,
         starts_in_s=starts,
         too_late=bool(waits and earliest and row["deadline"] and row["deadline"] <= earliest),
         now=row["now"],
@@ -201,6 +239,14 @@ def fleet(connection: Connection, *, silent_s: float) -> Fleet:
     row = connection.execute(sql("why", "fleet"), {"silent_s": silent_s}).fetchone()
     assert row is not None, "an aggregate returns a row"
     return Fleet(**row)
+
+
+def scheduling(connection: Connection, tenant_id: UUID, *, silent_s: float) -> Scheduling:
+    """The live schedulers, and what they owe a tenant."""
+    facts = {"tenant_id": tenant_id, "silent_s": silent_s}
+    row = connection.execute(sql("why", "scheduling"), facts).fetchone()
+    assert row is not None, "a select without a table returns a row"
+    return Scheduling(**row)
 
 
 def rivals(connection: Connection, row: dict[str, Any]) -> list[Rival]:
@@ -260,8 +306,15 @@ def _forecast(
     )
 
 
-def _reason(row: dict[str, Any], before: int, before_of_user: int, others: Sequence[Rival], crew: Fleet) -> Why:
-    """What has to change first. What people have stopped comes before what time or others bring about."""
+def _reason(
+    row: dict[str, Any],
+    before: int,
+    before_of_user: int,
+    others: Sequence[Rival],
+    crew: Fleet,
+    found: Scheduling,
+) -> Why:
+    """What has to change first. What people have to do comes before what time or others bring about."""
     if row["state"] == "running":
         return Why.RUNNING
     if row["state"] not in ("queued", "scheduled"):
@@ -269,11 +322,12 @@ def _reason(row: dict[str, Any], before: int, before_of_user: int, others: Seque
     for kind, why in (("tenant", Why.TENANT_PAUSED), ("lane", Why.LANE_PAUSED), ("feature", Why.FEATURE_PAUSED)):
         if row[f"{kind}_paused_at"] is not None:
             return why
+    unseen = _unseen(row, crew, found)
+    if unseen is not None:
+        return unseen
     if row["state"] == "scheduled":
         known = _SCHEDULED.get(row["reason"])
         return known or (Why.WAITS if row["waits_for"] is not None else Why.BACKOFF)
-    if crew.workers == 0:
-        return Why.NO_WORKERS
     if row["full_cap"] is not None:
         return Why.WAITING_FOR_SLOT
     if before_of_user > 0:
@@ -283,6 +337,24 @@ def _reason(row: dict[str, Any], before: int, before_of_user: int, others: Seque
     if crew.running < crew.threads:
         return Why.NEXT
     return Why.BEHIND_OTHERS if others else Why.BUSY
+
+
+def _unseen(row: dict[str, Any], crew: Fleet, found: Scheduling) -> Why | None:
+    """Whether something is missing that has to see a waiting job before it can start."""
+    queued = row["state"] == "queued"
+    if queued and crew.workers == 0:
+        return Why.NO_WORKERS
+    if queued and found.wire_error is not None:
+        return Why.WIRE_AWAY
+    owed_s = found.noted_s
+    if not queued:
+        by_time = row["waits_for"] is None
+        owed_s = (row["now"] - row["run_at"]).total_seconds() if by_time else None
+        if owed_s is not None and owed_s < 0:
+            return None  # its time has not come
+    if found.schedulers == 0:
+        return Why.NO_SCHEDULER
+    return Why.SCHEDULER_BEHIND if owed_s is not None and owed_s > LATE_S else None
 
 
 def _waits_for(row: dict[str, Any], why: Why) -> str | None:

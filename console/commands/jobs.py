@@ -22,6 +22,7 @@ from console.intake.run import enqueue, opened, quote
 from console.output import Json, cell, print_facts, print_json, print_table, printable
 from console.reach import DATABASE, DATABASE_AND_WIRE, reach
 from console.services.whereabouts import Endpoints
+from console.wire_trial import why_no_offers
 from errors import InvalidInputError, NotFoundError, ServiceError
 from queues.broker_url import open_wire
 from settings import Settings
@@ -131,7 +132,7 @@ def why_command(
     """Say the one reason why a job waits, and when it starts if all goes on as it does now."""
     settings = Settings()
     with reach(settings, DATABASE) as services:
-        told = explain(settings, services.require_ops(), job_id)
+        told = explain(settings, services, job_id)
     if as_json:
         print_json(asdict(told))
         return
@@ -142,6 +143,7 @@ def why_command(
             "starts": waiting.start(told),
             "deadline": told.deadline,
             "workers": f"{told.running} of {told.threads} threads of {told.workers} processes run a job",
+            "schedulers": f"{told.schedulers} live",
         }
     )
 
@@ -177,15 +179,17 @@ def retry_command(
         typer.echo(str(again))
 
 
-def explain(settings: Settings, ops_url: str, job_id: str) -> Explanation:
-    """Why a job waits.
+def explain(settings: Settings, services: Endpoints, job_id: str) -> Explanation:
+    """Why a job waits. For a job that is queued, the wire is tried too.
 
     :raises InvalidInputError: this is no id.
     :raises NotFoundError: there is no such job.
     """
     wanted = _id(job_id)
-    with operator_session(ops_url) as connection:
+    with operator_session(services.require_ops()) as connection:
         told = why.explain(connection, wanted, silent_s=settings.worker_silent_s)
+        if told is not None and told.state == "queued" and (error := why_no_offers(settings, services)) is not None:
+            told = why.explain(connection, wanted, silent_s=settings.worker_silent_s, wire_error=error)
     if told is None:
         raise NotFoundError("no such job", field="id", value=job_id)
     return told

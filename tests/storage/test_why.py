@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from console import waiting
-from storage import limits, pauses, why, workers
+from storage import limits, pauses, schedulers, why, workers
 from storage.connect import Connection
 from storage.database import Database
 from storage.ids import new_id
@@ -35,6 +35,13 @@ def staffed(ops: Database, *, threads: int = 1) -> UUID:
     with ops.connection() as connection:
         workers.heartbeat(connection, worker, host="here", pid=1, threads=threads)
     return worker
+
+
+@pytest.fixture(autouse=True)
+def a_scheduler(ops: Database) -> None:
+    """A live scheduler: without one, that is the reason."""
+    with ops.connection() as connection:
+        schedulers.heartbeat(connection, new_id(), host="here", pid=1, woken_by=schedulers.BY_SIGNAL)
 
 
 def put(app: Database, tenant: UUID, n: int = 1, **fields: object) -> list[UUID]:
@@ -198,6 +205,62 @@ def test_without_a_live_worker_that_takes_work_that_is_the_reason(app: Database,
     with ops.connection() as connection:
         workers.draining(connection, worker)
     assert explained(ops, first).why is Why.NO_WORKERS
+
+
+def test_without_a_scheduler_nothing_is_foretold(app: Database, ops: Database, tenant: UUID) -> None:
+    worker = staffed(ops)
+    with app.as_tenant(tenant) as connection, connection.transaction():
+        waiting_job = deferred(connection, tenant, worker, "retry", reason="provider_answer_lost", delay_s=90.0)
+    (queued,) = put(app, tenant)
+    with ops.connection() as connection:
+        connection.execute("update headrace.schedulers set heartbeat_at = heartbeat_at - interval '11 seconds'")
+
+    told, later = explained(ops, queued), explained(ops, waiting_job)
+    assert (told.why, told.schedulers, told.starts_in_s) == (Why.NO_SCHEDULER, 0, None)
+    assert "start one with `headrace scheduler`" in waiting.sentence(told)
+    assert (later.why, later.starts_in_s) == (Why.BACKOFF, None), "its time has not come, and nobody will see it come"
+    assert waiting.start(later) == "nobody can tell: no scheduler lives (`headrace scheduler` starts one)"
+
+    with ops.connection() as connection:
+        connection.execute(
+            "update headrace.queue set run_at = run_at - interval '91 seconds' where id = %s", [waiting_job]
+        )
+    assert explained(ops, waiting_job).why is Why.NO_SCHEDULER
+    assert "nothing that is due" in waiting.sentence(explained(ops, waiting_job))
+
+
+def test_a_scheduler_that_beats_and_does_nothing_is_the_reason(app: Database, ops: Database, tenant: UUID) -> None:
+    worker = staffed(ops)
+    with app.as_tenant(tenant) as connection, connection.transaction():
+        waiting_job = deferred(connection, tenant, worker, "retry", reason="provider_answer_lost", delay_s=90.0)
+    (queued,) = put(app, tenant)
+    assert explained(ops, queued).why is Why.NEXT
+    with ops.connection() as connection:
+        connection.execute(
+            "insert into headrace.wakes (tenant_id, lane, created_at)"
+            " values (%s, 'interactive', headrace.now() - interval '6 seconds')",
+            [tenant],
+        )
+        connection.execute(
+            "update headrace.queue set run_at = run_at - interval '96 seconds' where id = %s", [waiting_job]
+        )
+
+    for job_id in (queued, waiting_job):
+        told = explained(ops, job_id)
+        assert (told.why, told.starts_in_s) == (Why.SCHEDULER_BEHIND, None)
+        assert "headrace doctor" in waiting.sentence(told)
+
+
+def test_a_wire_that_takes_no_offer_is_the_reason(app: Database, ops: Database, tenant: UUID) -> None:
+    staffed(ops)
+    (queued,) = put(app, tenant)
+
+    with ops.connection() as connection:
+        told = why.explain(connection, queued, silent_s=10, wire_error="the wire is refused")
+
+    assert told is not None
+    assert (told.why, told.detail, told.starts_in_s) == (Why.WIRE_AWAY, "the wire is refused", None)
+    assert "takes no offer, so no worker is told of it: the wire is refused" in waiting.sentence(told)
 
 
 def test_what_stands_before_it_is_told_by_whose_it_is(app: Database, ops: Database, tenant: UUID) -> None:
