@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from console.checkup import Finding
+from console.doctor.finding import Finding
 from console.services.whereabouts import Endpoints
 from queues.broker_url import open_wire
 from queues.turns import Wire

@@ -106,6 +106,12 @@ class Breakers:
         """``closed``, ``open`` or ``half-open`` (a probe is under way, or the next call is one)."""
         return self._breaker(provider).state()
 
+    def tenants_open(self, provider: str) -> int:
+        """How many tenants have a breaker of their own for a provider that is not closed."""
+        with self._lock:
+            own = [one for (name, _), one in self._of_one.items() if name == provider]
+        return sum(one.state() != pybreaker.STATE_CLOSED for one in own)
+
     def _breaker(self, provider: str) -> _Breaker:
         with self._lock:
             if provider not in self._of_all:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from errors import (
     BreakerOpenError,
@@ -26,6 +26,20 @@ from router.providers.openai_responses import OpenAIResponses
 from router.providers.server import ServerHabits
 from router.providers.whole import AnswerLimits
 from router.rate_holds import RateHolds
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCondition:
+    """What keeps calls from a provider in this process: nothing where the breaker is closed and ``limited_s`` is 0.
+
+    ``breaker``: as :meth:`router.breakers.Breakers.state` says; it lets a call through in ``again_in_s`` s.
+    ``limited_s``: the provider asked to be left alone for so long, s. ``tenants``: how many are kept from it alone.
+    """
+
+    breaker: str
+    again_in_s: float
+    limited_s: float
+    tenants: int
 
 
 class Gateway:
@@ -86,6 +100,18 @@ class Gateway:
     def wait_s(self, provider: str, *, tenant: str) -> float:
         """Seconds until the provider may be asked, 0.0 for now."""
         return max(self._limits.wait_s(provider, tenant=tenant), self._breakers.wait_s(provider, tenant=tenant))
+
+    def conditions(self) -> dict[str, ProviderCondition]:
+        """The providers with a key here, each with what keeps calls from it now in this process."""
+        return {name: self._condition(name) for name in sorted(self._providers)}
+
+    def _condition(self, name: str) -> ProviderCondition:
+        return ProviderCondition(
+            breaker=self._breakers.state(name),
+            again_in_s=round(self._breakers.wait_s(name), 1),
+            limited_s=round(self._limits.wait_s(name), 1),
+            tenants=max(self._breakers.tenants_open(name), self._limits.tenants_held(name)),
+        )
 
     def answered_s(self, target: Target) -> float:
         """Seconds since the target last answered anybody's call in this process; endless when it never has."""

@@ -74,6 +74,12 @@ class RateHolds:
         until = max((hold.until for hold in holds if hold is not None), default=0.0)
         return max(0.0, until - self._clock())
 
+    def tenants_held(self, provider: str) -> int:
+        """How many tenants' calls of a provider are held."""
+        with self._lock:
+            own = [hold for (name, tenant), hold in self._holds.items() if name == provider and tenant is not None]
+        return sum(hold.until > self._clock() for hold in own)
+
     def _hold(self, provider: str, tenant: str | None, now: float) -> _Hold:
         if len(self._holds) >= _MOST_HOLDS:
             live = sorted(self._holds.items(), key=lambda one: one[1].until, reverse=True)[: _MOST_HOLDS // 2]

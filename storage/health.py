@@ -12,6 +12,10 @@ from psycopg.types.json import Jsonb
 from storage.connect import Connection
 from storage.statements import sql
 
+MOST_RECENT = 10_000
+"""So many of the newest calls are looked at,"""
+MOST_HELD = 10_000
+"""and so many of the jobs that wait for a time."""
 _LOOKS_EVERY_S = 0.05
 _ROUND_TRIPS = 5
 
@@ -47,6 +51,26 @@ class Calendar:
 
     months_ahead: int
     default_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecentCalls:
+    """Recent calls of one provider that came to the same: ``status`` as in `runs`, and the error's code, if any."""
+
+    provider: str
+    status: str
+    error_code: str | None
+    calls: int
+    last_s_ago: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJobs:
+    """Jobs that wait for providers for one reason, and the longest that one of them has waited, s (None: unknown)."""
+
+    reason: str
+    jobs: int
+    longest_s: float | None
 
 
 def server(connection: Connection) -> ServerFacts:
@@ -87,6 +111,17 @@ def calendar(connection: Connection) -> Calendar:
     return Calendar(**row)
 
 
+def recent_calls(connection: Connection, *, window_s: float) -> list[RecentCalls]:
+    """The platform's own calls of the last ``window_s`` seconds, as headrace_ops."""
+    facts = {"window_s": window_s, "most": MOST_RECENT}
+    return [RecentCalls(**row) for row in connection.execute(sql("health", "recent_calls"), facts).fetchall()]
+
+
+def held(connection: Connection) -> list[HeldJobs]:
+    """The jobs that wait for providers, by reason, as headrace_ops."""
+    return [HeldJobs(**row) for row in connection.execute(sql("health", "held"), {"most": MOST_HELD}).fetchall()]
+
+
 def unpriced(connection: Connection, models: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Those of the (provider, model) pairs that have no price in force."""
     wanted = [{"provider": provider, "model": model} for provider, model in models]
@@ -97,7 +132,7 @@ def unpriced(connection: Connection, models: Iterable[tuple[str, str]]) -> list[
 def scheduler_answers(connection: Connection, *, within_s: float) -> bool:
     """Whether a scheduler takes a note that is left for it (they look every 200 ms). As headrace_ops.
 
-    Schedulers leave no trace while there is nothing to do, so they are given something to do.
+    A heartbeat says that a process lives, and this that it does its work.
     """
     note = leave_note(connection)
     give_up = time.monotonic() + within_s

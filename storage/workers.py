@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from storage.connect import Connection
 from storage.statements import sql
 
 
-def heartbeat(connection: Connection, worker_id: UUID, *, host: str, pid: int, threads: int) -> None:
-    """Say that this process lives (the first beat registers it)."""
-    connection.execute(sql("workers", "heartbeat"), [worker_id, host, pid, threads])
+def heartbeat(
+    connection: Connection,
+    worker_id: UUID,
+    *,
+    host: str,
+    pid: int,
+    threads: int,
+    providers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Say that this process lives (the first beat registers it).
+
+    :param providers: those that it has a key for, each with what keeps calls from it; a few hundred bytes.
+    """
+    told = None if providers is None else Jsonb(providers)
+    connection.execute(sql("workers", "heartbeat"), [worker_id, host, pid, threads, told])
 
 
 def draining(connection: Connection, worker_id: UUID) -> None:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import asdict
 from types import FrameType
 
 import dramatiq
@@ -111,6 +112,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             )
         # Load the vocabulary. It holds the interpreter lock for a second of CPU time, so not while a heart has to beat.
         count_o200k([""])
+        gateway = Gateway(providers, Breakers(fail_max=settings.breaker_fail_max, reset_s=settings.breaker_reset_s))
         heartbeat = Heartbeat(
             operations,
             worker_id,
@@ -118,12 +120,13 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             silent_s=settings.worker_silent_s,
             threads=threads,
             jobs_database=database,
+            providers=lambda: {name: asdict(condition) for name, condition in gateway.conditions().items()},
         )
         pipeline = Pipeline(
             worker_id=worker_id,
             database=database,
             turns=TurnAccount(wire, turns_per_tenant=settings.turns_per_tenant),
-            gateway=Gateway(providers, Breakers(fail_max=settings.breaker_fail_max, reset_s=settings.breaker_reset_s)),
+            gateway=gateway,
             policy=load_policy(settings.routing_policy),
             pseudonyms=Pseudonyms(database.patiently(lambda c, _repeat: pseudonym_key(c), within_s=START_WITHIN_S)),
             rates=rate_guard(settings),

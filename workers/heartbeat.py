@@ -11,7 +11,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -42,12 +43,14 @@ class Heartbeat:
         silent_s: float,
         threads: int,
         jobs_database: Database | None = None,
+        providers: Callable[[], Mapping[str, Mapping[str, Any]]] | None = None,
     ) -> None:
         """Beat nowhere yet.
 
         :param silent_s: silence after which others take this worker's jobs back.
         :param jobs_database: where this worker claims and settles: what it answers tells an outage of Postgres from a
             heart that cannot beat.
+        :param providers: those that this process has a key for, each with what keeps calls from it now.
         """
         self._database = database
         self._worker_id = worker_id
@@ -56,6 +59,7 @@ class Heartbeat:
         self._claims_for_s = max(_CLAIMS_AFTER * silent_s, 2 * every_s)
         self._threads = threads
         self._jobs_database = jobs_database
+        self._providers = providers
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._beaten_at = float("-inf")  # on Python's clock
@@ -117,9 +121,15 @@ class Heartbeat:
                 return
 
     def _beat(self, *, within_s: float) -> None:
+        providers = None if self._providers is None else self._providers()
         self._database.patiently(
             lambda connection, _repeat: workers.heartbeat(
-                connection, self._worker_id, host=socket.gethostname(), pid=os.getpid(), threads=self._threads
+                connection,
+                self._worker_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                threads=self._threads,
+                providers=providers,
             ),
             within_s=within_s,
             give_up=self._stop,

@@ -9,7 +9,8 @@ import typer
 from rich.text import Text
 
 from console.audit import examine_promises
-from console.checkup import Finding, examine
+from console.doctor.examine import examine
+from console.doctor.finding import Finding
 from console.output import Json, print_json, printable, screen
 from console.reach import DATABASE_AND_WIRE, reach
 from settings import Settings

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from console import checkup
+from console.doctor import servers
 from producers import Client
 from storage import health
 from storage.database import Database
@@ -57,8 +57,8 @@ def test_jobs_of_a_service_whose_clock_is_years_behind_run_once_and_none_comes_f
 def test_a_machine_that_disagrees_with_postgres_is_told_so(ops: Database) -> None:
     with ops.connection() as connection:
         facts = health.server(connection)
-    assert checkup._clock(facts).verdict == "ok"
+    assert servers.clock(facts).verdict == "ok"
     for seconds in (-60, 60):
-        finding = checkup._clock(replace(facts, clock=facts.clock + timedelta(seconds=seconds)))
+        finding = servers.clock(replace(facts, clock=facts.clock + timedelta(seconds=seconds)))
         assert finding.verdict == "wrong"
         assert finding.to_do is not None and "NTP" in finding.to_do

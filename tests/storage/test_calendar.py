@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from console import checkup
+from console.doctor import servers
 from storage import recovery
 from storage.database import Database
 from tests.clock import Clock
@@ -133,7 +133,7 @@ def test_a_row_of_a_month_ahead_costs_that_month_an_instant(
     assert spans(owner, "runs", month(0)) == whole
     assert spans(owner, "jobs", month(0)) == [*whole[:3], (month(3), early), (after, month(4)), *whole[4:]]
     with ops.connection() as connection:
-        assert checkup._calendar(connection).verdict == "ok"
+        assert servers.calendar(connection).verdict == "ok"
 
 
 def test_the_running_month_gets_its_partition_from_the_next_hour_on(
@@ -194,7 +194,7 @@ def test_a_large_default_partition_is_not_read_while_others_wait(
     )
     assert make_all(ops)[-1] == "large"
     with ops.connection() as connection:
-        finding = checkup._calendar(connection)
+        finding = servers.calendar(connection)
     assert finding.verdict == "wrong"
     assert "default partitions hold 34." in finding.says
 
@@ -216,14 +216,14 @@ def test_a_large_default_partition_is_not_read_while_others_wait(
 
 def test_doctor_wants_two_months_ahead(ops: Database, urls: Urls) -> None:
     with ops.connection() as connection:
-        assert checkup._calendar(connection).says == "partitions are made for 6 months ahead"
+        assert servers.calendar(connection).says == "partitions are made for 6 months ahead"
         with psycopg.connect(urls.owner, autocommit=True) as owner:
             now = datetime.now(UTC)
             later = Clock(owner, now)
             for months, left, verdict in ((4, 2, "ok"), (5, 1, "wrong"), (7, 0, "wrong")):
                 ahead = now.year * 12 + now.month - 1 + months
                 later.set(datetime(ahead // 12, ahead % 12 + 1, 10, tzinfo=UTC))
-                finding = checkup._calendar(connection)
+                finding = servers.calendar(connection)
                 assert (finding.verdict, finding.says) == (verdict, f"partitions are made for {left} months ahead")
                 assert (finding.to_do is None) == (verdict == "ok")
             assert recovery.ensure_partitions(connection).outcome == "made"

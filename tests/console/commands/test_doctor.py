@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,13 +13,15 @@ import pytest
 import redis
 
 from producers import Client
-from storage import chores, workers
+from storage import chores, schedulers, workers
 from storage.database import Database
 from storage.ids import new_id
+from tests.conftest import new_tenant
 from tests.console.commands.conftest import ANTHROPIC_KEY, OPENAI_KEY, Headrace
-from tests.fleet import Urls
+from tests.fleet import Fleet, Urls, eventually
 from workers.scheduler import Scheduler
 
+NEVER_SILENT = {"HEADRACE_WORKER_SILENT_S": "600"}  # however slow this machine is
 HI = [{"role": "user", "content": "Hi"}]
 POLICY = """
 tiers:
@@ -37,7 +40,7 @@ def test_all_is_well(headrace: Headrace, ops: Database, scheduler: Scheduler, te
     with ops.connection() as connection:
         workers.heartbeat(connection, new_id(), host="here", pid=1, threads=8)
 
-    document, shown = headrace("doctor", "--json"), headrace("doctor")
+    document, shown = headrace("doctor", "--json", env=NEVER_SILENT), headrace("doctor", env=NEVER_SILENT)
 
     assert document.code == shown.code == 0
     assert document.json["ok"] is True
@@ -225,3 +228,107 @@ def test_what_is_paused_is_worth_knowing(headrace: Headrace, scheduler: Schedule
 
     assert found["pauses"]["verdict"] == "note"
     assert re.search(r"lane batch since .*, tenant Acme since", found["pauses"]["says"])
+
+
+# ------------------------------------------------------------------------------------ what the others say of themselves
+
+
+def seen_by(ops: Database, providers: dict[str, Any] | None) -> None:
+    """A live worker, and what it says of its providers."""
+    with ops.connection() as connection:
+        workers.heartbeat(connection, new_id(), host="here", pid=1, threads=8, providers=providers)
+
+
+def told(breaker: str = "closed", again_in_s: float = 0.0, limited_s: float = 0.0) -> dict[str, Any]:
+    return {"breaker": breaker, "again_in_s": again_in_s, "limited_s": limited_s, "tenants": 0}
+
+
+def test_an_outage_of_both_providers_is_trouble(
+    headrace: Headrace, ops: Database, fleet: Fleet, client: Client, tenant: UUID
+) -> None:
+    other = new_tenant(ops, "Globex")
+    fleet.simulator(openai={"fault": "auth"}, anthropic={"fault": "529"})
+    fleet.worker(HEADRACE_BREAKER_FAIL_MAX="2", HEADRACE_BREAKER_RESET_S="60")
+    fleet.start("scheduler", "workers.scheduler_boot")
+    for whose in (tenant, other) * 3:
+        client.enqueue(tenant_id=whose, user_id="ada", feature="chat", messages=HI)
+
+    def both_are_shut() -> bool:
+        with ops.connection() as connection:
+            said = [one["providers"] for one in workers.alive(connection, 60)]
+        return all(one[name]["breaker"] == "open" for one in said for name in ("openai", "anthropic"))
+
+    eventually(both_are_shut, why="the worker leaves both alone, and says so")
+    environment = {name: value for name, value in fleet.env.items() if name not in ("PATH", "HOME")}
+    done = headrace("doctor", "--json", env=environment | NEVER_SILENT)
+
+    wrong = findings(done.json, "wrong")
+    assert done.code == 1
+    assert wrong.keys() >= {"provider openai", "provider anthropic"}
+    assert "1 of 1 workers have a key" in wrong["provider openai"]
+    assert "failed for a fault of its own, most often provider_auth" in wrong["provider openai"]
+    assert "the breaker is open in 1 of 1 workers" in wrong["provider openai"]
+    assert "set OPENAI_API_KEY to one that is valid" in wrong["provider openai"]
+    assert "most often provider_unavailable" in wrong["provider anthropic"]
+    assert "see its status page" in wrong["provider anthropic"]
+    (held,) = [one for one in done.json["findings"] if one["part"] == "held jobs"]
+    assert re.match(r"\d+ jobs wait for providers that are away or refuse us", held["says"])
+
+
+def test_keys_are_told_by_the_workers_and_nothing_contradicts_itself(
+    headrace: Headrace, ops: Database, scheduler: Scheduler
+) -> None:
+    bases = ("HEADRACE_OPENAI_BASE_URL", "HEADRACE_ANTHROPIC_BASE_URL")
+    no_keys = dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY", *bases)) | NEVER_SILENT
+    nobody = headrace("doctor", "--json", env=no_keys)
+    of_keys = [one for one in nobody.json["findings"] if re.search(r"\bkey\b", one["says"])]
+    assert nobody.code == 1
+    assert [one["verdict"] for one in of_keys] == ["wrong"], "one line"
+
+    seen_by(ops, {"openai": told(), "anthropic": told()})
+    whole = headrace("doctor", "--json", env=no_keys)
+    assert whole.code == 0, "this shell needs no key where the workers have theirs"
+    assert findings(whole.json, "ok")["provider openai"].startswith("1 of 1 workers have a key; no call has ended")
+
+    seen_by(ops, {"openai": told("open", again_in_s=4.0)})
+    half = headrace("doctor", "--json", env=no_keys)
+    assert half.code == 1
+    assert "1 of 2 workers have a key" in findings(half.json, "ok")["provider anthropic"]
+    assert "the breaker is open in 1 of 2 workers" in findings(half.json, "wrong")["provider openai"]
+
+
+def test_a_breaker_that_would_let_a_call_through_and_a_rate_limit_are_worth_knowing(
+    headrace: Headrace, ops: Database, scheduler: Scheduler
+) -> None:
+    seen_by(ops, {"openai": told("open"), "anthropic": told(limited_s=30)})
+
+    done = headrace("doctor", "--json", env=NEVER_SILENT)
+
+    notes = findings(done.json, "note")
+    assert done.code == 0
+    assert "the next call tries" in notes["provider openai"]
+    assert "asked to be left alone for 30 s more" in notes["provider anthropic"]
+
+
+def test_workers_without_a_scheduler_are_trouble_and_a_lost_one_is_named(
+    headrace: Headrace, ops: Database, fleet: Fleet
+) -> None:
+    seen_by(ops, None)
+    never = headrace("doctor", "--json", env=NEVER_SILENT)
+    process = fleet.start("scheduler", "workers.scheduler_boot")
+    eventually(lambda: listed(ops), why="its heart beats")
+    fine = headrace("doctor", "--json")
+    fleet.end("scheduler", with_signal=signal.SIGKILL)
+    eventually(lambda: listed(ops)[0].silent_s > 1, why="it is silent")
+    lost = headrace("doctor", "--json", env={"HEADRACE_WORKER_SILENT_S": "1"})
+
+    assert never.code == 1
+    assert "Start one: `headrace scheduler`." in findings(never.json, "wrong")["scheduler"]
+    assert findings(fine.json, "ok")["scheduler"].startswith("1 alive, and one took the note that was left for it")
+    assert lost.code == 1
+    assert f":{process.pid}, was heard of " in findings(lost.json, "wrong")["scheduler"]
+
+
+def listed(ops: Database) -> list[schedulers.SchedulerProcess]:
+    with ops.connection() as connection:
+        return schedulers.list_schedulers(connection)

@@ -1,0 +1,37 @@
+"""The wire: whether it takes an offer, and whether it would forget one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from console.doctor.finding import Finding, milliseconds
+from console.services.whereabouts import Endpoints
+from console.wire_trial import try_turn
+from queues.broker_url import open_wire
+from settings import Settings
+
+
+def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
+    """Look at its server, offer a turn and take one."""
+    wire = open_wire(
+        services.broker_url,
+        lanes=settings.lane_weights,
+        turns_per_tenant=settings.turns_per_tenant,
+        setting=services.wire_setting,
+    )
+    try:
+        facts = wire.facts()
+    finally:
+        wire.close()
+    whose = "private" if "redis" in services.embedded and settings.broker_url is None else "own"
+    eviction = "" if facts.eviction is None else f"{facts.eviction}; "
+    says = f"{facts.server} ({whose}) at {facts.url}; {eviction}round trip {milliseconds(facts.round_trip_s)}"
+    try_turn(services.broker_url, lanes=settings.lane_weights, setting=services.wire_setting)
+    says += "; it took an offer and gave a turn"
+    if facts.eviction in (None, "noeviction"):
+        yield Finding("wire", "ok", says)
+    elif facts.eviction == "unknown":
+        yield Finding("wire", "note", says, "It does not tell its maxmemory-policy; it should be noeviction.")
+    else:
+        to_do = "Set maxmemory-policy to noeviction: a tenant whose turns are evicted waits for the sweep."
+        yield Finding("wire", "wrong", says, to_do)
