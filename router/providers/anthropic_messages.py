@@ -13,9 +13,9 @@ import anthropic
 import httpx2
 
 from errors import ProviderError
-from router.providers import dialects, failures, schemas, secrecy, tags
+from router.providers import bodies, dialects, failures, schemas, secrecy, tags
 from router.providers.calls import CallReply, CallRequest, Finish
-from router.providers.deadline import deadline, http_client, timeouts
+from router.providers.deadline import CallOnTheWire, deadline, http_client, timeouts
 from router.providers.objects import BrokenObjectError, read_object
 from router.providers.server import ServerHabits
 from router.providers.text import one_line, storable
@@ -69,13 +69,11 @@ class AnthropicMessages:
                     options={"headers": self._headers(request), "timeout": timeouts(request.timeout_s)},
                 )
         except anthropic.AnthropicError as error:
-            failure = _failure(
-                error, request.api_key or self._key, sent=wire.sent, may_have_retried=self._may_have_retried
-            )
+            failure = _failure(error, request.api_key or self._key, wire=wire, may_have_retried=self._may_have_retried)
             secrecy.scrub(error, request.api_key or self._key)
             raise failure from error
         except failures.OUR_SIDE as error:
-            failure = failures.without_answer(NAME, error, sent=wire.sent)
+            failure = failures.without_answer(NAME, error, sent=wire.sent, place=wire.place)
             secrecy.scrub(error, request.api_key or self._key)
             raise failure from error
         return _read(response, request, self._limits, request.api_key or self._key)
@@ -118,15 +116,17 @@ def _body(request: CallRequest, *, tags_too: bool) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _failure(error: anthropic.AnthropicError, key: str, *, sent: bool, may_have_retried: bool) -> ProviderError:
+def _failure(
+    error: anthropic.AnthropicError, key: str, *, wire: CallOnTheWire, may_have_retried: bool
+) -> ProviderError:
     if not isinstance(error, anthropic.APIStatusError):
-        return failures.without_answer(NAME, error.__cause__, sent=sent)
+        return failures.without_answer(NAME, error.__cause__, sent=wire.sent, place=wire.place)
     return failures.from_refusal(
         NAME,
         failures.Refusal(
             status=error.status_code,
             codes=failures.words(error.type, error.error_code),
-            text=secrecy.hide(str(error.api_message or error.message), key),
+            text=bodies.reason_in(error.response.content, **bodies.packaging(error.response), key=key),
             headers=error.response.headers,
             request_id=error.request_id,
         ),
@@ -143,7 +143,7 @@ def _read(response: httpx2.Response, request: CallRequest, limits: AnswerLimits,
         answer = read_object(response.content)
     except BrokenObjectError as broken:
         usage = anthropic_usage(broken.usage_said).usage
-        what = f"the answer is not a Messages object: {broken}"
+        what = _what_came(response, key, broken=str(broken))
         raise failures.malformed(NAME, what, request_id=request_id, usage=usage) from broken
     read = anthropic_usage(answer.get("usage"))
     request_id = request_id or one_line(answer.get("id")) or None
@@ -152,14 +152,15 @@ def _read(response: httpx2.Response, request: CallRequest, limits: AnswerLimits,
     if answer.get("type") == "error" or (told and not blocks):
         raise failures.inside_an_answer(
             NAME,
-            secrecy.hide_within(told, key),
+            told,
+            key=key,
             headers=response.headers,
             request_id=request_id,
             usage=read.usage,
         )
     foreign = None if blocks else dialects.spoken(answer, instead_of="Messages")
     if foreign or (blocks is None and read.usage is None) or not isinstance(blocks, list | None):
-        what = foreign or "the answer is not a Messages object"
+        what = foreign or _what_came(response, key, read=answer)
         raise failures.malformed(NAME, what, request_id=request_id, usage=read.usage)
     blocks = [block for block in blocks or () if isinstance(block, dict)]
     text = storable("".join(_texts(blocks)))
@@ -178,6 +179,11 @@ def _read(response: httpx2.Response, request: CallRequest, limits: AnswerLimits,
         finish=finish,
         usage_fault=read.fault,
     )
+
+
+def _what_came(response: httpx2.Response, key: str, *, read: dict[str, Any] | None = None, broken: str = "") -> str:
+    came = bodies.what_came(response.content, **bodies.packaging(response), key=key, read=read, broken=broken)
+    return f"the answer is not a Messages object: {came}"
 
 
 def _texts(blocks: list[dict[str, Any]]) -> list[str]:

@@ -27,6 +27,7 @@ import httpcore2
 import httpx2
 
 from errors import ConfigurationError
+from router.providers.connections import KeptConnectionsClosedError
 from router.providers.whole import AnswerLimits, metered, read_whole, taken_off_the_wire
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -58,6 +59,7 @@ class CallOnTheWire:
     """What the network knows of one call: when it has to end, and whether any of its bytes has left this machine.
 
     ``reused``: they left on a connection that had served another call before. ``sent_at``: when the first did.
+    ``place``: host and port of the server, or of the proxy, that the last connection leads to.
     """
 
     ends_at: float
@@ -65,6 +67,7 @@ class CallOnTheWire:
     sent_at: float = 0.0
     reused: bool = False
     answered: bool = False  # a byte of an answer came
+    place: str = ""
 
     def met_a_closed_connection(self) -> bool:
         """Whether the call, which has just failed, met a kept connection that the server had closed.
@@ -141,7 +144,7 @@ class DeadlineTransport(httpx2.BaseTransport):
                     if call is None or not call.met_a_closed_connection():
                         raise
                     call.forget()
-        raise httpx2.ConnectError("each connection that was kept had been closed by the server")
+        raise KeptConnectionsClosedError("each connection that was kept had been closed by the server")
 
     def close(self) -> None:
         """Close every connection."""
@@ -180,19 +183,22 @@ class _DeadlineBackend(httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         # Address by address here: the standard backend would grant the whole timeout to each of them.
         options = list(socket_options or [])
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        _now_at(place)
         failure: Exception = httpcore2.ConnectError(f"no address for {host}")
         for address in _addresses(host, port):
             left = _left(timeout, httpcore2.ConnectTimeout)
             try:
-                return _DeadlineStream(self._network.connect_tcp(address, port, left, local_address, options))
+                return _DeadlineStream(self._network.connect_tcp(address, port, left, local_address, options), place)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
         raise failure
 
 
 class _DeadlineStream(httpcore2.NetworkStream):
-    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, place: str) -> None:
         self._stream = stream
+        self._place = place
         self._served: CallOnTheWire | None = None  # the call that it served last
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -204,6 +210,7 @@ class _DeadlineStream(httpcore2.NetworkStream):
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        _now_at(self._place)
         for start in range(0, len(buffer), _WRITE_PIECE):
             piece = buffer[start : start + _WRITE_PIECE]
             left = _left(timeout, httpcore2.WriteTimeout)
@@ -223,11 +230,21 @@ class _DeadlineStream(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
+        place = self._place
+        if server_hostname and self._place.rpartition(":")[0].strip("[]") != server_hostname:
+            place = f"{server_hostname} through {self._place}"  # a tunnel through a proxy
+        _now_at(place)
         left = _left(timeout, httpcore2.ConnectTimeout)
-        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left))
+        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left), place)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _now_at(place: str) -> None:
+    call = _this_call.get()
+    if call is not None:
+        call.place = place
 
 
 def _left(timeout: float | None, too_late: type[httpcore2.TimeoutException]) -> float | None:

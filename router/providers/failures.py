@@ -28,7 +28,10 @@ from errors import (
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
+from router.providers.bodies import reason_of
 from router.providers.calls import Usage, is_simulated
+from router.providers.connections import why_it_broke, why_not_connected
+from router.providers.secrecy import hide
 from router.providers.text import one_line
 from router.providers.whole import TooLargeError
 
@@ -106,13 +109,14 @@ def words(*values: object) -> frozenset[str]:
     return frozenset(value for value in values if isinstance(value, str))
 
 
-def without_answer(provider: str, cause: BaseException | None, *, sent: bool) -> ProviderError:
+def without_answer(provider: str, cause: BaseException | None, *, sent: bool, place: str = "") -> ProviderError:
     """The error of a call that got no whole answer.
 
-    ``cause`` is the HTTP client's own exception, if it is known; ``sent``: whether any byte of the request left.
+    ``cause`` is the HTTP client's own exception, if it is known; ``sent``: whether any byte of the request left;
+    ``place``: the host and port that it was for.
     """
     if not sent and isinstance(cause, _NO_CONNECTION):
-        unreachable = ProviderUnreachableError(f"no connection ({type(cause).__name__})", provider=provider)
+        unreachable = ProviderUnreachableError(why_not_connected(cause, place), provider=provider)
         unreachable.timed_out = isinstance(cause, httpx2.TimeoutException)
         return unreachable
     if not sent:
@@ -120,10 +124,10 @@ def without_answer(provider: str, cause: BaseException | None, *, sent: bool) ->
     if isinstance(cause, TooLargeError):
         return ProviderAnswerTooLargeError(f"the answer was not read to its end: {cause}", provider=provider)
     if isinstance(cause, httpx2.TimeoutException):
-        return ProviderTimeoutError(f"no whole answer in time ({type(cause).__name__})", provider=provider)
+        return ProviderTimeoutError(f"no whole answer of {place or 'the server'} in time", provider=provider)
     if isinstance(cause, httpx2.DecodingError):
         return ProviderMalformedAnswerError(f"the answer cannot be unpacked: {cause}", provider=provider)
-    return ProviderAnswerLostError(f"the connection broke ({type(cause).__name__})", provider=provider)
+    return ProviderAnswerLostError(why_it_broke(cause, place), provider=provider)
 
 
 def from_refusal(provider: str, refusal: Refusal, *, may_have_retried: bool = False) -> ProviderError:
@@ -144,17 +148,18 @@ def from_refusal(provider: str, refusal: Refusal, *, may_have_retried: bool = Fa
 
 
 def inside_an_answer(
-    provider: str, error: Any, *, headers: Mapping[str, str], request_id: str | None, usage: Usage | None
+    provider: str, error: Any, *, key: str, headers: Mapping[str, str], request_id: str | None, usage: Usage | None
 ) -> ProviderError:
     """The error that a body with status 200 holds: gateways do that, with the status that was meant as its code.
 
-    ``error`` is what stands in the error's place, any JSON. Nothing was charged unless a usage says so.
+    ``error`` is what stands in the error's place, any JSON; ``key`` must not show. Nothing was charged unless a usage
+    says so.
     """
     said = error if isinstance(error, Mapping) else {"message": error}
     given = [said.get(name) for name in ("code", "type", "status")]
     codes = words(*(value.lower() if isinstance(value, str) else value for value in given))
-    message = one_line(said.get("message"), _TEXT_LENGTH)
-    told = ", ".join(one_line(str(value)) for value in given[:2] if isinstance(value, str | int))
+    message = one_line(hide(reason_of(said), key), _TEXT_LENGTH)
+    told = ", ".join(filter(None, (hide(_word(value), key) for value in given[:2])))
     refusal = Refusal(
         status=_status_meant(given, codes), codes=codes, text=message, headers=headers, request_id=request_id
     )
@@ -219,6 +224,12 @@ def _seconds_until(date: str | None) -> float | None:
         return parsedate_to_datetime(date).timestamp() - time.time()
     except (ValueError, OverflowError, TypeError, OSError, IndexError):
         return None
+
+
+def _word(value: object) -> str:
+    """A code as it may stand in a message: a word, or a number of few digits."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9
+    return str(value) if is_number else one_line(value)
 
 
 def _status_meant(given: list[Any], codes: frozenset[str]) -> int:

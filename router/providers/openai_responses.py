@@ -13,9 +13,9 @@ import httpx2
 import openai
 
 from errors import ProviderError
-from router.providers import dialects, failures, schemas, secrecy, tags
+from router.providers import bodies, dialects, failures, schemas, secrecy, tags
 from router.providers.calls import CallReply, CallRequest, Finish
-from router.providers.deadline import deadline, http_client, timeouts
+from router.providers.deadline import CallOnTheWire, deadline, http_client, timeouts
 from router.providers.objects import BrokenObjectError, read_object
 from router.providers.server import ServerHabits
 from router.providers.text import one_line, storable
@@ -71,11 +71,11 @@ class OpenAIResponses:
                     options={"headers": self._headers(request), "timeout": timeouts(request.timeout_s)},
                 )
         except openai.OpenAIError as error:
-            failure = _failure(error, client.api_key, sent=wire.sent, may_have_retried=self._may_have_retried)
+            failure = _failure(error, client.api_key, wire=wire, may_have_retried=self._may_have_retried)
             secrecy.scrub(error, client.api_key)
             raise failure from error
         except failures.OUR_SIDE as error:
-            failure = failures.without_answer(NAME, error, sent=wire.sent)
+            failure = failures.without_answer(NAME, error, sent=wire.sent, place=wire.place)
             secrecy.scrub(error, client.api_key)
             raise failure from error
         return _read(response, request, self._limits, client.api_key)
@@ -115,15 +115,15 @@ def _body(request: CallRequest, *, tags_too: bool) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _failure(error: openai.OpenAIError, key: str, *, sent: bool, may_have_retried: bool) -> ProviderError:
+def _failure(error: openai.OpenAIError, key: str, *, wire: CallOnTheWire, may_have_retried: bool) -> ProviderError:
     if not isinstance(error, openai.APIStatusError):
-        return failures.without_answer(NAME, error.__cause__, sent=sent)
+        return failures.without_answer(NAME, error.__cause__, sent=wire.sent, place=wire.place)
     return failures.from_refusal(
         NAME,
         failures.Refusal(
             status=error.status_code,
             codes=failures.words(error.code, error.type),
-            text=secrecy.hide(str(error.message), key),
+            text=bodies.reason_in(error.response.content, **bodies.packaging(error.response), key=key),
             headers=error.response.headers,
             request_id=error.request_id,
         ),
@@ -140,7 +140,7 @@ def _read(response: httpx2.Response, request: CallRequest, limits: AnswerLimits,
         answer = read_object(response.content)
     except BrokenObjectError as broken:
         usage = openai_usage(broken.usage_said).usage
-        what = f"the answer is not a Responses object: {broken}"
+        what = _what_came(response, key, broken=str(broken))
         raise failures.malformed(NAME, what, request_id=request_id, usage=usage) from broken
     read = openai_usage(answer.get("usage"))
     request_id = request_id or one_line(answer.get("id")) or None
@@ -150,19 +150,17 @@ def _read(response: httpx2.Response, request: CallRequest, limits: AnswerLimits,
     if status == "failed" or (told and not items):
         raise failures.inside_an_answer(
             NAME,
-            secrecy.hide_within(told, key),
+            told,
+            key=key,
             headers=response.headers,
             request_id=request_id,
             usage=read.usage,
         )
     foreign = None if items else dialects.spoken(answer, instead_of="Responses")
-    if (
-        foreign
-        or (items is None and read.usage is None)
-        or not isinstance(items, list | None)
-        or status in _NOT_AN_ANSWER
-    ):
-        what = foreign or "the answer is not a Responses object"
+    if status in _NOT_AN_ANSWER:
+        foreign = f"the answer is not there yet: its status is {status}"
+    if foreign or (items is None and read.usage is None) or not isinstance(items, list | None):
+        what = foreign or _what_came(response, key, read=answer)
         raise failures.malformed(NAME, what, request_id=request_id, usage=read.usage)
     items = [item for item in items or () if isinstance(item, dict)]
     text, refusal = _texts(items)
@@ -182,6 +180,11 @@ def _read(response: httpx2.Response, request: CallRequest, limits: AnswerLimits,
         finish=finish,
         usage_fault=read.fault,
     )
+
+
+def _what_came(response: httpx2.Response, key: str, *, read: dict[str, Any] | None = None, broken: str = "") -> str:
+    came = bodies.what_came(response.content, **bodies.packaging(response), key=key, read=read, broken=broken)
+    return f"the answer is not a Responses object: {came}"
 
 
 def _texts(items: list[dict[str, Any]]) -> tuple[str, str]:

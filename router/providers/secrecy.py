@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from errors import ProviderAuthError
 
 _HIDDEN = "[key]"
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
+# What has the form of a key may be another one than ours: of the account behind a gateway, or of another tenant.
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_][\w-]{16,}|(?<=Bearer )[!-~]{16,}")
 
 
 def check_key(provider: str, key: str) -> None:
@@ -26,17 +27,8 @@ def check_key(provider: str, key: str) -> None:
 
 
 def hide(text: str, key: str) -> str:
-    """The text without the key: some servers quote it in their refusal."""
-    return text.replace(key, _HIDDEN)
-
-
-def hide_within(error: Any, key: str) -> Any:
-    """The same for an error object: for each text that stands in it directly."""
-    if isinstance(error, str):
-        return hide(error, key)
-    if isinstance(error, dict):
-        return {name: hide(value, key) if isinstance(value, str) else value for name, value in error.items()}
-    return error
+    """The text without the key, or what looks like another one: some servers quote it in their refusal."""
+    return _LOOKS_LIKE_A_KEY.sub(_HIDDEN, text.replace(key, _HIDDEN))
 
 
 def scrub(error: BaseException, key: str) -> None:

@@ -15,6 +15,8 @@ from typing import Final
 
 import httpx2
 
+from router.providers.text import one_line
+
 #: Bytes on the wire up to the end of a response's head, interim responses (1xx) included.
 HEAD_BYTES: Final = 128 * 1024
 #: Bytes of a body with a status that is not 2xx. What is beyond is not read: the status has said what matters.
@@ -111,8 +113,16 @@ def read_whole(response: httpx2.Response, meter: Meter, limits: AnswerLimits) ->
     headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _DROPPED]
     # Without its charset: some of Python's codecs unpack, and some take quadratic time.
     media_type = response.headers.get("content-type", "").partition(";")[0]
-    headers.append((b"content-type", media_type.encode("ascii", "replace")))
-    return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
+    headers.append((b"content-type", media_type.strip().lower().encode("ascii", "replace")))
+    extensions = dict(response.extensions) | {"packed_with": _packed_with(response)}
+    return httpx2.Response(response.status_code, headers=headers, content=body, extensions=extensions)
+
+
+def _packed_with(response: httpx2.Response) -> str:
+    """What the server says that the body is packed with, where that was not undone; ``""`` for nothing."""
+    named = response.headers.get("content-encoding", "").strip().lower()
+    undone = all(coding in {"gzip", "deflate"} for coding in _codings(named)) and bool(_codings(named))
+    return "" if undone or named in {"", "identity"} else one_line(named, 40)
 
 
 def _read(stream: object, meter: Meter, most: int, *, into: bytearray) -> None:
