@@ -18,6 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import pybreaker
 
@@ -44,11 +45,37 @@ _PROBE_WAIT_S = 1.0
 _MOST_TENANTS = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class BreakerChange:
+    """A breaker opened, or closed after ``open_s`` seconds. ``tenant``: whose it is; None for the provider's own.
+
+    ``code``: the error that opened it. After ``reset_s`` seconds an open breaker lets one call through.
+    """
+
+    provider: str
+    tenant: str | None
+    is_open: bool
+    code: str | None = None
+    reset_s: float = 0.0
+    open_s: float = 0.0
+
+
 class Breakers:
     """The breakers of this process: one for each provider, and one for each provider's tenant that has failed."""
 
-    def __init__(self, *, fail_max: int, reset_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """``fail_max`` failures in a row open a breaker; after ``reset_s`` seconds it lets one call through."""
+    def __init__(
+        self,
+        *,
+        fail_max: int,
+        reset_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[BreakerChange], None] = lambda _change: None,
+    ) -> None:
+        """``fail_max`` failures in a row open a breaker; after ``reset_s`` seconds it lets one call through.
+
+        ``on_change`` is told of each breaker that opens or closes, without a lock being held.
+        """
+        self._on_change = on_change
         self._fail_max = fail_max
         self._reset_s = reset_s
         self._clock = clock
@@ -78,24 +105,25 @@ class Breakers:
             raise
         healthy: bool | None = None
         for_all = False
+        code: str | None = None
         try:
             yield
             healthy = True
-        except _FOR_ALL:
-            for_all = not own_key
+        except _FOR_ALL as error:
+            for_all, code = not own_key, error.code
             raise
         except _FAILURES as error:
-            healthy = None if hurried and _timed_out(error) else False
+            healthy, code = None if hurried and _timed_out(error) else False, error.code
             raise
         finally:
-            if for_all:
-                of_all.open(ticket)
-            else:
-                of_all.report(healthy, tenant, ticket)
+            changes = [of_all.open(ticket, code) if for_all else of_all.report(healthy, tenant, ticket, code)]
             if of_one is None and healthy is False and tenant is not None:
                 of_one = self._begin_own(provider, tenant)
             if of_one is not None:
-                of_one.report(healthy, None, own_ticket)
+                changes.append(of_one.report(healthy, None, own_ticket, code))
+            for change in changes:
+                if change is not None:
+                    self._on_change(change)
 
     def wait_s(self, provider: str, *, tenant: str | None = None) -> float:
         """Seconds until a call may be made; 0.0 when it may be made now. Asks only: nothing is admitted by it."""
@@ -115,7 +143,7 @@ class Breakers:
     def _breaker(self, provider: str) -> _Breaker:
         with self._lock:
             if provider not in self._of_all:
-                self._of_all[provider] = self._new(provider)
+                self._of_all[provider] = self._new(provider, None)
             return self._of_all[provider]
 
     def _own(self, provider: str, tenant: str | None) -> _Breaker | None:
@@ -123,14 +151,14 @@ class Breakers:
 
     def _begin_own(self, provider: str, tenant: str) -> _Breaker:
         with self._lock:
-            own = self._of_one.setdefault((provider, tenant), self._new(provider))
+            own = self._of_one.setdefault((provider, tenant), self._new(provider, tenant))
             self._of_one.move_to_end((provider, tenant))
             while len(self._of_one) > _MOST_TENANTS:
                 self._of_one.popitem(last=False)
             return own
 
-    def _new(self, provider: str) -> _Breaker:
-        return _Breaker(provider, self._fail_max, self._reset_s, self._clock)
+    def _new(self, provider: str, tenant: str | None) -> _Breaker:
+        return _Breaker(provider, tenant, self._fail_max, self._reset_s, self._clock)
 
 
 def _timed_out(error: BaseException) -> bool:
@@ -138,8 +166,12 @@ def _timed_out(error: BaseException) -> bool:
 
 
 class _Breaker:
-    def __init__(self, provider: str, fail_max: int, reset_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, provider: str, tenant: str | None, fail_max: int, reset_s: float, clock: Callable[[], float]
+    ) -> None:
         self._provider = provider
+        self._tenant = tenant  # whose it is
+        self._open_since: float | None = None  # failed probes do not end that time
         self._fail_max = fail_max
         self._reset_s = reset_s
         self._clock = clock
@@ -172,15 +204,19 @@ class _Breaker:
         with self._lock:
             return self._wait_s()
 
-    def report(self, healthy: bool | None, tenant: str | None, probe: int | None) -> None:
+    def report(
+        self, healthy: bool | None, tenant: str | None, probe: int | None, code: str | None = None
+    ) -> BreakerChange | None:
         """Count an outcome: a success, a failure, or (``None``) neither. ``probe``: what :meth:`admit` returned.
+
+        ``code`` names the failure. Returns what this changed.
 
         A call that began while the breaker was closed and ends after it opened is old news: the probe decides. So is a
         probe that took so long that another one was let through.
         """
         with self._lock:
             if not self._is_news(probe):
-                return
+                return None
             if healthy:
                 self._failed.clear()
                 self._circuit.call(lambda: None)
@@ -189,13 +225,25 @@ class _Breaker:
                     self._circuit.call(_fail)
                 if self._circuit.current_state == pybreaker.STATE_OPEN:
                     self._opened_at = self._clock()
+            return self._change(code)
 
-    def open(self, probe: int | None) -> None:
-        """Open at once, however few failures there were. ``probe``: as for :meth:`report`."""
+    def open(self, probe: int | None, code: str | None = None) -> BreakerChange | None:
+        """Open at once, however few failures there were. The rest is as for :meth:`report`."""
         with self._lock:
             if self._is_news(probe):
                 self._circuit.open()
                 self._opened_at = self._clock()
+            return self._change(code)
+
+    def _change(self, code: str | None) -> BreakerChange | None:
+        state, since = self._circuit.current_state, self._open_since
+        if state == pybreaker.STATE_OPEN and since is None:
+            self._open_since = self._opened_at
+            return BreakerChange(self._provider, self._tenant, is_open=True, code=code, reset_s=self._reset_s)
+        if state == pybreaker.STATE_CLOSED and since is not None:
+            self._open_since = None
+            return BreakerChange(self._provider, self._tenant, is_open=False, open_s=self._clock() - since)
+        return None
 
     def state(self) -> str:
         with self._lock:

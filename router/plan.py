@@ -60,6 +60,7 @@ class Plan:
     min_output_tokens: int | None
     prompt: PromptVersion | None
     input_margins: Mapping[str, float]
+    output_fault: str | None = None  # what was wrong with the last answer
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -68,7 +69,9 @@ class Plan:
 
     def call(self, target: Target) -> PlannedCall:
         """The call to one target, with a new run id and the bound of what it can use."""
-        bound = input_token_bound(target.provider, target.model, self.messages, self.output_schema)
+        bound = input_token_bound(
+            target.provider, target.model, self.messages, self.output_schema, output_fault=self.output_fault
+        )
         least = LEAST_OUTPUT_TOKENS.get(target.provider, 1)
         return PlannedCall(
             run_id=new_id(),
@@ -86,11 +89,17 @@ class Plan:
 
 
 def plan_job(
-    job: Asked, prompt: PromptVersion | None, policy: Policy, *, check_schema: Callable[[Mapping[str, Any]], None]
+    job: Asked,
+    prompt: PromptVersion | None,
+    policy: Policy,
+    *,
+    check_schema: Callable[[Mapping[str, Any]], None],
+    output_fault: str | None = None,
 ) -> Plan:
     """Work out a job's plan.
 
-    ``check_schema`` is the guard that refuses what is no output schema. Raises :class:`errors.InvalidInputError` (or
+    ``check_schema`` is the guard that refuses what is no output schema. ``output_fault``: what was wrong with the
+    answer of the last attempt, which is then asked for in words too. Raises :class:`errors.InvalidInputError` (or
     its kind) for what SQL could not check at the door (the output schema, the feature's cap on its input) and for what
     is no longer so (the feature is gone, the prompt has moved on).
     """
@@ -127,6 +136,7 @@ def plan_job(
         min_output_tokens=prompt.min_output_tokens if prompt else None,
         prompt=prompt,
         input_margins=policy.input_margins,
+        output_fault=output_fault if output_schema is not None else None,
     )
 
 

@@ -50,17 +50,26 @@ def frame_tokens(messages: int) -> int:
 
 
 def input_token_bound(
-    provider: str, model: str, messages: Sequence[Message], schema: Mapping[str, Any] | None = None
+    provider: str,
+    model: str,
+    messages: Sequence[Message],
+    schema: Mapping[str, Any] | None = None,
+    *,
+    output_fault: str | None = None,
 ) -> int:
     """No request with these messages and this output schema is billed for more input tokens than this.
 
+    With an ``output_fault`` the schema is asked for in words besides, and they say what was wrong.
     The bound follows the model's family; a model of no family that we know gets the dearest one.
     """
     texts = [message.content for message in messages]
     bound = _bound_of(provider, model)
     tokens = bound(texts) + frame_tokens(len(messages))
     if schema is not None:
-        tokens += _SCHEMA_FACTOR * bound([json.dumps(schema, ensure_ascii=False)]) + _SCHEMA_PROMPT
+        written = json.dumps(schema, ensure_ascii=False)
+        tokens += _SCHEMA_FACTOR * bound([written]) + _SCHEMA_PROMPT
+        if output_fault is not None:
+            tokens += bound([written, output_fault]) + _SCHEMA_PROMPT
     return tokens
 
 

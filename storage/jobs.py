@@ -88,6 +88,7 @@ class ClaimedJob:
     held_s: float | None  # since a provider's fault first made it wait, without an attempt in between
     queued_s: float
     more: bool  # W or more are still queued
+    output_fault: str | None = None  # what was wrong with its last answer, if it has to be asked again for that
     unreadable: Mapping[str, str] = field(default_factory=dict)  # field → why; it stands empty here
 
 

@@ -39,13 +39,14 @@ class Released:
 class TakenBack:
     """A job that was taken from a lost worker: queued again, or ended (``failed``: poison or on_unknown).
 
-    ``set_aside``: it could not be taken back.
+    ``set_aside``: it could not be taken back. ``reason``: why it has failed.
     """
 
     tenant_id: UUID
     lane: str
     job_id: UUID
     state: str
+    reason: str | None = None
 
 
 def due_tenants(connection: Connection, *, after: UUID, look: int, limit: int) -> Looked:

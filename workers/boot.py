@@ -40,6 +40,7 @@ from workers.backoff import Backoff
 from workers.heartbeat import Heartbeat
 from workers.logs import configure_logs
 from workers.pipeline import Pipeline
+from workers.trouble_log import TroubleLog
 from workers.turn_account import TurnAccount
 
 log = structlog.get_logger("headrace.worker")
@@ -112,7 +113,11 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             )
         # Load the vocabulary. It holds the interpreter lock for a second of CPU time, so not while a heart has to beat.
         count_o200k([""])
-        gateway = Gateway(providers, Breakers(fail_max=settings.breaker_fail_max, reset_s=settings.breaker_reset_s))
+        trouble = TroubleLog()
+        breakers = Breakers(
+            fail_max=settings.breaker_fail_max, reset_s=settings.breaker_reset_s, on_change=trouble.breaker_changed
+        )
+        gateway = Gateway(providers, breakers)
         heartbeat = Heartbeat(
             operations,
             worker_id,
@@ -136,6 +141,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             held_most_s=settings.held_max_s,
             draining=draining,
             may_claim=heartbeat.may_claim,
+            trouble=trouble,
         )
         broker = TurnBroker(wire)
         dramatiq.set_broker(broker)
@@ -155,6 +161,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
                 log.critical("worker.heart_lost", worker_id=str(worker_id), error=why)
                 code = 1
                 break
+            trouble.tell_suppressed()
 
         log.info("worker.draining", worker_id=str(worker_id))
         draining.set()
@@ -162,6 +169,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
         worker.stop(timeout=round(settings.drain_s * 1000))
         heartbeat.stop()
         broker.close()
+        trouble.tell_suppressed(last=True)
         log.info("worker.stopped", worker_id=str(worker_id))
     return code
 

@@ -1,27 +1,61 @@
-"""How log lines look: for people on a terminal, JSON for programs; standard error; secrets never get this far."""
+"""How log lines look: for people on a terminal, JSON for programs; standard error; secrets never get this far.
+
+Several processes and many threads write to one pipe or file. So a line goes out by one ``write(2)``, and a line of JSON
+has at most :data:`LONGEST_LINE` bytes: what is longer may be cut apart by a pipe, and then two lines tear each other.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import math
+import os
+import re
 import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import Any, Final, TextIO, cast
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from settings import Settings
 
+#: Bytes of a line of JSON with its line break: as many as a pipe takes in one piece (``PIPE_BUF`` of Linux).
+LONGEST_LINE: Final = 4096
+#: The event under which the lines of libraries stand (httpx2, openai, dramatiq, pika, psycopg, Python's warnings, …).
+LIBRARY_EVENT: Final = "library.message"
 
-class Unfailing:
-    """A stream whose lines are dropped where they cannot be written: a full disk below the log must not end a job."""
+_MESSAGE_LENGTH: Final = 1_000
+_KEPT: Final = ("timestamp", "level", "event")
+_CUTS: Final = 200
+_WORTH_A_CUT: Final = 60
+# User and password of a URL that a library quotes.
+_LOGIN: Final = re.compile(r"://[^/\s@]{0,500}@")
+
+
+class LineStream:
+    """A stream that writes each line by one system call, and drops what cannot be written.
+
+    A full disk below the log must not end a job, and a line that is written in two pieces may be torn by another's.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        try:
+            self._descriptor: int | None = stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            self._descriptor = None  # no file: a test's, or a notebook's
 
     def write(self, text: str) -> int:
-        """Write what goes."""
+        """Write a line, with its line break."""
         with suppress(OSError, ValueError):  # a full disk, a reader that is gone, a closed stream
-            self._stream.write(text)
+            if self._descriptor is None:
+                self._stream.write(text)
+            else:
+                self._stream.flush()  # what was printed before comes before
+                data = text.encode("utf-8", "backslashreplace")
+                while data:  # once, save for what is longer than a pipe takes
+                    data = data[os.write(self._descriptor, data) :]
         return len(text)
 
     def flush(self) -> None:
@@ -30,35 +64,95 @@ class Unfailing:
             self._stream.flush()
 
 
+class _LibraryHandler(logging.StreamHandler[Any]):
+    """Writes the lines of libraries. One that does not fit its own arguments goes out without them."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the base class's name)
+        if record.args:
+            record.args = None
+            self.emit(record)
+
+
 def configure_logs(settings: Settings) -> None:
-    """Set up structlog, and the standard library's loggers (dramatiq's, ours) to the same place and level."""
+    """Set up structlog, and the standard library's loggers (the libraries') to the same place and level."""
     level = getattr(logging, settings.log_level.upper())
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
-    shared: list[structlog.types.Processor] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: structlog.types.Processor = (
-        structlog.processors.JSONRenderer()
+    last: list[Processor] = (
+        [structlog.processors.format_exc_info, as_line]
         if as_json
         # tracebacks without the values of locals, which may be a URL with its password
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
+    stream = cast("TextIO", LineStream(sys.stderr))
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, last],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Unfailing(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LibraryHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last], foreign_pre_chain=shared
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            foreign_pre_chain=[*shared, of_a_library],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
+    logging.captureWarnings(capture=True)
+
+
+def of_a_library(_logger: WrappedLogger, _method: str, facts: EventDict) -> EventDict:
+    """Give a library's line our event name; its own words become a field."""
+    name = str(facts["_record"].name)
+    facts["message"] = _without_logins(str(facts["event"])[:_MESSAGE_LENGTH])
+    facts |= {"event": LIBRARY_EVENT, "library": name.partition(".")[0], "logger": name}
+    return facts
+
+
+def as_line(_logger: WrappedLogger, _method: str, facts: EventDict) -> str:
+    """The facts as one line of JSON that fits :data:`LONGEST_LINE`; what is too long is cut, the longest first."""
+    facts = {name: _plain(value) for name, value in facts.items()}
+    if "exception" in facts:
+        facts["exception"] = _without_logins(str(facts["exception"]))
+    most = LONGEST_LINE - 1  # for the line break
+    for _ in range(_CUTS):
+        lengths = {name: len(_json(value)) for name, value in facts.items()}
+        line = _json(facts)
+        if len(line) <= most:
+            return line
+        longest = max(lengths, key=lengths.__getitem__)
+        if lengths[longest] < _WORTH_A_CUT:
+            break
+        facts[longest] = _cut(facts[longest], 1 - (len(line) - most) / lengths[longest], tail=longest == "exception")
+    return _json({name: str(facts.get(name))[:100] for name in _KEPT} | {"cut": True})
+
+
+def _cut(value: Any, share: float, *, tail: bool) -> str:
+    """About that share of a value's text. A traceback says most in its end, other texts in their beginning."""
+    text = value if isinstance(value, str) else _json(value)
+    kept = min(max(int(len(text) * share) - 40, 0), len(text) * 9 // 10)
+    last = kept * 3 // 4 if tail else 0
+    gone = f"… ({len(text) - kept} characters cut) …" if kept else "…"
+    return text[: kept - last] + gone + (text[-last:] if last else "")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for, as text: endless numbers."""
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=repr)
+
+
+def _without_logins(text: str) -> str:
+    return _LOGIN.sub("://[login]@", text)

@@ -17,6 +17,7 @@ from errors import (
     HeadraceError,
     InternalFaultError,
     NotNowError,
+    OutputInvalidError,
     ProviderAnswerLostError,
     ProviderError,
     ProviderForbiddenError,
@@ -29,6 +30,7 @@ from errors import (
 )
 from guards import budgets
 from guards.rates import NoRoom
+from router.providers.text import one_line
 from storage.runs import Grant
 from workers.backoff import Backoff
 
@@ -37,6 +39,8 @@ SETTLES_WITHIN_S = 1.0  # what a person is told of others' reservations: about a
 LONGEST_WAIT_S = (
     3_600.0  # what a provider asks for beyond this is not heeded; failures.retry_after_s has the same ceiling
 )
+OUTPUT_FAULT_LENGTH = 400
+"""So much of what was wrong with an answer is told to the model in the next attempt, characters."""
 GRACE_S = 0.1  # come back just after a provider may be asked, not just before
 HELD = "provider_held"
 """Reason of a job that waits for its providers to be well again."""
@@ -92,12 +96,14 @@ class Retry:
 
     reason: str
     delay_s: float
+    output_fault: str | None = None  # what was wrong with the answer: the next attempt says so
 
     verdict = "retry"
 
     def as_settled(self) -> dict[str, Any]:
         """The outcome as ``settle`` takes it."""
-        return {"reason": self.reason, "delay_s": self.delay_s}
+        told = {} if self.output_fault is None else {"output_fault": self.output_fault}
+        return {"reason": self.reason, "delay_s": self.delay_s} | told
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +254,8 @@ def of_failed_calls(
     if attempt >= backoff.max_attempts:
         return Ended("failed", told.code, told.as_dict() | {"attempts": attempt})
     wait_s = min(_asked_to_wait_s(error, hold) for error in hopes)
-    return Retry(told.code, backoff.delay_s(attempt, at_least_s=wait_s))
+    fault = one_line(told.message, OUTPUT_FAULT_LENGTH) if isinstance(told, OutputInvalidError) else None
+    return Retry(told.code, backoff.delay_s(attempt, at_least_s=wait_s), fault)
 
 
 def of_fault(

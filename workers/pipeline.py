@@ -48,9 +48,10 @@ from workers.answers import read_answer
 from workers.backoff import Backoff
 from workers.call_books import CallBooks
 from workers.ledger import Ledger
-from workers.outcomes import HandBack, Held, Lost, Outcome, Succeeded
+from workers.outcomes import Ended, HandBack, Held, Lost, Outcome, Succeeded
 from workers.prompt_cache import PromptCache
 from workers.settling import with_less
+from workers.trouble_log import TroubleLog
 from workers.turn_account import TurnAccount
 
 T = TypeVar("T")
@@ -100,12 +101,14 @@ class Pipeline:
         draining: threading.Event,
         may_claim: Callable[[threading.Event], bool] = lambda _draining: True,
         cpu_clock: Callable[[], float] = time.thread_time,
+        trouble: TroubleLog | None = None,
     ) -> None:
         """Run nothing yet.
 
         :param held_most_s: so long a job without a deadline waits for providers that are away.
         :param may_claim: waits until this worker is heard of by the others; False when it drains meanwhile.
         :param cpu_clock: CPU seconds of the calling thread so far.
+        :param trouble: where what fails is told.
         """
         self._worker_id = worker_id
         self._database = database
@@ -121,6 +124,7 @@ class Pipeline:
         self._draining = draining
         self._may_claim = may_claim
         self._cpu_clock = cpu_clock
+        self._trouble = trouble or TroubleLog()
         self._ledger = Ledger(database, draining)
         self._prompts = PromptCache(database)
 
@@ -159,7 +163,7 @@ class Pipeline:
             ),
             otherwise=None,
         )
-        _log_line(claim, settled.outcome or outcome, settled.state, work)
+        self._tell(claim, settled.outcome or outcome, settled.state, work)
 
     # ------------------------------------------------------------------------------------------------- the stations
 
@@ -214,6 +218,9 @@ class Pipeline:
                 break  # the backup is too dear, or unpriced: that says nothing about the primary's next attempt
             if grant.verdict != "granted":
                 return outcomes.of_refused_grant(grant, on_over_budget=claim.job.on_over_budget, model=target.model)
+            if call.fallback:
+                why = next(iter([*failed, *held]), None)
+                self._trouble.fell_back(_whose(claim), call, instead_of=plan.route.primary, why=why)
             try:
                 return self._call(claim, plan, call, grant, work)
             except DeadlinePassedError:
@@ -259,7 +266,8 @@ class Pipeline:
 
     def _plan(self, claim: Claim) -> Plan:
         prompt = self._prompts.get(claim.tenant_id, claim.job.prompt_id)
-        return plan_job(claim.job, prompt, self._policy, check_schema=partial(check_schema, reader=claim.tenant_id))
+        check = partial(check_schema, reader=claim.tenant_id)
+        return plan_job(claim.job, prompt, self._policy, check_schema=check, output_fault=claim.job.output_fault)
 
     def _admit(self, claim: Claim, work: Work) -> NoRoom | None:
         """Count the request under its rates: once a job, before its first call. Another attempt is our affair.
@@ -289,11 +297,10 @@ class Pipeline:
         try:
             reply = self._gateway.call(target, request)
         except (ProviderError, ProviderHeldError) as error:
-            work.note(
-                call_books.failed(
-                    call, error, max_output_tokens=request.max_output_tokens, latency_ms=_ms_since(started)
-                )
-            )
+            took_ms = _ms_since(started)
+            work.note(call_books.failed(call, error, max_output_tokens=request.max_output_tokens, latency_ms=took_ms))
+            if isinstance(error, ProviderError):
+                self._trouble.call_failed(_whose(claim), call, error, latency_ms=took_ms)
             raise
         work.note(
             call_books.answered(call, reply, max_output_tokens=request.max_output_tokens, latency_ms=_ms_since(started))
@@ -313,6 +320,7 @@ class Pipeline:
             messages=plan.messages,
             max_output_tokens=grant.max_output_tokens or call.max_output_tokens,
             output_schema=plan.output_schema,
+            output_fault=plan.output_fault,
             timeout_s=max(min(left_s, self._call_timeout_s), 0.001),
             hurried=left_s < self._call_timeout_s,
         )
@@ -362,6 +370,14 @@ class Pipeline:
         )
         self._account(lambda: self._turns.let_in(settled.offers), otherwise=None)
         return SettledAs(settled.state, outcome)
+
+    def _tell(self, claim: Claim, outcome: Outcome, state: str, work: Work) -> None:
+        _log_line(claim, outcome, state, work)
+        if isinstance(outcome, Ended) and outcome.outcome == "failed" and state == "ended":
+            job = claim.job
+            self._trouble.dead_letter(
+                _whose(claim), outcome.reason, outcome.error, feature=job.feature, attempt=job.attempt
+            )
 
     def _account(self, step: Callable[[], T], *, otherwise: T) -> T:
         """Do a step of the turns' account. All of it is hints: none is worth a job."""

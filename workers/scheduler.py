@@ -35,6 +35,7 @@ from storage.recovery import Looked, Released, TakenBack, Turns
 from workers.chores import Chore, ChoreLoop
 from workers.presence import Presence
 from workers.rotation import Backlog, Rotation
+from workers.trouble_log import TroubleLog
 from workers.wake_listener import WakeListener
 
 T = TypeVar("T")
@@ -78,8 +79,10 @@ class Scheduler:
         turns_per_tenant: int,
         idempotency_days: int,
         history_days: int = 90,
+        trouble: TroubleLog | None = None,
     ) -> None:
         self._database = database
+        self._trouble = trouble or TroubleLog()
         self._wire = wire
         self._rates = rates
         self._no_room_before: dict[tuple[UUID, str], float] = {}  # lists that wait for a rate; Python's clock
@@ -143,6 +146,8 @@ class Scheduler:
         lost: list[str] = []
         while not stopping.wait(_LOOKED_AT_S) and not lost:
             lost = [thread.name for thread in threads if not thread.is_alive()]
+            self._trouble.tell_suppressed()
+        self._trouble.tell_suppressed(last=True)
         lost = [] if stopping.is_set() else lost
         stopping.set()
         for loop in self.loops:
@@ -261,7 +266,10 @@ class Scheduler:
             if job.state == "set_aside":
                 log.warning("scheduler.set_aside", tenant_id=str(job.tenant_id), job_id=str(job.job_id))
                 continue
-            log.warning("job.taken_back", tenant_id=str(job.tenant_id), job_id=str(job.job_id), state=job.state)
+            whose = {"tenant_id": str(job.tenant_id), "job_id": str(job.job_id)}
+            log.warning("job.taken_back", **whose, state=job.state)
+            if job.state == "failed":
+                self._trouble.dead_letter(whose, str(job.reason), {"code": job.reason})
             if job.state == "queued":
                 queued[job.lane][job.tenant_id] += 1
         self._offer(queued)  # in the end, so that a wire that is away holds nothing up

@@ -109,8 +109,8 @@ def _body(request: CallRequest, *, tags_too: bool) -> bytes:
         output_format = schemas.claude_format(request.output_schema)
         if output_format is not None:
             body["output_config"] = {"format": output_format}
-        else:
-            system.append(schemas.in_words(request.output_schema))
+        if output_format is None or request.output_fault is not None:
+            system.append(schemas.in_words(request.output_schema, request.output_fault))
     if system:
         body["system"] = "\n\n".join(system)
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")

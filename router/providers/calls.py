@@ -20,7 +20,8 @@ class CallRequest:
 
     ``end_user`` is the user's pseudonym (:mod:`router.pseudonyms`): the id itself is not for providers.
     ``hurried``: the job's own deadline left the call less than its whole time, so that running out of time says
-    nothing about the provider. ``api_key`` is a tenant's own key, used instead of the platform's; it shows in no
+    nothing about the provider. ``output_fault``: what was wrong with the answer of the attempt before, so that this one
+    asks for its schema in words too. ``api_key`` is a tenant's own key, used instead of the platform's; it shows in no
     ``repr``.
     """
 
@@ -36,6 +37,7 @@ class CallRequest:
     timeout_s: float
     hurried: bool = False
     api_key: str | None = field(default=None, repr=False)
+    output_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

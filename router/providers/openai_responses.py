@@ -110,8 +110,9 @@ def _body(request: CallRequest, *, tags_too: bool) -> bytes:
         output_format = schemas.openai_format(request.output_schema)
         if output_format is not None:
             body["text"] = {"format": output_format}
-        else:
-            messages.append({"role": "system", "content": schemas.in_words(request.output_schema)})
+        if output_format is None or request.output_fault is not None:
+            words = schemas.in_words(request.output_schema, request.output_fault)
+            messages.append({"role": "system", "content": words})
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 

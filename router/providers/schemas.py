@@ -53,11 +53,11 @@ def claude_format(schema: Mapping[str, Any]) -> dict[str, Any] | None:
         return None  # without a type somewhere, which Claude demands, or too deep
 
 
-def in_words(schema: Mapping[str, Any]) -> str:
-    """The instruction that asks for an answer of this schema."""
-    return "Answer with one JSON value and nothing around it. It must be valid under this JSON Schema:\n" + json.dumps(
-        schema, ensure_ascii=False
-    )
+def in_words(schema: Mapping[str, Any], fault: str | None = None) -> str:
+    """The instruction that asks for an answer of this schema; ``fault``: what was wrong with an earlier answer."""
+    before = "" if fault is None else f"An earlier answer to this could not be used: {fault}. "
+    asked = "Answer with one JSON value and nothing around it. It must be valid under this JSON Schema:\n"
+    return before + asked + json.dumps(schema, ensure_ascii=False)
 
 
 def _fits_strict_mode(schema: Mapping[str, Any]) -> bool:

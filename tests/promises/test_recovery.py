@@ -159,7 +159,7 @@ def test_the_error_tells_deaths_from_claims_past_their_time(
     hold_in_worker(app, ops, tenant, timeout_s=0.0)
     assert take_back(ops) is not None
     die_with(app, tenant)
-    assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, "failed")
+    assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, "failed", "overdue")
     result = ended(client, tenant, job_id)
     assert result.error is not None
     assert (result.reason, result.error["deaths"], result.error["overdue"]) == ("overdue", 2, 1)
@@ -173,7 +173,8 @@ def test_a_job_that_must_not_be_repeated_ends_if_a_call_was_under_way(
     with app.connection() as connection:
         job_id = put_one(connection, tenant, on_unknown="fail")
     die_with(app, tenant, in_mid_call=in_mid_call)
-    assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, state)
+    reason = "outcome_unknown" if in_mid_call else None
+    assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, state, reason)
     (row,) = rows(ops, "select state, reason from headrace.job_status")
     assert row == {"state": state, "reason": "outcome_unknown" if state == "failed" else None}
     check_books(ops, None, all_ended=state == "failed")

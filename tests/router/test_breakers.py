@@ -375,3 +375,31 @@ def test_the_breakers_of_single_tenants_are_bounded(breakers):
         attempt(breakers, tenant="another")
 
     assert len(breakers._of_one) == 4096
+
+
+def test_each_opening_and_closing_is_told_once(clock):
+    told = []
+    breakers = Breakers(fail_max=2, reset_s=RESET_S, clock=clock, on_change=told.append)
+    down = ProviderUnavailableError(provider="openai")
+    for _ in range(4):
+        attempt(breakers, down)
+    assert [(one.provider, one.tenant, one.is_open, one.code, one.reset_s) for one in told] == [
+        ("openai", None, True, "provider_unavailable", RESET_S)
+    ]
+    clock.now += RESET_S
+    attempt(breakers, down)  # the probe fails: it is still open
+    clock.now += RESET_S
+    attempt(breakers)
+    attempt(breakers)
+    assert [(one.is_open, one.open_s) for one in told[1:]] == [(False, 2 * RESET_S)]
+
+    attempt(breakers, ProviderAuthError(provider="openai"))
+    assert (told[2].is_open, told[2].code) == (True, "provider_auth")
+
+
+def test_a_tenants_own_breaker_is_told_with_the_tenant(clock):
+    told = []
+    breakers = Breakers(fail_max=2, reset_s=RESET_S, clock=clock, on_change=told.append)
+    for _ in range(4):
+        attempt(breakers, ProviderUnavailableError(provider="openai"), tenant="a")
+    assert [(one.tenant, one.is_open) for one in told] == [("a", True)]

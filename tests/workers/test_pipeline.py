@@ -429,6 +429,36 @@ def test_an_answer_that_does_not_match_is_paid_and_asked_for_again(stage: Stage)
     assert stage.anthropic.asked == []
 
 
+def test_the_attempt_after_it_says_what_was_wrong_and_reserves_for_the_words(stage: Stage) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    stage.openai.script = ['{"a": "no number"}', DOWN, "not even JSON", '{"a": 1}']
+    stage.anthropic.script = [DOWN]
+    stage.pipeline._backoff = replace(stage.pipeline._backoff, max_attempts=3)
+    first = stage.run(output_schema=schema)
+    stage.take_again(first.job_id)  # a fault of both providers in between: it waits, and what was wrong is kept
+    stage.let_time_pass()
+    third = stage.take_again(first.job_id)
+    assert (third.state, third.reason, third.attempts) == (State.SCHEDULED, "output_invalid", 2)
+    last = stage.take_again(first.job_id)
+
+    assert (last.state, last.output_json, last.attempts) == (State.SUCCEEDED, {"a": 1}, 3)
+    told = [request.output_fault for request in stage.openai.asked]
+    assert told[0] is None
+    assert (
+        told[1] == told[2] == "the answer does not match the output schema at a: must be of type integer, but is a text"
+    )
+    assert told[3] is not None and told[3].startswith("the answer is no JSON: Expecting value")
+    of_openai = [run["reserved_usd"] for run in stage.runs() if run["provider"] == "openai"]
+    assert of_openai[0] < of_openai[1] == of_openai[2]
+
+
+def test_other_attempts_ask_the_same_again(stage: Stage) -> None:
+    stage.openai.script, stage.anthropic.script = [LOST], [LOST]
+    first = stage.run(output_schema={"type": "object"})
+    stage.take_again(first.job_id)
+    assert [request.output_fault for request in stage.openai.asked] == [None, None]
+
+
 def test_an_answer_that_costs_too_much_to_check_is_paid_and_ends_its_job(stage: Stage) -> None:
     stage.openai.script = ["[" + ",".join(['"a"'] * 100_000) + "]"]
     result = stage.run(output_schema={"items": {"allOf": [{"type": "string"}] * 9_000}})

@@ -15,7 +15,7 @@
 -- same claim was lost; what it had claimed is read back. The first try may still be under way on the connection that
 -- broke, and SKIP LOCKED would not see it: the claim's own lock lets the repeat wait for it, so no claim holds two jobs.
 -- rates: the request rates that bind it (rates_of.sql), null once they have counted it. more: W or more are still queued and the lane has another free slot,
--- so the caller offers one turn. held_s: since when it has waited for its providers (queue.held_since).
+-- so the caller offers one turn. held_s: since when it has waited for its providers (queue.held_since). output_fault: what was wrong with its last answer.
 create or replace function headrace.claim(
     p_tenant uuid, p_lane text, p_claim uuid, p_worker uuid, p_timeout_s double precision, p_w integer,
     p_repeat boolean default false)
@@ -23,7 +23,7 @@ returns table (job_id uuid, user_id text, feature text, attempt integer, rank bi
                plan text, weight numeric, prompt_id uuid, variables jsonb, messages jsonb, context jsonb,
                output_schema jsonb, max_output_tokens integer, on_over_budget text, on_unknown text, force_tier text,
                metadata jsonb, rates jsonb, remaining_s double precision, held_s double precision,
-               queued_s double precision, more boolean, stopped_by text)
+               queued_s double precision, more boolean, output_fault text, stopped_by text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -148,7 +148,7 @@ begin
                              order by x.rank, x.id offset p_w - 1) end
                and (v_lane_key is null
                     or exists (select from headrace.slots s where s.cap_key = v_lane_key and s.claim_id is null)),
-           null::text
+           q.output_fault, null::text
     from headrace.jobs j
     join headrace.tenants t on t.id = j.tenant_id
     join headrace.plans p on p.name = t.plan

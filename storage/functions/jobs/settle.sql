@@ -5,7 +5,8 @@
 -- p_verdict: ended | retry | defer | hand_back | next_call
 -- p_outcome: ended: {"outcome", "reason", "error", "run_id", "output", "output_json", "finish", "max_output_tokens",
 --            "simulated"};
---            retry and defer: {"delay_s" | "until", "reason"}; defer also {"waits_for", "need_usd"}: see queue.waits_for;
+--            retry and defer: {"delay_s" | "until", "reason"}; retry also {"output_fault"}: what was wrong with the answer,
+--            for the next attempt; defer also {"waits_for", "need_usd"}: see queue.waits_for;
 --            retry, defer and hand_back: {"admitted"}: whether the job's request rates have counted it.
 --            A time further off than longest_wait() is taken for that.
 -- Returns ended, scheduled, queued, kept, cancelled, expired; lost: the job is no longer this claim's (the run was
@@ -60,6 +61,10 @@ begin
                      v_now + least(greatest((p_outcome ->> 'delay_s')::numeric, 0), 1e9)::double precision * interval '1 second'),
             p_outcome ->> 'reason', p_verdict = 'retry', false, v_now, p_outcome ->> 'waits_for',
             (p_outcome ->> 'need_usd')::numeric, v_admitted);
+        if p_outcome ? 'output_fault' then
+            update headrace.queue x set output_fault = left(p_outcome ->> 'output_fault', 500)
+            where x.id = p_job and x.tenant_id = p_tenant;
+        end if;
     when 'hand_back' then
         settled := headrace.put_back(p_tenant, q, null, 'handed_back', false, false, v_now, null, null, v_admitted);
     end case;

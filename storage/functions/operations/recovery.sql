@@ -31,8 +31,9 @@ return exists (select from headrace.set_aside s
 -- on_unknown = fail. A drain counts for neither, and burns no attempt.
 -- One job a transaction (locks of several tenants' caps are never held together); the caller repeats until no row.
 -- A job that cannot be taken back, for what it carries or because somebody holds its caps, is set aside (state *set_aside*).
+-- reason: why a job has failed by that.
 create or replace function headrace.take_back(p_silent_s double precision, p_max_deaths integer)
-returns table (tenant_id uuid, lane text, job_id uuid, state text) language plpgsql
+returns table (tenant_id uuid, lane text, job_id uuid, state text, reason text) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
@@ -76,9 +77,11 @@ begin
                                       else 'its claim ran past its time during a call' end
                            || '; the job asked not to be repeated then'), v_now);
             state := 'failed';
+            reason := 'outcome_unknown';
         elsif v_why <> 'stopped' and v_deaths + v_overdue >= p_max_deaths then
-            perform headrace.end_job(q.tenant_id, q, 'failed', case when v_overdue = 0 then 'poison' else 'overdue' end,
-                jsonb_build_object('code', case when v_overdue = 0 then 'poison' else 'overdue' end,
+            reason := case when v_overdue = 0 then 'poison' else 'overdue' end;
+            perform headrace.end_job(q.tenant_id, q, 'failed', reason,
+                jsonb_build_object('code', reason,
                     'message', concat_ws(' and ',
                         case when v_deaths > 0 then format('%s workers fell silent while they ran this job', v_deaths) end,
                         case when v_overdue > 0 then format('%s claims of this job ran past their time in workers that live', v_overdue) end),

@@ -52,6 +52,23 @@ def test_openai_is_strict_where_strict_mode_takes_the_schema():
     assert openai_format(CLOSED) == {"type": "json_schema", "name": "output", "schema": CLOSED, "strict": True}
 
 
+def test_after_an_answer_that_did_not_match_both_are_asked_in_words_too(provider, adapter_to, told, ask, an_answer):
+    told.answer(an_answer())
+    adapter = adapter_to(provider, told.url)
+
+    adapter.call(ask(output_schema=CLOSED))
+    once = told.last_body
+    adapter.call(ask(output_schema=CLOSED, output_fault="at size: it is a text"))
+    again = told.last_body
+
+    words = in_words(CLOSED, "at size: it is a text")
+    assert words.startswith("An earlier answer to this could not be used: at size: it is a text. Answer with one JSON")
+    if provider == "openai":
+        assert again == once | {"input": [*once["input"], {"role": "system", "content": words}]}
+    else:
+        assert again == once | {"system": once["system"] + "\n\n" + words}
+
+
 @pytest.mark.parametrize(
     "schema",
     [
