@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         description="a gateway behind a base URL may repeat calls by itself, so its 500 and 502 may be billed",
     )
     call_tags: bool = Field(
-        True, description="calls carry `metadata` and `safety_identifier`, which some gateways refuse"
+        True, description="calls carry `metadata`, `safety_identifier` and `service_tier`, which some gateways refuse"
     )
     simulator_url: str | None = Field(None, description="the simulator answers: its URL, or `private` for our own")
     call_timeout_s: float = Field(30.0, gt=0, description="total time of one provider call, s")

@@ -10,25 +10,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
-
 from errors import ProviderError, ProviderHeldError
 from router.providers.calls import CallReply, Usage
+from router.providers.tiers import priced_as
 from storage.runs import PlannedCall
 
 #: So many times its bound is what a call may be said to have used.
 BELIEVED: Final = 4
 #: And so many tokens besides: a gateway's own prompt before a short question.
 HIDDEN_TOKENS: Final = 1_000
-log = structlog.get_logger("headrace.call")
+TIER_UNPRICED: Final = "tier_unpriced"
+"""Says of a run that its service tier has no price."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallBooks:
-    """One call's entry: the run, and the tokens that its tenant is charged with on the wire."""
+    """One call's entry: the run, and the tokens that its tenant is charged with on the wire.
+
+    ``absurd``: a usage that is not believed.
+    """
 
     run: dict[str, Any]
     tokens: int
+    absurd: Usage | None = None
 
 
 def answered(call: PlannedCall, reply: CallReply, *, max_output_tokens: int, latency_ms: int) -> CallBooks:
@@ -70,21 +74,12 @@ def _entry(
     max_output_tokens: int,
     facts: dict[str, Any],
 ) -> CallBooks:
+    absurd = None
     if usage is not None and _beyond_belief(usage, call, max_output_tokens):
-        log.warning(
-            "call.usage_absurd",
-            run_id=str(call.run_id),
-            provider=call.provider,
-            model=call.model,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            input_bound=call.input_bound,
-            max_output_tokens=max_output_tokens,
-        )
-        usage, fault = None, "usage_absurd"
+        absurd, usage, fault = usage, None, "usage_absurd"
     if usage is None:
         run = {"id": str(call.run_id), "status": "unknown"} | facts | {"error_code": fault or "usage_missing"}
-        return CallBooks(run, call.input_bound + max_output_tokens)
+        return CallBooks(run, call.input_bound + max_output_tokens, absurd)
     counts = {
         "input_tokens": usage.input_tokens,
         "cached_input_tokens": usage.cached_input_tokens,
@@ -92,10 +87,12 @@ def _entry(
         "output_tokens": usage.output_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
     }
+    price = priced_as(usage.tier)
+    tier = {} if price is None else {"service_tier": usage.tier, "priced_as": price}
+    fault = fault or (TIER_UNPRICED if price == "reserved" and status == "succeeded" else None)
     flagged = {} if fault is None else {"error_code": fault}
-    return CallBooks(
-        {"id": str(call.run_id), "status": status} | counts | facts | flagged, usage.input_tokens + usage.output_tokens
-    )
+    run = {"id": str(call.run_id), "status": status} | counts | facts | tier | flagged
+    return CallBooks(run, usage.input_tokens + usage.output_tokens)
 
 
 def _beyond_belief(usage: Usage, call: PlannedCall, max_output_tokens: int) -> bool:

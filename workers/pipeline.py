@@ -294,17 +294,20 @@ class Pipeline:
         started = time.monotonic()
         work.calls += 1
         work.unsettled_run = {"id": str(call.run_id), "status": "unknown", "error_code": "internal_fault"}
+        whose, most = _whose(claim), request.max_output_tokens
         try:
             reply = self._gateway.call(target, request)
         except (ProviderError, ProviderHeldError) as error:
             took_ms = _ms_since(started)
-            work.note(call_books.failed(call, error, max_output_tokens=request.max_output_tokens, latency_ms=took_ms))
+            books = call_books.failed(call, error, max_output_tokens=most, latency_ms=took_ms)
+            work.note(books)
             if isinstance(error, ProviderError):
-                self._trouble.call_failed(_whose(claim), call, error, latency_ms=took_ms)
+                self._trouble.call_failed(whose, call, error, latency_ms=took_ms)
+            self._trouble.booked(whose, call, books, max_output_tokens=most)
             raise
-        work.note(
-            call_books.answered(call, reply, max_output_tokens=request.max_output_tokens, latency_ms=_ms_since(started))
-        )
+        books = call_books.answered(call, reply, max_output_tokens=most, latency_ms=_ms_since(started))
+        work.note(books)
+        self._trouble.booked(whose, call, books, max_output_tokens=most)
         output, value = read_answer(reply, plan.output_schema)
         return Succeeded(call.run_id, output, value, reply.finish, request.max_output_tokens, simulated=reply.simulated)
 

@@ -34,7 +34,9 @@ def bare(run: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The run with its status and its tokens, as far as they are sound; *unknown* where they are not."""
     if run is None:
         return None
-    tokens = {name: count for name in _TOKENS if (count := _sound(run.get(name))) is not None}
+    tokens: dict[str, Any] = {name: count for name in _TOKENS if (count := _sound(run.get(name))) is not None}
+    if run.get("priced_as") is not None:  # never for less than its service tier costs
+        tokens |= {"priced_as": run["priced_as"]}
     if run["status"] != "succeeded":  # a failed answer may have a usage too
         return {name: run[name] for name in ("id", "status", "error_code") if name in run} | tokens
     if not all(name in tokens for name in _NEEDED):

@@ -85,3 +85,4 @@ class MessagesBody(_Part):
     stop_sequences: list[str] | None = None
     cache_control: CacheControl | None = None
     stream: bool | None = None
+    service_tier: Literal["auto", "standard_only"] = "auto"

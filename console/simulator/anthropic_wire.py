@@ -189,6 +189,7 @@ def _message(
     asked: Asked, text: str, usage: Usage, request_id: str, *, was_cut: bool, stopped_by: str | None
 ) -> dict[str, Any]:
     number = request_id.removeprefix("req_")
+    raw_tier = asked.raw.get("service_tier")
     reason = "max_tokens" if was_cut else "stop_sequence" if stopped_by is not None else "end_turn"
     content: list[dict[str, Any]] = [{"type": "text", "text": text, "citations": None}] if text else []
     if asked.tool is not None:
@@ -215,7 +216,7 @@ def _message(
                 "ephemeral_1h_input_tokens": usage.written_long_tokens,
             },
             "output_tokens": usage.output_tokens,
-            "service_tier": "standard",
+            "service_tier": "standard" if raw_tier == "standard_only" else asked.account_tier or "standard",
         },
     }
 

@@ -27,7 +27,8 @@ class Asked:
     """One request.
 
     ``texts`` is every text that counts as input, in the order in which the provider reads it; ``messages`` is how many
-    messages they came in. ``raw`` is the request body, for the fields that a provider echoes.
+    messages they came in. ``raw`` is the request body, for the fields that a provider echoes. ``account_tier`` is the
+    service tier of calls that leave it open; None is the standard one.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Asked:
     stop: tuple[str, ...]
     stream: bool
     raw: dict[str, Any]
+    account_tier: str | None = None
 
     @property
     def question(self) -> str:

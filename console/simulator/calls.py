@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
@@ -68,6 +68,7 @@ class Calls:
             await self._refuse(call, refused, model=refused.model or _model_in(body))
             return
         verdict = self._faults.draw(self._wire.provider)
+        asked = replace(asked, account_tier=verdict.service_tier)
         await self._answer(_Call(receive, send, call.request_id, call.client_request_id, verdict.fault), asked, verdict)
 
     async def _answer(self, call: _Call, asked: Asked, verdict: Verdict) -> None:

@@ -58,6 +58,9 @@ class Behaviour(BaseModel):
     fault_rate: float = Field(1.0, ge=0, le=1, description="share of the calls that go wrong")
     fault_count: int | None = Field(None, ge=0, description="so many calls go wrong, then none; null is no limit")
     retry_after_s: float | None = Field(None, ge=0, description="Retry-After of a 429, s; null sends none")
+    service_tier: str | None = Field(
+        None, pattern=r"^[a-z_]{1,40}$", description="tier of calls that leave it open; null is the standard one"
+    )
 
 
 class Behaviours(BaseModel):
@@ -79,6 +82,7 @@ class Verdict:
     fault: FaultName
     latency_s: float
     retry_after_s: float | None
+    service_tier: str | None
 
 
 class Faults:
@@ -115,12 +119,13 @@ class Faults:
             if isinstance(behaviour.latency_ms, tuple)
             else (behaviour.latency_ms, behaviour.latency_ms)
         )
-        return Verdict(fault, (low + (high - low) * spread) / 1000, behaviour.retry_after_s)
+        latency_s = (low + (high - low) * spread) / 1000
+        return Verdict(fault, latency_s, behaviour.retry_after_s, behaviour.service_tier)
 
     def _set_one(self, provider: Provider, change: Behaviour) -> None:
         before = self._behaviour[provider]
         if "fault" in change.model_fields_set:
-            before = Behaviour(latency_ms=before.latency_ms)
+            before = _over(before)
         after = before.model_copy(update={name: getattr(change, name) for name in change.model_fields_set})
         self._behaviour[provider] = _over(after) if after.fault_count == 0 else after
 
@@ -137,4 +142,4 @@ class Faults:
 
 def _over(behaviour: Behaviour) -> Behaviour:
     """The behaviour once its faults are used up."""
-    return Behaviour(latency_ms=behaviour.latency_ms)
+    return Behaviour(latency_ms=behaviour.latency_ms, service_tier=behaviour.service_tier)

@@ -80,3 +80,4 @@ class ResponsesBody(_Part):
     background: bool | None = None
     previous_response_id: str | None = None
     conversation: Any = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None

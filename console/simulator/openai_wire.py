@@ -178,7 +178,7 @@ def _response(asked: Asked, text: str, usage: Usage, request_id: str, *, was_cut
         "prompt_cache_key": raw.get("prompt_cache_key"),
         "reasoning": raw.get("reasoning") or {"effort": None, "summary": None},
         "safety_identifier": raw.get("safety_identifier"),
-        "service_tier": "default",
+        "service_tier": _tier(asked),
         "store": raw.get("store", True),
         "temperature": raw.get("temperature", 1.0),
         "text": raw.get("text") or {"format": {"type": "text"}},
@@ -195,6 +195,14 @@ def _response(asked: Asked, text: str, usage: Usage, request_id: str, *, was_cut
         },
         "user": raw.get("user"),
     }
+
+
+def _tier(asked: Asked) -> str:
+    """The service tier that is used. It may be another one than was asked for."""
+    wanted = str(asked.raw.get("service_tier") or "auto")
+    if wanted == "auto":
+        return asked.account_tier or "default"
+    return "priority" if wanted == "fast" else wanted
 
 
 def _items(sent: ResponsesBody) -> list[InputItem]:

@@ -13,7 +13,7 @@ import anthropic
 import httpx2
 
 from errors import ProviderError
-from router.providers import bodies, dialects, failures, schemas, secrecy, tags
+from router.providers import bodies, dialects, failures, schemas, secrecy, tags, tiers
 from router.providers.calls import CallReply, CallRequest, Finish
 from router.providers.deadline import CallOnTheWire, deadline, http_client, timeouts
 from router.providers.objects import BrokenObjectError, read_object
@@ -50,6 +50,7 @@ class AnthropicMessages:
         habits = habits or ServerHabits()
         self._may_have_retried = self._behind_gateway and habits.retries
         self._tags = habits.takes_tags
+        self._asks_for_tier = habits.takes_tags or not self._behind_gateway
         # Always said, for the SDK would take it from the environment, past our settings.
         url = base_url or BASE_URL
         self._limits = limits or AnswerLimits()
@@ -64,7 +65,7 @@ class AnthropicMessages:
             with deadline(request.timeout_s) as wire:
                 response = client.post(
                     "/v1/messages",
-                    content=_body(request, tags_too=self._tags),
+                    content=_body(request, tags_too=self._tags, tier_too=self._asks_for_tier),
                     cast_to=httpx2.Response,
                     options={"headers": self._headers(request), "timeout": timeouts(request.timeout_s)},
                 )
@@ -91,7 +92,7 @@ class AnthropicMessages:
         return headers
 
 
-def _body(request: CallRequest, *, tags_too: bool) -> bytes:
+def _body(request: CallRequest, *, tags_too: bool, tier_too: bool) -> bytes:
     system = [message.content for message in request.messages if message.role == "system"]
     messages = [{"role": m.role, "content": m.content} for m in request.messages if m.role != "system"]
     if not messages and system:
@@ -103,6 +104,8 @@ def _body(request: CallRequest, *, tags_too: bool) -> bytes:
         "messages": messages,
         "max_tokens": request.max_output_tokens,
     }
+    if tier_too:
+        body["service_tier"] = tiers.ANTHROPIC_STANDARD
     if tags_too:
         body["metadata"] = {"user_id": request.end_user}
     if request.output_schema is not None:

@@ -45,7 +45,8 @@ class Usage:
     """Tokens as billed, on one scale for all providers.
 
     ``input_tokens`` is all of the input: what was read from and written to the cache lies inside it.
-    ``output_tokens`` is all of the output: ``reasoning_tokens`` lies inside it.
+    ``output_tokens`` is all of the output: ``reasoning_tokens`` lies inside it. ``tier`` is the service tier that the
+    provider says it used, if it is not the standard one (:mod:`router.providers.tiers`).
     """
 
     input_tokens: int
@@ -53,6 +54,7 @@ class Usage:
     cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import httpx2
 import openai
 
 from errors import ProviderError
-from router.providers import bodies, dialects, failures, schemas, secrecy, tags
+from router.providers import bodies, dialects, failures, schemas, secrecy, tags, tiers
 from router.providers.calls import CallReply, CallRequest, Finish
 from router.providers.deadline import CallOnTheWire, deadline, http_client, timeouts
 from router.providers.objects import BrokenObjectError, read_object
@@ -52,6 +52,7 @@ class OpenAIResponses:
         habits = habits or ServerHabits()
         self._may_have_retried = self._behind_gateway and habits.retries
         self._tags = habits.takes_tags
+        self._asks_for_tier = habits.takes_tags or not self._behind_gateway
         # Always said, for the SDK would take it from the environment, past our settings.
         url = base_url or BASE_URL
         self._limits = limits or AnswerLimits()
@@ -66,7 +67,7 @@ class OpenAIResponses:
             with deadline(request.timeout_s) as wire:
                 response = client.post(
                     "/responses",
-                    content=_body(request, tags_too=self._tags),
+                    content=_body(request, tags_too=self._tags, tier_too=self._asks_for_tier),
                     cast_to=httpx2.Response,
                     options={"headers": self._headers(request), "timeout": timeouts(request.timeout_s)},
                 )
@@ -96,7 +97,7 @@ class OpenAIResponses:
         return headers
 
 
-def _body(request: CallRequest, *, tags_too: bool) -> bytes:
+def _body(request: CallRequest, *, tags_too: bool, tier_too: bool) -> bytes:
     messages: list[dict[str, str]] = [{"role": m.role, "content": m.content} for m in request.messages]
     body: dict[str, Any] = {
         "model": request.model,
@@ -104,6 +105,8 @@ def _body(request: CallRequest, *, tags_too: bool) -> bytes:
         "max_output_tokens": request.max_output_tokens,
         "store": False,
     }
+    if tier_too:
+        body["service_tier"] = tiers.OPENAI_STANDARD
     if tags_too:
         body |= {"metadata": tags.metadata(request), "safety_identifier": request.end_user}
     if request.output_schema is not None:
@@ -143,7 +146,7 @@ def _read(response: httpx2.Response, request: CallRequest, limits: AnswerLimits,
         usage = openai_usage(broken.usage_said).usage
         what = _what_came(response, key, broken=str(broken))
         raise failures.malformed(NAME, what, request_id=request_id, usage=usage) from broken
-    read = openai_usage(answer.get("usage"))
+    read = openai_usage(answer.get("usage"), answer.get("service_tier"))
     request_id = request_id or one_line(answer.get("id")) or None
     items = answer.get("output")
     status = answer.get("status")

@@ -10,7 +10,8 @@ class ServerHabits:
     """How the server deals with a call. The provider itself, without a base URL, repeats none and takes all.
 
     ``retries``: it may ask the provider again by itself, so that behind an error of its own there may be answers that
-    were paid for. ``takes_tags``: it takes ``metadata`` and ``safety_identifier``, which some gateways refuse.
+    were paid for. ``takes_tags``: it takes ``metadata``, ``safety_identifier`` and ``service_tier``, which some
+    gateways refuse. The provider itself is always asked for its standard tier.
     """
 
     retries: bool = True

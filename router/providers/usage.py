@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from router.providers.calls import Usage
+from router.providers.tiers import other_tier
 
 UsageFault = Literal["usage_missing", "usage_absurd", "usage_mended"]
 
@@ -34,8 +35,11 @@ class UsageRead:
         return self
 
 
-def openai_usage(said: Any) -> UsageRead:
-    """The ``usage`` of a Responses object, or of a chat completion from a server that speaks that instead."""
+def openai_usage(said: Any, tier: Any = None) -> UsageRead:
+    """The ``usage`` of a Responses object, or of a chat completion from a server that speaks that instead.
+
+    ``tier`` is the ``service_tier`` beside it.
+    """
     if not isinstance(said, dict):
         return UsageRead(None, "usage_missing")
     of_input = said.get("input_tokens_details") or said.get("prompt_tokens_details")
@@ -48,6 +52,7 @@ def openai_usage(said: Any) -> UsageRead:
         written=(_Counts(of_input), "cache_write_tokens"),
         reasoning=(_Counts(of_output), "reasoning_tokens"),
         cache_is_inside=True,
+        tier=other_tier(tier),
     )
 
 
@@ -56,6 +61,7 @@ def anthropic_usage(said: Any) -> UsageRead:
     if not isinstance(said, dict):
         return UsageRead(None, "usage_missing")
     counts = _Counts(said)
+    fast = said.get("speed") == "fast"  # a price of its own too
     return _consistent(
         counts,
         input_names=("input_tokens",),
@@ -64,6 +70,7 @@ def anthropic_usage(said: Any) -> UsageRead:
         written=(counts, "cache_creation_input_tokens"),
         reasoning=(_Counts(said.get("output_tokens_details")), "thinking_tokens"),
         cache_is_inside=False,
+        tier="fast" if fast else other_tier(said.get("service_tier")),
     )
 
 
@@ -101,6 +108,7 @@ def _consistent(
     written: tuple[_Counts, str],
     reasoning: tuple[_Counts, str],
     cache_is_inside: bool,
+    tier: str | None,
 ) -> UsageRead:
     input_tokens, output_tokens = counts.first(*input_names), counts.first(*output_names)
     read, wrote, thought = (of.detail(name) for of, name in (cached, written, reasoning))
@@ -116,5 +124,5 @@ def _consistent(
     sure_written = min(wrote or 0, input_tokens - sure_read)
     sure_thought = min(thought or 0, output_tokens)
     mended = mended or (sure_read, sure_written, sure_thought) != (read, wrote, thought)
-    usage = Usage(input_tokens, sure_read, sure_written, output_tokens, sure_thought)
+    usage = Usage(input_tokens, sure_read, sure_written, output_tokens, sure_thought, tier)
     return UsageRead(usage, "usage_mended" if mended else None)

@@ -152,6 +152,27 @@ def test_a_corrected_price_costs_nothing_until_it_is_applied_and_then_everywhere
     check_books(ops, None, all_ended=False)
 
 
+def test_a_service_tier_that_came_back_rules_the_new_price_too(town: Town, ops: Database) -> None:
+    def call_priced_as(how: str) -> UUID:
+        asked = town.ask()
+        return town.settle(asked, used(asked[2], 1_000, 1_000) | {"service_tier": "x", "priced_as": how})
+
+    batch, reserved = call_priced_as("batch"), call_priced_as("reserved")
+    before = town.runs()
+    assert before[batch]["cost_usd"] == Decimal("0.0003")
+    assert before[reserved]["cost_usd"] == before[reserved]["reserved_usd"] == Decimal("0.005")
+    correct(
+        ops, START - timedelta(hours=1), input_usd=Decimal(1), output_usd=Decimal(3), batch_discount=Decimal("0.25")
+    )
+
+    assert town.reprice() is not None
+
+    after = town.runs()
+    assert after[batch]["cost_usd"] == Decimal("0.003")
+    assert after[reserved]["cost_usd"] == Decimal("0.005")  # its tokens would cost 0.004
+    check_books(ops, None, all_ended=False)
+
+
 def test_it_is_safe_to_repeat(town: Town, ops: Database) -> None:
     town.call()
     correct(ops, START)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from errors import (
     BreakerOpenError,
@@ -542,6 +543,47 @@ def test_a_usage_that_was_mended_is_booked_and_flagged(stage: Stage) -> None:
     (run,) = stage.runs()
     assert (run["status"], run["error_code"], run["cached_input_tokens"]) == ("succeeded", "usage_mended", 10)
     assert result.state == State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("tier", "priced_as", "code"),
+    [(None, None, None), ("flex", "batch", None), ("priority", "reserved", "tier_unpriced"),
+     ("of tomorrow", "reserved", "tier_unpriced")],
+)  # fmt: skip
+def test_the_tier_that_came_back_rules_the_price(
+    stage: Stage, tier: str | None, priced_as: str | None, code: str | None
+) -> None:
+    stage.openai.script = ["fine", said("fine", usage=replace(USED, tier=tier))]
+    with capture_logs() as lines:
+        stage.run()
+        result = stage.run()
+    standard, run = stage.runs()
+    assert (result.state, run["status"], run["error_code"]) == (State.SUCCEEDED, "succeeded", code)
+    assert (run["service_tier"], run["priced_as"]) == (tier, priced_as)
+    assert run["cost_usd"] == {
+        None: standard["cost_usd"], "batch": standard["cost_usd"] / 2, "reserved": run["reserved_usd"],
+    }[priced_as]  # fmt: skip
+    assert (run["over_reserved_usd"], run["output_tokens"]) == (0, 5)  # no cap was passed
+    told = [line for line in lines if line["event"] == "call.other_tier"]
+    assert [(line["service_tier"], line["priced_as"]) for line in told] == ([] if tier is None else [(tier, priced_as)])
+
+
+def test_an_unpriced_tier_beyond_its_bound_is_a_bill_in_full(stage: Stage) -> None:
+    stage.openai.script = [said("fine", usage=Usage(10, 0, 0, 1_600, 0, "priority"))]
+    stage.run(max_output_tokens=400)
+    (run,) = stage.runs()
+    assert (run["priced_as"], run["error_code"]) == ("reserved", "tier_unpriced")
+    assert run["over_reserved_usd"] == run["cost_usd"] - run["reserved_usd"] > 0
+
+
+def test_a_failed_answer_of_an_unpriced_tier_costs_its_reservation(stage: Stage) -> None:
+    usage = replace(USED, tier="priority")
+    stage.openai.script = [ProviderEmptyAnswerError(provider="openai", http_status=200, usage=usage)]
+    stage.run()
+    failed, answered = stage.runs()
+    assert (failed["status"], failed["error_code"]) == ("failed", "provider_empty_answer")
+    assert (failed["service_tier"], failed["cost_usd"]) == ("priority", failed["reserved_usd"])
+    assert answered["cost_usd"] < failed["cost_usd"]
 
 
 @pytest.mark.parametrize("kind", [ProviderUnavailableError, ProviderMalformedAnswerError, ProviderEmptyAnswerError])

@@ -24,6 +24,11 @@ def test_the_bare_run_keeps_its_true_usage() -> None:
     assert set(RUN) - set(kept) == {"http_status", "provider_request_id", "latency_ms"}
 
 
+def test_it_keeps_what_its_service_tier_costs() -> None:
+    kept = bare(RUN | {"service_tier": "priority", "priced_as": "reserved", "error_code": "tier_unpriced"})
+    assert kept == bare(RUN) | {"priced_as": "reserved"}  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("count", [-1, 10**12, 1.5, None, "7", [1]])
 def test_a_usage_that_is_not_sound_is_unknown(count: object) -> None:
     assert bare(RUN | {"output_tokens": count}) == unknown(RUN)

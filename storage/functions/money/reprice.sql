@@ -5,8 +5,8 @@ create or replace function headrace.mispriced(p_tenant uuid, p_since timestamptz
 returns table (tenant_id uuid, id uuid, created_at timestamptz, was_usd numeric, price_id bigint, cost_usd numeric)
 language sql stable as $$
     select r.tenant_id, r.id, r.created_at, r.cost_usd, p.id,
-           headrace.cost_of(p, r.input_tokens, coalesce(r.cached_input_tokens, 0), coalesce(r.cache_write_tokens, 0),
-                            coalesce(r.output_tokens, 0), r.processing = 'batch')
+           headrace.run_cost(p, r.input_tokens, coalesce(r.cached_input_tokens, 0), coalesce(r.cache_write_tokens, 0),
+                             coalesce(r.output_tokens, 0), r.processing = 'batch', r.priced_as, r.reserved_usd)
     from headrace.runs r
     cross join lateral headrace.price_in_force(r.provider, r.model, r.created_at) p
     where (p_tenant is null or r.tenant_id = p_tenant)

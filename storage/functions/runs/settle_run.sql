@@ -1,6 +1,7 @@
 -- Settle one run: price it, turn its reservation into spend, keep the rollup current. Fenced by the run's own status
 -- (started or unknown), so a repeat does nothing and a zombie's true usage still corrects an *unknown* run.
--- Statuses: succeeded and failed cost what their tokens say (a refused call: none); unknown costs the reserved worst case.
+-- Statuses: succeeded and failed cost what their tokens say (a refused call: none) at the price of the service tier that came
+-- back (run_cost.sql); unknown costs the reserved worst case.
 -- What waited for the caps is booked at the time after that wait.
 -- Figures are made to fit (figure.sql), and parts of the input are no more than the input: without it there are none.
 -- Locks: run → caps. Returns the cost in USD, or null when there was nothing to settle.
@@ -19,6 +20,7 @@ declare
     v_cache_write constant integer := case when v_input is not null
         then headrace.figure(p_run, 'cache_write_tokens', v_input - coalesce(v_cached, 0)) end;
     v_output constant integer := headrace.figure(p_run, 'output_tokens');
+    v_priced_as constant text := case when p_run ->> 'priced_as' in ('batch', 'reserved') then p_run ->> 'priced_as' end;
     v_first boolean;   -- an unknown call was counted when it became unknown; what comes now corrects it
 begin
     select * into v_before from headrace.runs
@@ -32,8 +34,8 @@ begin
     if v_status = 'unknown' then
         v_cost := v_before.reserved_usd;
     else
-        select headrace.cost_of(m, coalesce(v_input, 0), coalesce(v_cached, 0), coalesce(v_cache_write, 0), coalesce(v_output, 0),
-                                v_before.processing = 'batch')
+        select headrace.run_cost(m, coalesce(v_input, 0), coalesce(v_cached, 0), coalesce(v_cache_write, 0), coalesce(v_output, 0),
+                                 v_before.processing = 'batch', v_priced_as, v_before.reserved_usd)
         into strict v_cost from headrace.model_prices m where m.id = v_before.price_id;
     end if;
 
@@ -43,7 +45,8 @@ begin
         reasoning_tokens = headrace.figure(p_run, 'reasoning_tokens'), error_code = left(p_run ->> 'error_code', 200),
         http_status = headrace.figure(p_run, 'http_status'), latency_ms = headrace.figure(p_run, 'latency_ms'),
         provider_request_id = left(p_run ->> 'provider_request_id', 200),
-        answered_model = left(p_run ->> 'answered_model', 200), settled_at = v_now
+        answered_model = left(p_run ->> 'answered_model', 200), service_tier = left(p_run ->> 'service_tier', 200),
+        priced_as = v_priced_as, settled_at = v_now
     where id = v_id and tenant_id = p_tenant returning * into r;
 
     v_spent_before := coalesce(v_before.cost_usd, 0);

@@ -141,3 +141,28 @@ def test_the_journal_has_the_whole_input_of_both(ask_openai, ask_anthropic, simu
     assert anthropic_entry["input_tokens"] == message.usage.input_tokens + read
     assert anthropic_entry["cached_input_tokens"] == read > 0
     assert anthropic_entry["output_tokens"] == message.usage.output_tokens
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [(None, "flex"), ("auto", "flex"), ("default", "default"), ("fast", "priority"), ("flex", "flex")],
+)
+def test_openai_tells_the_tier_that_was_asked_for_or_the_accounts_own(simulator, ask_openai, asked, told):
+    simulator.behave(openai={"service_tier": "flex"})
+    try:
+        given = {} if asked is None else {"service_tier": asked}
+        assert ask_openai("Hi", **given).service_tier == told
+    finally:
+        simulator.behave(openai={"service_tier": None})
+    assert ask_openai("Hi").service_tier == "default"
+
+
+@pytest.mark.parametrize(("asked", "told"), [(None, "priority"), ("auto", "priority"), ("standard_only", "standard")])
+def test_anthropic_does_so_too(simulator, ask_anthropic, asked, told):
+    simulator.behave(anthropic={"service_tier": "priority"})
+    try:
+        given = {} if asked is None else {"service_tier": asked}
+        assert ask_anthropic("Hi", **given).usage.service_tier == told
+    finally:
+        simulator.behave(anthropic={"service_tier": None})
+    assert ask_anthropic("Hi").usage.service_tier == "standard"

@@ -71,6 +71,7 @@ def test_behaviour_is_told_and_changed_field_by_field(simulator):
         "fault_rate": 0.25,
         "fault_count": None,
         "retry_after_s": 3.0,
+        "service_tier": None,
     }
     assert told["anthropic"]["fault"] == "none"
     assert simulator.control.get("/_sim/behaviour").json() == told
@@ -86,6 +87,7 @@ def test_a_named_fault_starts_afresh(simulator):
         "fault_rate": 1.0,
         "fault_count": None,
         "retry_after_s": None,
+        "service_tier": None,
     }
 
 

@@ -27,6 +27,7 @@ from errors import (
     ProviderUnavailableError,
 )
 from router.providers.calls import Message
+from router.providers.server import ServerHabits
 from router.tokens import input_token_bound
 
 MODELS = {"openai": "gpt-6-luna", "anthropic": "claude-haiku-5-5"}
@@ -103,6 +104,18 @@ def test_a_call_is_answered_and_its_usage_is_what_is_billed(provider, adapter, r
     assert reply.usage.cached_input_tokens == billed["cached_input_tokens"]
     assert reply.usage.cache_write_tokens == billed["cache_write_tokens"]
     assert reply.usage.input_tokens <= input_token_bound(provider, request.model, request.messages)
+
+
+def test_a_setting_of_the_account_chooses_no_dearer_tier_than_was_asked_for(
+    provider, adapter, adapter_to, request_, simulator
+):
+    simulator.behave(provider, service_tier="priority")
+    try:
+        assert adapter.call(request_()).usage.tier is None
+        unasked = adapter_to(provider, simulator.url, habits=ServerHabits(takes_tags=False))
+        assert unasked.call(request_()).usage.tier == "priority"
+    finally:
+        simulator.behave(provider, service_tier=None)
 
 
 def test_an_answer_is_cut_at_its_limit(adapter, request_):

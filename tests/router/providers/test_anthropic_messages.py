@@ -28,6 +28,7 @@ def test_a_request_carries_everything(anthropic, told, ask):
         "messages": [{"role": "user", "content": "How high is the weir?"}],
         "max_tokens": 77,
         "metadata": {"user_id": "a-pseudonym"},
+        "service_tier": "standard_only",
     }
     assert headers["x-client-request-id"] == str(request.run_id)
     assert headers["content-type"] == "application/json"

@@ -54,7 +54,7 @@ def test_tags_can_be_left_out(provider, adapter_to, told, ask, an_answer):
 
     adapter_to(provider, told.url, habits=ServerHabits(takes_tags=False)).call(ask())
 
-    assert not {"metadata", "safety_identifier"} & set(told.last_body)
+    assert not {"metadata", "safety_identifier", "service_tier"} & set(told.last_body)
 
 
 def test_a_body_is_the_same_for_every_attempt_of_a_job(provider, adapter_to, told, ask, an_answer):

@@ -42,6 +42,7 @@ def test_a_request_carries_everything_and_asks_for_no_storage(openai, told, ask)
             "job_id": str(request.job_id),
         },
         "safety_identifier": "user-7",
+        "service_tier": "default",
     }
     assert headers["x-client-request-id"] == str(request.run_id)
     assert headers["content-type"] == "application/json"

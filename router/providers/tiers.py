@@ -1,0 +1,40 @@
+"""Service tiers: which one a call asks for, and how a call is priced for which another one came back.
+
+Prices are those of the standard tier, and of a provider's batches. So a call asks for the standard tier by name: left
+out, a setting of the account could choose a dearer one, which the reservation did not count.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from router.providers.text import one_line
+
+#: What asks for the standard tier: OpenAI's ``service_tier``, and Anthropic's.
+OPENAI_STANDARD: Final = "default"
+ANTHROPIC_STANDARD: Final = "standard_only"
+
+#: Longest name of a tier that is kept, characters.
+_NAME_LENGTH: Final = 40
+# Names of the standard tier in an answer. "auto" is what was asked for, and tells no tier.
+_STANDARD: Final = frozenset({"", "default", "standard", "standard_only", "auto", "none"})
+# OpenAI bills flex at the rates of its batches; both providers' batches have a price.
+_LIKE_A_BATCH: Final = frozenset({"flex", "batch"})
+
+PricedAs = Literal["batch", "reserved"]
+
+
+def other_tier(said: Any) -> str | None:
+    """The tier that an answer names if it is another one than the standard one; ``None`` where it names none."""
+    name = one_line(said, _NAME_LENGTH).lower()
+    return None if name in _STANDARD else name
+
+
+def priced_as(tier: str | None) -> PricedAs | None:
+    """How a call is priced for which this tier came back; ``None``: as it was asked for.
+
+    A tier without a price costs the reservation, or its tokens where that is more: ``reserved``.
+    """
+    if tier is None:
+        return None
+    return "batch" if tier in _LIKE_A_BATCH else "reserved"
