@@ -41,27 +41,31 @@ class LineStream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        try:
-            self._descriptor: int | None = stream.fileno()
-        except (AttributeError, OSError, ValueError):
-            self._descriptor = None  # no file: a test's, or a notebook's
 
     def write(self, text: str) -> int:
         """Write a line, with its line break."""
         with suppress(OSError, ValueError):  # a full disk, a reader that is gone, a closed stream
-            if self._descriptor is None:
+            descriptor = self._descriptor()
+            if descriptor is None:
                 self._stream.write(text)
             else:
                 self._stream.flush()  # what was printed before comes before
                 data = text.encode("utf-8", "backslashreplace")
                 while data:  # once, save for what is longer than a pipe takes
-                    data = data[os.write(self._descriptor, data) :]
+                    data = data[os.write(descriptor, data) :]
         return len(text)
 
     def flush(self) -> None:
         """Flush what goes."""
         with suppress(OSError, ValueError):
             self._stream.flush()
+
+    def _descriptor(self) -> int | None:
+        """Asked anew each time: the number of a stream that was closed may be another file's by now."""
+        try:
+            return self._stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            return None  # no file: a test's, or a notebook's
 
 
 class _LibraryHandler(logging.StreamHandler[Any]):
