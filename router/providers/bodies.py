@@ -58,6 +58,8 @@ def reason_in(body: bytes, *, media_type: str, packed_with: str, key: str) -> st
     if not body.strip():
         return f"a body packed with {packed_with}" if packed_with else "without a word"
     text = _text(body, key)
+    if not _is_readable(text):
+        return f"a body packed with {packed_with}" if packed_with else "a body that is not text"
     if _is_page(text, media_type):
         return f"a web page: {_page(text, key)}"
     try:
@@ -108,8 +110,7 @@ def _what_came(body: bytes, media_type: str, key: str, broken: str) -> str:
         return f"JSON came, but {kind or 'a number'} and not an object"
     if start.startswith("{"):
         return f"JSON came that cannot be read: {broken}"
-    head = text[:_QUOTED]
-    if 10 * sum(one.isprintable() and one != "\ufffd" for one in head) < 9 * len(head):
+    if not _is_readable(text):
         return "something that is neither JSON nor text came"
     return f"plain text came: {one_line(text, _QUOTED)}"
 
@@ -139,6 +140,12 @@ def _reason_of_object(told: Mapping[Any, Any], depth: int) -> str:
 
 def _text(body: bytes, key: str) -> str:
     return hide(body[:_LOOKED_AT].decode("utf-8", "replace"), key)
+
+
+def _is_readable(text: str) -> bool:
+    """Whether nearly all of its beginning is text."""
+    head = text[:_QUOTED]
+    return 10 * sum((one.isprintable() and one != "\ufffd") or one.isspace() for one in head) >= 8 * len(head)
 
 
 def _is_page(text: str, media_type: str) -> bool:

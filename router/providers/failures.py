@@ -120,7 +120,7 @@ def without_answer(provider: str, cause: BaseException | None, *, sent: bool, pl
         unreachable.timed_out = isinstance(cause, httpx2.TimeoutException)
         return unreachable
     if not sent:
-        return ProviderNotSentError(f"the request was not sent ({type(cause).__name__})", provider=provider)
+        return ProviderNotSentError(f"the request was not sent: {_why_not_sent(cause)}", provider=provider)
     if isinstance(cause, TooLargeError):
         return ProviderAnswerTooLargeError(f"the answer was not read to its end: {cause}", provider=provider)
     if isinstance(cause, httpx2.TimeoutException):
@@ -128,6 +128,14 @@ def without_answer(provider: str, cause: BaseException | None, *, sent: bool, pl
     if isinstance(cause, httpx2.DecodingError):
         return ProviderMalformedAnswerError(f"the answer cannot be unpacked: {cause}", provider=provider)
     return ProviderAnswerLostError(why_it_broke(cause, place), provider=provider)
+
+
+def _why_not_sent(cause: BaseException | None) -> str:
+    if isinstance(cause, httpx2.LocalProtocolError):
+        return "one of its headers cannot travel"
+    if isinstance(cause, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
+        return "its base URL cannot be used"
+    return f"it could not be written ({type(cause).__name__})"
 
 
 def from_refusal(provider: str, refusal: Refusal, *, may_have_retried: bool = False) -> ProviderError:

@@ -284,6 +284,8 @@ FASTAPI = {"detail": [{"type": "missing", "loc": ["body", "model"], "msg": "Fiel
         (b"no healthy upstream", {"content-type": "text/plain"}, "HTTP 404: no healthy upstream"),
         (b"", {}, "HTTP 404: without a word"),
         (b"\x0b\x02\x80packed", {"content-encoding": "br"}, "HTTP 404: a body packed with br"),
+        (b"\x0b\x02\x80\xff\x00" * 9, {"content-encoding": "snappy"}, "HTTP 404: a body packed with snappy"),
+        (b"\x0b\x02\x80\xff\x00" * 9, {}, "HTTP 404: a body that is not text"),
         ({"error": {"code": 7}}, {}, '404: {"error": {"code": 7}}'),
         ({"error": "sk-platform-0123456789abcdef sk-or-v1-0123456789abcdef0123"}, {}, "HTTP 404: [key] [key]"),
         (
