@@ -5,6 +5,8 @@ The cheap tier asks OpenAI's model first and Anthropic's when that cannot answer
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -94,6 +96,15 @@ def entries(fleet: Fleet, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(eventually(noted, why="the simulator has noted every call"))
 
 
+def logged(fleet: Fleet) -> dict[str, list[dict[str, Any]]]:
+    """What the worker has logged, by event. Each of its lines is JSON."""
+    told: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in fleet.log("worker").splitlines():
+        facts = json.loads(line)
+        told[facts["event"]].append(facts)
+    return told
+
+
 def check_fault(run: dict[str, Any], call: dict[str, Any], fault: Fault) -> None:
     """The run says what went wrong as the provider's journal has it, and costs what that means."""
     assert (run["status"], run["error_code"]) == (fault.status, fault.error_code)
@@ -132,6 +143,17 @@ def test_each_fault_of_one_provider_ends_in_an_answer_of_the_other(
             )
             assert result.cost_usd == failed["cost_usd"] + answered["cost_usd"]
     check_books(ops, fleet.journal())
+    told = logged(fleet)
+    assert {line["code"] for line in told["call.failed"]} == {fault.error_code for fault in FAULTS}
+    assert {(line["provider"], line["http_status"]) for line in told["call.failed"]} >= {
+        ("openai", 401),
+        ("openai", 429),
+    }
+    assert {(line["provider"], line["instead_of"].partition(":")[0]) for line in told["call.fallback"]} == {
+        ("anthropic", "openai")
+    }
+    assert {(line["provider"], line["code"]) for line in told["breaker.opened"]} == {("openai", "provider_auth")}
+    assert {line["provider"] for line in told["breaker.closed"]} == {"openai"}
 
 
 def test_a_fault_of_both_is_tried_again_then_dead_lettered_with_its_reason(
@@ -140,11 +162,13 @@ def test_a_fault_of_both_is_tried_again_then_dead_lettered_with_its_reason(
     fleet.simulator()
     fleet.worker(**SHORT)
     own = [fault for fault in FAULTS if not fault.of_the_provider]
+    dead_letters: list[str] = []
     of_both = [(fault, fault) for fault in own if fault.name not in ("hang", "drip")] + [tuple(own[-2:])]
     for openai, anthropic in of_both:
         with subtests.test(openai=openai.name, anthropic=anthropic.name):
             fleet.behave(openai=openai.behaviour, anthropic=anthropic.behaviour)
             result = ask(client, tenant)
+            dead_letters.append(str(result.job_id))
             assert (result.state, result.reason) == (State.FAILED, anthropic.error_code)
             assert result.attempts == 2
             assert result.error is not None
@@ -156,10 +180,16 @@ def test_a_fault_of_both_is_tried_again_then_dead_lettered_with_its_reason(
     with subtests.test("on_unknown=fail"):
         fleet.behave(openai={"fault": "cut"}, anthropic={"fault": "none"})
         result = ask(client, tenant, on_unknown="fail")
+        dead_letters.append(str(result.job_id))
         assert (result.state, result.reason, result.attempts) == (State.FAILED, "outcome_unknown", 1)
         (run,) = runs_of(ops, result.job_id)
         assert (run["status"], run["cost_usd"]) == ("unknown", run["reserved_usd"])
     check_books(ops, fleet.journal())
+    dead = logged(fleet)["job.dead_letter"]
+    assert {line["job_id"] for line in dead} == set(dead_letters)
+    assert [(line["reason"], line["code"], line["provider"], line["level"]) for line in dead][-1] == (
+        "outcome_unknown", "provider_answer_lost", "openai", "warning",
+    )  # fmt: skip
 
 
 def test_an_outage_of_both_is_outlived_and_burns_no_attempt(
