@@ -117,8 +117,8 @@ def configure_logs(settings: Settings) -> None:
 def of_a_library(_logger: WrappedLogger, _method: str, facts: EventDict) -> EventDict:
     """Give a library's line our event name; its own words become a field."""
     name = str(facts["_record"].name)
-    facts["message"] = _without_logins(str(facts["event"])[:_MESSAGE_LENGTH])
-    facts |= {"event": LIBRARY_EVENT, "library": name.partition(".")[0], "logger": name}
+    message = _without_logins(str(facts["event"])[:_MESSAGE_LENGTH])
+    facts.update(event=LIBRARY_EVENT, library=name.partition(".")[0], logger=name, message=message)
     return facts
 
 

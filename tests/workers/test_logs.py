@@ -80,7 +80,7 @@ def test_a_librarys_line_has_an_event_name_of_its_own(lines: Any) -> None:
         "openai._base_client",
         "anthropic",
         "dramatiq.worker.WorkerThread",
-        "pika.adapters",
+        "redis",
         "psycopg.pool",
     ):
         logging.getLogger(name).warning("could not reach %s", "amqp://guest:secret@rabbit:5672/")

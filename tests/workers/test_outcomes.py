@@ -174,8 +174,9 @@ def test_without_any_key_the_job_is_rejected() -> None:
     "error", [LOST, ProviderTimeoutError(provider="openai"), OutputInvalidError(), InternalFaultError()]
 )
 def test_what_may_pass_is_tried_again_until_the_attempts_are_used_up(error: HeadraceError) -> None:
-    assert failed(error, attempt=1) == Retry(error.code, 1.0)
-    assert failed(error, attempt=2) == Retry(error.code, 2.0)
+    fault = error.message if isinstance(error, OutputInvalidError) else None
+    assert failed(error, attempt=1) == Retry(error.code, 1.0, fault)
+    assert failed(error, attempt=2) == Retry(error.code, 2.0, fault)
     outcome = failed(error, attempt=3)
     assert isinstance(outcome, Ended)
     assert (outcome.outcome, outcome.reason, outcome.error["attempts"]) == ("failed", error.code, 3)

@@ -291,7 +291,7 @@ FASTAPI = {"detail": [{"type": "missing", "loc": ["body", "model"], "msg": "Fiel
         (
             b"<p>sk-pl<b></b>atform-0123456789abcdef</p>",
             {"content-type": "text/html"},
-            "HTTP 404: a web page: sk-pl at",
+            "HTTP 404: a web page: [key]",
         ),
         ({"error": "a\x00b\u2028c\x1b[31m" + "d" * 9_000}, {}, "HTTP 404: a b c [31mddd"),
     ],
