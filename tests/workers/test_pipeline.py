@@ -445,9 +445,8 @@ def test_the_attempt_after_it_says_what_was_wrong_and_reserves_for_the_words(sta
     assert (last.state, last.output_json, last.attempts) == (State.SUCCEEDED, {"a": 1}, 3)
     told = [request.output_fault for request in stage.openai.asked]
     assert told[0] is None
-    assert (
-        told[1] == told[2] == "the answer does not match the output schema at a: must be of type integer, but is a string"
-    )
+    said = "the answer does not match the output schema at a: must be of type integer, but is a string"
+    assert told[1] == told[2] == said
     assert told[3] is not None and told[3].startswith("the answer is no JSON: Expecting value")
     of_openai = [run["reserved_usd"] for run in stage.runs() if run["provider"] == "openai"]
     assert of_openai[0] < of_openai[1] == of_openai[2]
