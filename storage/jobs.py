@@ -234,6 +234,8 @@ class JobView:
     output_json: Any
     finish: str | None
     simulated: bool | None  # whether the simulator made the answer up; None without an answer
+    asked_again_as: UUID | None  # the job that asks for this one anew
+    repeats: UUID | None  # the ended job that this one asks for anew
     cost_usd: Any  # Decimal
     unreadable: Mapping[str, str] = field(default_factory=dict)  # what is kept and Python cannot hold → why; None here
 
@@ -283,10 +285,22 @@ def cancel(connection: Connection, tenant_id: UUID, job_id: UUID, *, by: str) ->
     return row["cancelled"] if row else None
 
 
-def run_again(connection: Connection, tenant_id: UUID, job_id: UUID, new_id: UUID, *, by: str) -> str | None:
-    """Ask an ended job anew as job ``new_id``; the lane to offer a turn in, or None when it cannot be repeated."""
+@dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """The job that asks for an ended one anew, and its lane. ``created``: it was made now, else it was there before."""
+
+    job_id: UUID
+    lane: str
+    created: bool
+
+
+def run_again(connection: Connection, tenant_id: UUID, job_id: UUID, new_id: UUID, *, by: str) -> AskedAgain | None:
+    """Ask an ended job anew as job ``new_id``, unless that was done before; None when it cannot be asked again.
+
+    Safe to repeat, and to race: there is one new job.
+    """
     row = connection.execute(sql("jobs", "run_again"), [tenant_id, job_id, new_id, by]).fetchone()
-    return row["lane"] if row else None
+    return AskedAgain(**row) if row else None
 
 
 def count_by_state(connection: Connection, tenant_id: UUID | None = None) -> dict[str, int]:

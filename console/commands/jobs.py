@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC
 from pathlib import Path
@@ -19,7 +20,7 @@ from console.intake import quotes, report
 from console.intake.intake import Quoted, Taken
 from console.intake.report import Report
 from console.intake.run import enqueue, opened, quote
-from console.output import Json, cell, print_facts, print_json, print_table, printable
+from console.output import Json, cell, note, print_facts, print_json, print_table, printable
 from console.reach import DATABASE, DATABASE_AND_WIRE, reach
 from console.services.whereabouts import Endpoints
 from console.wire_trial import why_no_offers
@@ -28,7 +29,7 @@ from queues.broker_url import open_wire
 from settings import Settings
 from storage import jobs, tenants, why
 from storage.ids import new_id
-from storage.jobs import JobView, State
+from storage.jobs import AskedAgain, JobView, State
 from storage.session import operator_session
 from storage.why import Explanation
 
@@ -89,7 +90,7 @@ def list_command(
         return
     print_table(
         ["id", "tenant", "user", "feature", "lane", "state", "reason", "attempts", "created (UTC)", "ended (UTC)"],
-        [[job[name] for name in _LISTED] for job in found],
+        [[_listed(job, name) for name in _LISTED] for job in found],
         numbers=["attempts"],
     )
 
@@ -169,14 +170,19 @@ def cancel_command(
 def retry_command(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
 ) -> None:
-    """Ask a job anew that ended without an answer, as a new job (an ending is for ever); print the new id."""
+    """Ask a job anew that ended without an answer, as a new job (an ending is for ever); print the new id.
+
+    A job is asked again once: after that, the id of the job that did so is printed.
+    """
     settings = Settings()
     with reach(settings, DATABASE_AND_WIRE) as services:
-        again = run_again(settings, services, job_id)
+        again, state = run_again(settings, services, job_id)
     if as_json:
-        print_json({"id": str(again), "repeats": job_id})
-    else:
-        typer.echo(str(again))
+        print_json({"id": again.job_id, "repeats": job_id, "created": again.created, "state": state})
+        return
+    typer.echo(str(again.job_id))
+    if not again.created:
+        note(f"{job_id} was asked again before, as this job: it is {state}")
 
 
 def explain(settings: Settings, services: Endpoints, job_id: str) -> Explanation:
@@ -205,8 +211,8 @@ def cancel(ops_url: str, job_id: str) -> str:
         return jobs.cancel(connection, job.tenant_id, job.id, by=actor()) or job.state
 
 
-def run_again(settings: Settings, services: Endpoints, job_id: str) -> UUID:
-    """Ask an ended job anew; the new job's id.
+def run_again(settings: Settings, services: Endpoints, job_id: str) -> tuple[AskedAgain, State]:
+    """Ask an ended job anew, once: the job that does so, made now or before, and its state.
 
     :raises NotFoundError: there is no such job.
     :raises InvalidInputError: it has not ended, or it succeeded.
@@ -214,11 +220,12 @@ def run_again(settings: Settings, services: Endpoints, job_id: str) -> UUID:
     job, _ = show(services.require_ops(), job_id)
     again = new_id()
     with operator_session(services.require_ops()) as connection:
-        lane = jobs.run_again(connection, job.tenant_id, job.id, again, by=actor())
-    if lane is None:
-        raise InvalidInputError(
-            f"is {job.state}: only what ended without an answer can be asked again", field="id", value=job_id
-        )
+        done = jobs.run_again(connection, job.tenant_id, job.id, again, by=actor())
+        if done is None:
+            raise InvalidInputError(
+                f"is {job.state}: only what ended without an answer can be asked again", field="id", value=job_id
+            )
+        now = jobs.show(connection, done.job_id, tenant_id=job.tenant_id)
     wire = open_wire(
         services.broker_url,
         lanes=settings.lane_weights,
@@ -226,9 +233,9 @@ def run_again(settings: Settings, services: Endpoints, job_id: str) -> UUID:
         setting=services.wire_setting,
     )
     with contextlib.suppress(ServiceError):  # a hint: the sweep finds the job within a second
-        wire.offer(lane, str(job.tenant_id))
+        wire.offer(done.lane, str(job.tenant_id))
     wire.close()
-    return again
+    return done, State.QUEUED if now is None else now.state
 
 
 def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:
@@ -243,6 +250,13 @@ def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:
         if found is None:
             raise NotFoundError("no such job", field="id", value=job_id)
         return found, jobs.history(connection, wanted, tenant_id=found.tenant_id)
+
+
+def _listed(job: Mapping[str, Any], name: str) -> object:
+    """A cell of the list. Of a dead letter that was asked again, the reason says so."""
+    if name == "reason" and job["asked_again_as"] is not None:
+        return f"{job['reason'] or ''} (asked again)".lstrip()
+    return job[name]
 
 
 def _id(text: str) -> UUID:

@@ -116,6 +116,7 @@ class Job:
     claim: Claim | None = None
     cancelling: bool = False
     ended_by: UUID | None = None
+    asked_again_as: UUID | None = None
 
     @property
     def ended(self) -> bool:

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from storage import audit, jobs, recovery, tenants, workers
+from storage.jobs import AskedAgain
 from storage.runs import PlannedCall
 from tests.fleet import Urls
 from tests.promises.road_model import MAX_DEATHS, Claim, Job, Road, Run, Worker
@@ -332,10 +333,12 @@ class TheRoad(RuleBasedStateMachine):
         if job.state not in ("failed", "rejected", "cancelled", "expired"):
             assert got is None
             return
-        assert got == job.lane
-        if new_id not in self.road.jobs:
-            self.road.jobs[new_id] = Job(
-                id=new_id, tenant=job.tenant, user=job.user, feature=job.feature, lane=job.lane,
+        first = job.asked_again_as or new_id
+        assert got == AskedAgain(first, job.lane, created=job.asked_again_as is None)
+        job.asked_again_as = first
+        if first not in self.road.jobs:
+            self.road.jobs[first] = Job(
+                id=first, tenant=job.tenant, user=job.user, feature=job.feature, lane=job.lane,
                 on_unknown=job.on_unknown, deadline=None, state="queued",
             )  # fmt: skip
 

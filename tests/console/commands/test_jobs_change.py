@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from producers import Client
 from storage import audit, jobs
 from storage.database import Database
 from storage.ids import new_id
+from storage.jobs import State
 from tests.fleet import Fleet, eventually
 
 
@@ -72,6 +77,50 @@ def test_an_ended_job_is_asked_anew_as_a_new_job(client: Client, ready: Fleet, t
     refused = headrace(ready, "jobs", "retry", str(again))
     assert refused.returncode == 2
     assert "only what ended without an answer" in refused.stdout + refused.stderr
+
+    said_twice = json.loads(headrace(ready, "jobs", "retry", str(job_id)).stdout)
+    assert said_twice == {"id": str(again), "repeats": str(job_id), "created": False, "state": "succeeded"}
+    dead, new = (json.loads(headrace(ready, "jobs", "show", str(one)).stdout) for one in (job_id, again))
+    assert (dead["asked_again_as"], dead["repeats"]) == (str(again), None)
+    assert (new["asked_again_as"], new["repeats"]) == (None, str(job_id))
+    listed = json.loads(headrace(ready, "jobs", "list").stdout)["jobs"]
+    assert [(one["id"], one["asked_again_as"], one["repeats"]) for one in listed] == [
+        (str(again), None, str(job_id)),
+        (str(job_id), str(again), None),
+    ]
+
+
+def test_a_job_that_is_asked_again_by_many_at_once_becomes_one_job(
+    client: Client, ops: Database, app: Database, tenant: UUID
+) -> None:
+    job_id, old = _ask(client, tenant), _ask(client, tenant)
+    with ops.connection() as connection:
+        assert jobs.cancel(connection, tenant, job_id, by="o") == "cancelled"
+        assert jobs.cancel(connection, tenant, old, by="o") == "cancelled"
+
+    def ask_again(number: int) -> jobs.AskedAgain | None:
+        with psycopg.connect(ops.url, row_factory=dict_row) as connection:
+            gate.wait()
+            return jobs.run_again(connection, tenant, job_id, new_id(), by=f"operator {number}")
+
+    gate = threading.Barrier(6)
+    with ThreadPoolExecutor(6) as pool:
+        done = [one for one in pool.map(ask_again, range(6)) if one is not None]
+    assert len({one.job_id for one in done}) == 1
+    assert [one.created for one in done].count(True) == 1
+    with ops.connection() as connection:
+        assert len(jobs.list_jobs(connection, tenant_id=tenant, state=State.QUEUED, feature=None, limit=9)) == 1
+        # a job that was asked again when only its history said so
+        first = jobs.run_again(connection, tenant, old, new_id(), by="o")
+        connection.execute("update headrace.jobs set asked_again_as = null where id = %s", [old])
+        second = jobs.run_again(connection, tenant, old, new_id(), by="o")
+        assert first is not None and second == jobs.AskedAgain(first.job_id, "interactive", created=False)
+        # the id of a job that is there already is not the new job's
+        other = _ask(client, tenant)
+        assert jobs.cancel(connection, tenant, other, by="o") == "cancelled"
+        with pytest.raises(psycopg.Error) as refused:
+            jobs.run_again(connection, tenant, other, old, by="o")
+        assert refused.value.sqlstate == jobs.REFUSED_SQLSTATE
 
 
 def test_the_audit_is_clean_and_finds_a_breach(
