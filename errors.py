@@ -91,6 +91,12 @@ class SchemaWaitsError(NotNowError):
     code = "schema_waits"
 
 
+class FeatureNotHereError(NotNowError):
+    """The feature is published, and the routing policy of this process does not have it yet."""
+
+    code = "feature_not_here"
+
+
 # ---------------------------------------------------------------------------------------------- the caller's input
 
 
@@ -104,6 +110,12 @@ class UnknownTenantError(InvalidInputError):
     """No such tenant."""
 
     code = "unknown_tenant"
+
+
+class NameTakenError(InvalidInputError):
+    """Another one has this name or this external id."""
+
+    code = "name_taken"
 
 
 class UnknownFeatureError(InvalidInputError):

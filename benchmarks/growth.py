@@ -76,8 +76,9 @@ class System:
         ids = [new_id() for _ in range(n)]
         with self._ops.connection() as connection:
             connection.execute(
-                "insert into headrace.tenants (id, name, plan, daily_cost_cap_usd)"
-                " select id, 'tenant ' || n, 'enterprise', 1000000 from unnest(%s::uuid[]) with ordinality t(id, n)",
+                "insert into headrace.tenants (id, name, plan, daily_cost_cap_usd, shares_name)"
+                " select id, 'tenant ' || n, 'enterprise', 1000000, true"
+                " from unnest(%s::uuid[]) with ordinality t(id, n)",
                 [ids],
             )
         return ids

@@ -45,7 +45,7 @@ class Rig:
     def tenant(self, name: str = "bench", plan: str = "enterprise") -> UUID:
         """A new tenant."""
         with self.ops.connection() as connection:
-            return tenants.add(connection, name=name, plan=plan)
+            return tenants.add(connection, name=name, plan=plan, same_name=True)
 
     def worker(self, *, threads: int, **settings: str) -> subprocess.Popen[bytes]:
         """Start one worker process, with more environment if given, and wait until it takes turns."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +15,44 @@ from storage import price_sync, prompts
 from storage.connect import connect
 from storage.migrate import Migrated, migrate
 from storage.policy import PublishedFeature
+from storage.prices import Change
+from storage.prompts import Published
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Features or lanes before and after, each with its figure: a feature's requests a minute, a lane's weight."""
+
+    before: Mapping[str, int | None]
+    after: Mapping[str, int | None]
+
+    @property
+    def added(self) -> list[str]:
+        """Those that jobs may name from now on."""
+        return [name for name in self.after if name not in self.before]
+
+    @property
+    def retired(self) -> list[str]:
+        """Those that jobs may no longer name."""
+        return [name for name in self.before if name not in self.after]
+
+    @property
+    def changed(self) -> dict[str, tuple[int | None, int | None]]:
+        """Those with another figure, each with the one before and the one now."""
+        both = self.before.keys() & self.after.keys()
+        pairs = {name: (self.before[name], self.after[name]) for name in sorted(both)}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """What was new."""
+    """What was new. ``prompts``: every default prompt that has a file, changed or not."""
 
     migrated: Migrated
-    prompts_published: int
-    prices_added: int
+    features: Named
+    lanes: Named
+    prompts: Sequence[Published]
+    prices: Sequence[Change]
 
 
 def provision(
@@ -43,6 +72,7 @@ def provision(
         # as the operators' role, which may publish defaults and is bound by row security like everybody
         connection.execute("set local role headrace_ops")
         connection.execute("select headrace.wait_for_chore('provision')")
+        features, known_lanes = stored_policy.features(connection), stored_policy.lanes(connection)
         stored_policy.sync_features(
             connection,
             [
@@ -51,7 +81,7 @@ def provision(
             ],
         )
         stored_policy.sync_lanes(connection, lanes)
-        new_prompts = sum(
+        published = [
             prompts.publish_default(
                 connection,
                 name=file.name,
@@ -64,9 +94,15 @@ def provision(
                 actor="migrate",
             )
             for file in files
-        )
+        ]
         new_prices = price_sync.sync(connection, routed_models(policy)).changes
-    return Provisioned(migrated, new_prompts, len(new_prices))
+        return Provisioned(
+            migrated,
+            features=Named(features, stored_policy.features(connection)),
+            lanes=Named(known_lanes, stored_policy.lanes(connection)),
+            prompts=published,
+            prices=new_prices,
+        )
 
 
 def routed_models(policy: Policy) -> set[tuple[str, str]]:

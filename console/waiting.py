@@ -40,6 +40,11 @@ def sentence(told: Explanation) -> str:
             return f"its providers are away or refuse us: it waits{until}, and burns no attempt"
         case Why.SCHEMA_WAITS:
             return "another large output schema of its tenant is being read"
+        case Why.FEATURE_NOT_HERE:
+            return (
+                f"its feature {told.feature} is published, but the worker that took it has a routing policy without "
+                f"it: it waits{until} for one that knows it"
+            )
         case Why.PROVIDER_RATE_LIMITED:
             return f"its provider limits our rate: it waits{until}, and burns no attempt"
         case Why.WAITS:

@@ -85,7 +85,8 @@ def open_quoter(settings: Settings, database: Database, redis_url: str | None) -
     from router.policy import load_policy
 
     rates = None if redis_url is None else RateGuard(redis_client(redis_url))
-    return Quoter(database, load_policy(settings.routing_policy), rates)
+    policy = load_policy(settings.routing_policy)
+    return Quoter(database, policy, rates, read_policy=lambda: load_policy(settings.routing_policy))
 
 
 @overload

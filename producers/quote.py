@@ -93,7 +93,8 @@ class RateQuote:
 class Wait:
     """One thing that the job would wait for, in the words that it would show while it waits.
 
-    ``reason``: paused | asked_for | rate_limited | over_budget | waiting_for_room. ``waits_for`` names the cap, the
+    ``reason``: paused | asked_for | rate_limited | over_budget | waiting_for_room | feature_not_here (it is published,
+    and the policy of this process does not have it). ``waits_for`` names the cap, the
     rate or what is paused (None: the time alone). ``until``: when that is expected to be over, None when nobody can
     know.
     """
@@ -159,6 +160,8 @@ def rejection(
     """
     if refused is not None:
         return refused.as_dict()
+    if not look.calls:
+        return None
     call = look.calls[0]
     if call.verdict == "unpriced":
         return budgets.unpriced(model)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from errors import InvalidInputError
+from errors import FeatureNotHereError, InvalidInputError
 from guards.rates import RateGuard
 from guards.schemas import check_schema
 from producers.quote import CallQuote, Quote, RateQuote, Verdict, Wait, caps_of, missed_deadline, rejection, waits_of
 from producers.requests import JobRequest, as_row, refusal
+from router.current_policy import CurrentPolicy
 from router.plan import Plan, plan_job
 from router.policy import Policy
 from storage import prompts, quotes
@@ -27,10 +28,20 @@ _WITHIN_S = 10.0  # how long a quote waits for Postgres to come back
 class Quoter:
     """Makes quotes, as ``headrace_app``. Safe for many threads."""
 
-    def __init__(self, database: Database, policy: Policy, rates: RateGuard | None = None) -> None:
-        """``policy`` is that of the workers; ``rates`` is who counts requests (None: nobody does, none is full)."""
+    def __init__(
+        self,
+        database: Database,
+        policy: Policy,
+        rates: RateGuard | None = None,
+        *,
+        read_policy: Callable[[], Policy] | None = None,
+    ) -> None:
+        """``policy`` is that of the workers; ``rates`` is who counts requests (None: nobody does, none is full).
+
+        ``read_policy`` reads the policy again, where a request names a feature that was published since.
+        """
         self._database = database
-        self._policy = policy
+        self._policies = CurrentPolicy(policy, read_policy)
         self._rates = rates
 
     def quote(self, request: JobRequest) -> Quote:
@@ -50,6 +61,8 @@ class Quoter:
         look = self._look(request, UUID(row["id"]), asked.rank, calls)
         rates = tuple(self._rate(tenant_id, one) for one in look.rates)
         waits = waits_of(request, look, rates)
+        if plan is None and refused is None:
+            waits = (Wait(FeatureNotHereError.code, None, None), *waits)
         error = rejection(request, look, refused=refused, model=calls[0].model if calls else None)
         error = error or missed_deadline(request, waits)
         verdict = _verdict(asked.job_id, error, waits)
@@ -77,8 +90,12 @@ class Quoter:
         )
 
     def _plan(self, asked: RequestLook, prompt: PromptVersion | None) -> tuple[Plan | None, InvalidInputError | None]:
+        """The plan, or why a worker would refuse the job; neither of a feature that this process does not know yet."""
+        policy = self._policies.knowing(asked.feature)  # SQL has said that it is published
+        if asked.feature not in policy.features:
+            return None, None
         try:
-            return plan_job(asked, prompt, self._policy, check_schema=check_schema), None
+            return plan_job(asked, prompt, policy, check_schema=check_schema), None
         except InvalidInputError as error:
             return None, error
 

@@ -29,6 +29,7 @@ from errors import (
 from guards.cleaning import clean_json, clean_text, room_after
 from guards.schemas import check_schema
 from router.tokens import count_o200k, frame_tokens
+from storage import names
 from storage.ids import new_id
 
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together
@@ -68,7 +69,26 @@ Text = Annotated[
 Json = Annotated[Any, BeforeValidator(clean_json)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(clean_json)]
 Variables = Annotated[dict[str, str], BeforeValidator(_variables)]
-Id = Annotated[Text, Field(min_length=1, max_length=200)]
+
+
+def _name(most: int) -> BeforeValidator:
+    """An id or a name: composed, and refused by the rule that holds for every way in."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        value = names.composed(value)
+        why = names.fault(value, most)
+        if why is not None:
+            raise ValueError(why)
+        return value
+
+    return BeforeValidator(check)
+
+
+Id = Annotated[str, Field(strict=True), _name(names.LONGEST_ID)]
+FeatureName = Annotated[str, Field(strict=True), _name(names.LONGEST_FEATURE)]
+LaneName = Annotated[str, Field(strict=True), _name(names.LONGEST_LANE)]
 
 
 class _MessageIn(BaseModel):
@@ -88,14 +108,14 @@ class JobRequest(BaseModel):
 
     tenant_id: UUID
     user_id: Id
-    feature: Annotated[Text, Field(min_length=1, max_length=61)]
-    prompt: Annotated[Text, Field(min_length=1, max_length=61)] | None = None
+    feature: FeatureName
+    prompt: FeatureName | None = None
     variables: Variables | None = None
     messages: Messages | None = None
     context: Json = None
     output_schema: JsonObject | None = None
     max_output_tokens: Annotated[int, Field(ge=16, le=200_000)] | None = None  # OpenAI takes no less than 16
-    lane: Annotated[Text, Field(min_length=1, max_length=31)] = "interactive"
+    lane: LaneName = "interactive"
     idempotency_key: Id | None = None
     run_at: datetime | None = None
     deadline: datetime | None = None
@@ -153,6 +173,8 @@ def refusal(error: Mapping[str, Any], request: JobRequest | None = None) -> Head
     field = facts.pop("field", None)
     value = facts.pop("value", getattr(request, field or "", None))
     facts.pop("length", None)
+    if facts.get("known") and isinstance(value, str):  # what there is, as this tenant may see it
+        facts["hint"] = names.hint(value, facts["known"])
     return kind(facts.pop("message"), field=field, value=value, **facts)
 
 

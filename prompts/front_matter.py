@@ -109,7 +109,7 @@ class _VariableHead(BaseModel):
 class _Head(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=61)]
     description: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
     variables: dict[str, _VariableHead]
     max_output_tokens: int = Field(ge=1)

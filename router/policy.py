@@ -1,6 +1,7 @@
 """The routing policy: which features there are, and which models stand behind the tiers.
 
-A YAML file is checked once, when a process starts; inside, the policy is frozen.
+A YAML file is checked when a process starts, and again when it is read anew (:mod:`router.current_policy`). Inside, a
+policy is frozen.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from errors import ConfigurationError, InvalidInputError
+from storage import names
 
+PROVIDERS = ("openai", "anthropic")
 SHIPPED_POLICY = Path(__file__).with_name("policy.yaml")
 
 
@@ -111,7 +114,7 @@ class _Entry(BaseModel):
 
 
 class _TargetEntry(_Entry):
-    provider: Literal["openai", "anthropic"]
+    provider: Literal["openai", "anthropic"]  # PROVIDERS says the same
     model: Annotated[str, StringConstraints(pattern=r"^\S+$")]
 
 
@@ -140,7 +143,7 @@ class _FeatureEntry(_Entry):
     user_requests_per_minute: int | None = Field(None, ge=1, le=2**31 - 1)
 
 
-_FeatureName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+_FeatureName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,60}$")]
 
 
 class _PolicyFile(_Entry):
@@ -168,12 +171,12 @@ def _broken(path: Path, error: ValidationError) -> ConfigurationError:
     breaches = error.errors(include_url=False, include_context=False)
     fields = [".".join(str(part) for part in breach["loc"]) or "(whole file)" for breach in breaches]
     also = f"Also wrong: {', '.join(fields[1:])}." if len(fields) > 1 else None
+    message, given = breaches[0]["msg"], breaches[0]["input"]
+    if breaches[0]["type"] == "literal_error" and isinstance(given, str):  # of a provider
+        message = "no such provider"
+        also = " ".join(filter(None, [names.hint(given, PROVIDERS), also]))
     return ConfigurationError(
-        f"the routing policy {path} is wrong here: {breaches[0]['msg']}",
-        field=fields[0],
-        value=breaches[0]["input"],
-        hint=also,
-        file=str(path),
+        f"the routing policy {path} is wrong here: {message}", field=fields[0], value=given, hint=also, file=str(path)
     )
 
 

@@ -30,6 +30,7 @@ BOOK_CHECKS = (
     "cap_has_its_slots",
     "running_job_holds_its_slots",
     "no_cap_is_passed",
+    "limit_is_of_a_composed_id",
 )
 """What ``storage/queries/audit/findings.sql`` checks: the database by itself."""
 

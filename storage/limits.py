@@ -15,14 +15,13 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from errors import InvalidInputError, UnknownFeatureError, UnknownTenantError
-from storage import policy, prices, tenants
+from errors import InvalidInputError, UnknownTenantError
+from storage import names, policy, prices, tenants
 from storage.connect import Connection
 from storage.statements import sql
 
 _MOST_PER_MINUTE: Final = 2**31 - 1  # what the column holds
 _MOST_SLOTS: Final = 100_000  # each is a row
-_LONGEST_USER_ID: Final = 200
 _PLAN_USD: Final = ("daily_cost_cap_usd",)
 _PLAN_RATES: Final = ("user_per_minute", "tenant_per_minute")
 _PLAN_FIELDS: Final = (*_PLAN_USD, "user_share", *_PLAN_RATES)
@@ -137,7 +136,7 @@ def set_cap(
         )
     if daily_usd is not None:
         _check_usd(daily_usd, field="daily_usd")
-    _check_key(connection, scope, key, clears=daily_usd is None)
+    key = _checked_key(connection, scope, key, clears=daily_usd is None)
     if scope is Scope.TENANT:
         tenants.set_cap(connection, tenant_id, daily_usd, actor=actor)
         return
@@ -157,7 +156,7 @@ def set_rate(
     """
     if per_minute is not None:
         _check_per_minute(per_minute, field="per_minute")
-    _check_key(connection, scope, key, clears=per_minute is None)
+    key = _checked_key(connection, scope, key, clears=per_minute is None)
     facts = {"tenant_id": tenant_id, "scope": scope, "key": key, "target": _target(scope, key), "actor": actor}
     done = connection.execute(sql("limits", "set_rate"), {**facts, "per_minute": per_minute})
     _refuse_unknown_tenant(done.rowcount, tenant_id)
@@ -180,8 +179,8 @@ def set_plan(connection: Connection, plan: str, changes: Mapping[str, Decimal | 
         sql("limits", "set_plan"), {"plan": plan, "changes": Jsonb(given), "actor": actor}
     ).fetchone()
     if row is None:
-        names = ", ".join(one.name for one in plans(connection))
-        raise InvalidInputError("no such plan", field="plan", value=plan, hint=f"One of: {names}.")
+        known = [one.name for one in plans(connection)]
+        raise InvalidInputError("no such plan", field="plan", value=plan, hint=names.hint(plan, known))
     return Plan(**row)
 
 
@@ -214,7 +213,7 @@ def set_concurrency(
         hint = "It bounds what the provider bears, which idle threads do not change."
         raise InvalidInputError("a model's cap is never passed", field="burst", value=burst, hint=hint)
     if slots is not None:
-        _check_slot_key(connection, scope, key)
+        key = _checked_slot_key(connection, scope, key)
     row = connection.execute(sql("limits", "set_concurrency"), [tenant_id, scope, key, slots, burst, actor]).fetchone()
     if tenant_id is not None:
         _refuse_unknown_tenant(int(bool(row and row["known"])), tenant_id)
@@ -237,7 +236,7 @@ def caps(connection: Connection, tenant_id: UUID, *, user: str | None = None, fe
 
     :raises InvalidInputError, UnknownFeatureError: as :func:`set_cap` does.
     """
-    _check_asked(connection, user, feature)
+    user, feature = _asked(connection, user, feature)
     rows = connection.execute(sql("limits", "caps"), {"tenant_id": tenant_id, "user": user, "feature": feature})
     return [Cap(**_told(row)) for row in rows.fetchall()]
 
@@ -251,7 +250,7 @@ def rates(
 
     :raises InvalidInputError, UnknownFeatureError: as :func:`set_rate` does.
     """
-    _check_asked(connection, user, feature)
+    user, feature = _asked(connection, user, feature)
     rows = connection.execute(sql("limits", "rates"), {"tenant_id": tenant_id, "user": user, "feature": feature})
     return [RateLimit(**_told(row)) for row in rows.fetchall()]
 
@@ -267,47 +266,36 @@ def _target(scope: Scope, key: str) -> str:
     return f"{scope}:{key}" if key else "all_users"
 
 
-def _check_asked(connection: Connection, user: str | None, feature: str | None) -> None:
-    if user is not None:
-        _check_user(user)
-    if feature is not None:
-        _check_feature(connection, feature)
+def _asked(connection: Connection, user: str | None, feature: str | None) -> tuple[str | None, str | None]:
+    return (
+        None if user is None else names.cleaned(user, field="user"),
+        None if feature is None else policy.known_feature(connection, feature),
+    )
 
 
-def _check_key(connection: Connection, scope: Scope, key: str, *, clears: bool) -> None:
+def _checked_key(connection: Connection, scope: Scope, key: str, *, clears: bool) -> str:
+    """The key as it is kept. What was set for a feature that is retired since, or for what is no id, can still go."""
     if scope is Scope.TENANT:
         if key != "":
             raise InvalidInputError("a tenant's own limit has no key", field="key", value=key)
-    elif scope is Scope.USER:
-        if key != "":
-            _check_user(key)
-    elif not clears or key == "":  # what was set for a feature that is retired since can still be taken away
-        _check_feature(connection, key)
+        return key
+    if key != "" and clears:
+        return names.composed(key)
+    if scope is Scope.USER:
+        return key if key == "" else names.cleaned(key, field="user")
+    return policy.known_feature(connection, key)
 
 
-def _check_user(user: str) -> None:
-    if not 1 <= len(user) <= _LONGEST_USER_ID:
-        raise InvalidInputError("needs 1 to 200 characters", field="user", value=user)
-
-
-def _check_feature(connection: Connection, feature: str) -> None:
-    known = policy.features(connection)
-    if feature not in known:
-        raise UnknownFeatureError(field="feature", value=feature, hint=f"One of: {', '.join(known)}.")
-
-
-def _check_slot_key(connection: Connection, scope: SlotScope, key: str) -> None:
+def _checked_slot_key(connection: Connection, scope: SlotScope, key: str) -> str:
     if scope is SlotScope.FEATURE:
-        _check_feature(connection, key)
-    elif scope is SlotScope.LANE:
-        known = policy.lanes(connection)
-        if key not in known:
-            raise InvalidInputError("no such lane", field="lane", value=key, hint=f"One of: {', '.join(known)}.")
-    else:
-        provider, _, model = key.partition(":")
-        if not any(price.provider == provider for price in prices.list_prices(connection, model)):
-            hint = "Name a priced one, like openai:gpt-6-luna; `headrace prices list` shows them."
-            raise InvalidInputError("no such model", field="model", value=key, hint=hint)
+        return policy.known_feature(connection, key)
+    if scope is SlotScope.LANE:
+        return policy.known_lane(connection, key)
+    known = sorted({f"{price.provider}:{price.model}" for price in prices.list_prices(connection, None)})
+    if key not in known:
+        hint = names.hint(key, known, more="`headrace prices list` shows all.")
+        raise InvalidInputError("no such model", field="model", value=key, hint=hint)
+    return key
 
 
 def _check_of_plan(field: str, value: Decimal | int | None) -> None:

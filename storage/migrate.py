@@ -48,6 +48,13 @@ def migrate(owner_url: str) -> Migrated:
                 value=connection.info.server_version,
                 hint="Point HEADRACE_OWNER_DATABASE_URL at a newer server.",
             )
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise MigrationError(
+                "Headrace needs a database whose encoding is UTF8",
+                value=encoding,
+                hint="A database keeps its encoding: make another one with `create database … encoding 'UTF8'`.",
+            )
         for left in reversed(range(_TRIES)):
             try:
                 applied, functions = _in_one_transaction(connection)

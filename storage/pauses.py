@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from errors import InvalidInputError, UnknownFeatureError, UnknownLaneError
-from storage import tenants
+from storage import policy, tenants
 from storage.connect import Connection
 from storage.recovery import Turns, by_lane
 from storage.statements import sql
@@ -53,14 +52,9 @@ def resolve(connection: Connection, kind: Kind, given: str) -> Pausable:
     if kind is Kind.TENANT:
         tenant = tenants.resolve(connection, given)
         return Pausable(kind, str(tenant.id), tenant.name)
-    if not find(connection, kind, given):
-        raise _unknown(kind, given)
-    return Pausable(kind, given, given)
-
-
-def find(connection: Connection, kind: Kind, key: str) -> bool:
-    """Whether there is such a tenant (by its id), feature or lane; a retired one counts, its old jobs wait."""
-    return connection.execute(sql("pauses", "find"), {"kind": kind, "key": key}).fetchone() is not None
+    known = policy.known_feature if kind is Kind.FEATURE else policy.known_lane
+    name = known(connection, given, retired=True)  # a retired one counts: its old jobs wait
+    return Pausable(kind, name, name)
 
 
 def pause(connection: Connection, what: Pausable, *, actor: str) -> bool:
@@ -93,9 +87,3 @@ def turns(connection: Connection, what: Pausable, *, turns_per_tenant: int) -> T
 def _target(what: Pausable) -> str:
     """What the audit calls it: the audit row of a tenant's pause has its id in a column of its own."""
     return "tenant" if what.kind is Kind.TENANT else f"{what.kind}:{what.key}"
-
-
-def _unknown(kind: Kind, given: str) -> InvalidInputError:
-    if kind is Kind.FEATURE:
-        return UnknownFeatureError(field="feature", value=given, hint="The routing policy names the features.")
-    return UnknownLaneError(field="lane", value=given, hint="HEADRACE_LANE_WEIGHTS names the lanes.")

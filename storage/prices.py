@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import psycopg
 
 from errors import InvalidInputError
+from storage import names
 from storage.connect import Connection
 from storage.statements import sql
 
@@ -114,6 +115,17 @@ def in_force(rows: Iterable[Price], at: datetime) -> dict[Model, Price]:
         if row.effective_from <= at:
             found[row.of] = row
     return found
+
+
+def check_model(connection: Connection, given: str) -> None:
+    """Refuse a model that has no price.
+
+    :raises InvalidInputError: the error says which models there are.
+    """
+    known = sorted({price.model for price in list_prices(connection)})
+    if given not in known:
+        hint = names.hint(given, known, more="`headrace prices list` shows all.")
+        raise InvalidInputError("no such model", field="model", value=given, hint=hint)
 
 
 def list_prices(connection: Connection, model: str | None = None) -> list[Price]:

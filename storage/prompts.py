@@ -32,6 +32,20 @@ class PromptVersion:
     min_output_tokens: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What publishing a file's text came to, in version numbers.
+
+    ``version`` has the text of the file, ``active`` is active now, ``was`` was active before (None: there was none).
+    """
+
+    name: str
+    version: int
+    active: int
+    was: int | None
+    is_new: bool
+
+
 def get(connection: Connection, prompt_id: UUID) -> PromptVersion | None:
     """One version by id, or None when this connection may not see it.
 
@@ -57,10 +71,11 @@ def publish_default(
     max_output_tokens: int,
     min_output_tokens: int | None,
     actor: str,
-) -> bool:
-    """Make this text a default prompt's active version if it was not published before; whether it was new.
+) -> Published:
+    """Publish what the file of a default prompt says, and tell which version is active.
 
-    A text that was published once is never published again, so that a restart does not undo a rollback.
+    A new text becomes a new version, and the active one. A text of before becomes active again when the file said
+    another one at the last time; where the file did not change, a rollback stays.
     """
     content = json.dumps(
         [body, dict(variables), output_schema, max_output_tokens, min_output_tokens], sort_keys=True, ensure_ascii=False
@@ -80,4 +95,5 @@ def publish_default(
             "actor": actor,
         },
     ).fetchone()
-    return row is not None
+    assert row is not None, "the statement returns one row"
+    return Published(name=name, **row)

@@ -44,6 +44,7 @@ class Why(StrEnum):
     PROVIDER_RATE_LIMITED = "provider_rate_limited"
     WAITING_FOR_SLOT = "waiting_for_slot"
     SCHEMA_WAITS = "schema_waits"
+    FEATURE_NOT_HERE = "feature_not_here"
     WAITS = "waits"
     NO_WORKERS = "no_workers"
     WIRE_AWAY = "wire_away"
@@ -67,10 +68,18 @@ _SCHEDULED: Final = {
         Why.PROVIDER_HELD,
         Why.PROVIDER_RATE_LIMITED,
         Why.SCHEMA_WAITS,
+        Why.FEATURE_NOT_HERE,
     )
 }
 
-_TIMED: Final = (Why.ASKED_FOR, Why.BACKOFF, Why.PROVIDER_HELD, Why.PROVIDER_RATE_LIMITED, Why.SCHEMA_WAITS)
+_TIMED: Final = (
+    Why.ASKED_FOR,
+    Why.BACKOFF,
+    Why.PROVIDER_HELD,
+    Why.PROVIDER_RATE_LIMITED,
+    Why.SCHEMA_WAITS,
+    Why.FEATURE_NOT_HERE,
+)
 """Reasons that only time ends."""
 
 _UP_TO_PEOPLE: Final = (

@@ -137,8 +137,9 @@ def tenant(ops: Database) -> UUID:
 
 
 def new_tenant(ops: Database, name: str, *, plan: str = "pro", daily_cap_usd: Decimal | None = None) -> UUID:
+    """A tenant of a name that others may have too."""
     with ops.connection() as connection:
-        return tenants.add(connection, name=name, plan=plan, daily_cap_usd=daily_cap_usd)
+        return tenants.add(connection, name=name, plan=plan, daily_cap_usd=daily_cap_usd, same_name=True)
 
 
 @pytest.fixture

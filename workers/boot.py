@@ -133,6 +133,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             turns=TurnAccount(wire, turns_per_tenant=settings.turns_per_tenant),
             gateway=gateway,
             policy=load_policy(settings.routing_policy),
+            read_policy=lambda: load_policy(settings.routing_policy),
             pseudonyms=Pseudonyms(database.patiently(lambda c, _repeat: pseudonym_key(c), within_s=START_WITHIN_S)),
             rates=rate_guard(settings),
             backoff=Backoff(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from errors import (
+    FeatureNotHereError,
     HeadraceError,
     InternalFaultError,
     NotNowError,
@@ -27,6 +28,7 @@ from errors import (
     RateLimitHeldError,
     RetryableError,
     SchemaWaitsError,
+    UnknownFeatureError,
 )
 from guards import budgets
 from guards.rates import NoRoom
@@ -35,6 +37,8 @@ from storage.runs import Grant
 from workers.backoff import Backoff
 
 SCHEMA_READ_WITHIN_S = 1.0  # a large schema takes 0.3 s, and those of other tenants stand in line too
+FEATURE_AGAIN_S = 2.0  # a process reads its policy again after 5 s at most, and another worker may know it already
+LONGEST_FEATURE_WAIT_S = 60.0
 SETTLES_WITHIN_S = 1.0  # what a person is told of others' reservations: about a call's time
 LONGEST_WAIT_S = (
     3_600.0  # what a provider asks for beyond this is not heeded; failures.retry_after_s has the same ceiling
@@ -201,6 +205,19 @@ def of_refused_grant(grant: Grant, *, on_over_budget: str, model: str) -> Outcom
 def of_schema_in_line() -> Defer:
     """Another large schema of the tenant is being read: that takes up to a third of a second, and no other thread."""
     return Defer(SchemaWaitsError.code, delay_s=SCHEMA_READ_WITHIN_S)
+
+
+def of_feature_not_here(
+    error: FeatureNotHereError, *, queued_s: float, remaining_s: float, most_s: float
+) -> Defer | Ended:
+    """The job's feature is published, but not in the policy of this process: another worker may know it.
+
+    A young job comes back soon, an old one seldom; one without a deadline is refused after ``most_s`` seconds.
+    """
+    if remaining_s == math.inf and queued_s >= most_s:
+        gone = UnknownFeatureError(field=error.field, value=error.value)
+        return Ended("rejected", gone.code, gone.as_dict() | {"waited_s": round(queued_s)})
+    return Defer(error.code, delay_s=min(max(queued_s / 2, FEATURE_AGAIN_S), LONGEST_FEATURE_WAIT_S))
 
 
 def of_full_rate(no_room: NoRoom) -> Defer:

@@ -20,6 +20,7 @@ import structlog
 
 from errors import (
     DeadlinePassedError,
+    FeatureNotHereError,
     HeadraceError,
     InternalFaultError,
     InvalidInputError,
@@ -34,11 +35,13 @@ from errors import (
 from guards.rates import NoRoom, RateGuard
 from guards.schemas import check_schema
 from queues.turns import Turn
+from router.current_policy import CurrentPolicy
 from router.gateway import Gateway
 from router.plan import Plan, plan_job
 from router.policy import Policy, Target
 from router.providers.calls import CallRequest
 from router.pseudonyms import Pseudonyms
+from storage import policy as stored_policy
 from storage.database import Database
 from storage.ids import new_id
 from storage.jobs import ClaimedJob, Stopped
@@ -92,6 +95,7 @@ class Pipeline:
         turns: TurnAccount,
         gateway: Gateway,
         policy: Policy,
+        read_policy: Callable[[], Policy] | None = None,
         pseudonyms: Pseudonyms,
         rates: RateGuard | None = None,
         backoff: Backoff,
@@ -105,6 +109,7 @@ class Pipeline:
     ) -> None:
         """Run nothing yet.
 
+        :param read_policy: reads the policy again, where a job names a feature that was published since.
         :param held_most_s: so long a job without a deadline waits for providers that are away.
         :param may_claim: waits until this worker is heard of by the others; False when it drains meanwhile.
         :param cpu_clock: CPU seconds of the calling thread so far.
@@ -114,7 +119,7 @@ class Pipeline:
         self._database = database
         self._turns = turns
         self._gateway = gateway
-        self._policy = policy
+        self._policies = CurrentPolicy(policy, read_policy)
         self._pseudonyms = pseudonyms
         self._rates = rates
         self._backoff = backoff
@@ -193,6 +198,10 @@ class Pipeline:
             return outcomes.rejected(error)
         except SchemaWaitsError:
             return outcomes.of_schema_in_line()
+        except FeatureNotHereError as error:
+            return outcomes.of_feature_not_here(
+                error, queued_s=claim.job.queued_s, remaining_s=claim.remaining_s, most_s=self._held_most_s
+            )
 
         held: list[HeadraceError] = []  # why a provider could not even be asked
         failed: list[HeadraceError] = []
@@ -265,9 +274,25 @@ class Pipeline:
         )
 
     def _plan(self, claim: Claim) -> Plan:
+        policy = self._policy_for(claim)
         prompt = self._prompts.get(claim.tenant_id, claim.job.prompt_id)
         check = partial(check_schema, reader=claim.tenant_id)
-        return plan_job(claim.job, prompt, self._policy, check_schema=check, output_fault=claim.job.output_fault)
+        return plan_job(claim.job, prompt, policy, check_schema=check, output_fault=claim.job.output_fault)
+
+    def _policy_for(self, claim: Claim) -> Policy:
+        """The policy, read again for a feature that was published since. A retired one is refused by the plan."""
+        feature = claim.job.feature
+        if feature in self._policies.now.features or not self._is_published(claim.tenant_id, feature):
+            return self._policies.now
+        policy = self._policies.knowing(feature)
+        if feature not in policy.features:
+            raise FeatureNotHereError(field="feature", value=feature)
+        return policy
+
+    def _is_published(self, tenant_id: UUID, feature: str) -> bool:
+        return self._database.patiently(
+            lambda connection, _repeat: stored_policy.is_published(connection, feature), tenant_id=tenant_id
+        )
 
     def _admit(self, claim: Claim, work: Work) -> NoRoom | None:
         """Count the request under its rates: once a job, before its first call. Another attempt is our affair.

@@ -25,7 +25,7 @@ class PostgresBacklog:
 
     def admit(self, name: str, weight: float) -> str:
         with self._ops.connection() as connection:
-            tenant = str(tenants.add(connection, name=name, plan="pro"))
+            tenant = str(tenants.add(connection, name=name, plan="pro", same_name=True))
         self.weigh(tenant, weight)
         return tenant
 

@@ -27,7 +27,7 @@ from console.wire_trial import why_no_offers
 from errors import InvalidInputError, NotFoundError, ServiceError
 from queues.broker_url import open_wire
 from settings import Settings
-from storage import jobs, tenants, why
+from storage import jobs, policy, tenants, why
 from storage.ids import new_id
 from storage.jobs import AskedAgain, JobView, State
 from storage.session import operator_session
@@ -84,6 +84,7 @@ def list_command(
     """List the newest jobs, newest first."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
+        feature = None if feature is None else policy.known_feature(connection, feature, retired=True)
         found = jobs.list_jobs(connection, tenant_id=tenant_id, state=state, feature=feature, limit=limit)
     if as_json:
         print_json({"jobs": found})

@@ -15,7 +15,7 @@ from console.output import Json, note, print_json, print_table
 from console.reach import DATABASE, reach
 from errors import InvalidInputError
 from settings import Settings
-from storage import limits, tenants
+from storage import limits, names, tenants
 from storage.connect import Connection
 from storage.limits import Cap, Concurrency, Plan, RateLimit, Scope, SlotScope, Source
 from storage.session import operator_session
@@ -220,9 +220,10 @@ def bound(*, user: str | None, all_users: bool, feature: str | None, each_user: 
         raise InvalidInputError(
             "goes with --feature", field="each_user", hint="For every user in all features: --all-users."
         )
-    if user == "" or feature == "":
-        raise InvalidInputError("is empty", field="user" if user == "" else "feature")
+    if user is not None:
+        user = names.cleaned(user, field="user")
     if feature is not None:
+        feature = names.cleaned(feature, field="feature", most=names.LONGEST_FEATURE)
         return (Scope.FEATURE_USER if each_user else Scope.FEATURE), feature
     if user is not None:
         return Scope.USER, user

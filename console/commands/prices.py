@@ -16,9 +16,9 @@ from console.output import Json, note, print_json
 from console.provisioning import routed_models
 from console.reach import DATABASE, reach
 from errors import InvalidInputError
-from router.policy import load_policy
+from router.policy import PROVIDERS, load_policy
 from settings import Settings
-from storage import price_sync, price_table, prices, repricing, tenants
+from storage import names, price_sync, price_table, prices, repricing, tenants
 from storage.migrate import migrate
 from storage.price_sync import Drift
 from storage.prices import Model, Price
@@ -39,6 +39,8 @@ def list_command(
 ) -> None:
     """List every price row with the date from which it holds, in USD per million tokens."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+        if model is not None:
+            prices.check_model(connection, model)
         rows = prices.list_prices(connection, model)
         now = prices.moment(connection)
     price_report.tell_prices(rows, now, as_json=as_json)
@@ -138,6 +140,11 @@ def add_command(
     It is written to the audit. Runs that started before now keep their price until `headrace prices reprice`.
     """
 
+    if provider not in PROVIDERS:
+        raise InvalidInputError(
+            "no such provider", field="provider", value=provider, hint=names.hint(provider, PROVIDERS)
+        )
+
     def rate(name: str, text: str | None) -> dict[str, object]:
         return {} if text is None else {f"{name}_usd": usd(text, field=name)}
 
@@ -230,6 +237,8 @@ def reprice(
     The period that it was, and what it came to, a row a tenant.
     """
     with operator_session(ops_url) as connection:
+        if model is not None:
+            prices.check_model(connection, model)
         period = Period(since, until or prices.moment(connection), model)
         if period.until <= since:
             raise InvalidInputError("is not before the end", field="since", value=since.isoformat())

@@ -12,8 +12,9 @@ import typer
 from console import amounts
 from console.actor import actor
 from console.amounts import usd
-from console.output import Json, print_json, print_table
+from console.output import Json, note, print_json, print_table
 from console.reach import DATABASE, reach
+from errors import InvalidInputError
 from settings import Settings
 from storage import tenants
 from storage.session import operator_session
@@ -33,16 +34,31 @@ def add_command(
         str | None, typer.Option(metavar="USD", help="Its cap a rolling day; else the plan's.")
     ] = None,
     external_id: Annotated[str | None, typer.Option(help="Its id in your own system; unique.")] = None,
+    same_name: Annotated[bool, typer.Option("--same-name", help="Also where another tenant has this name.")] = False,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Where a tenant has this name, print its id and change nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Add a tenant and print its id."""
+    """Add a tenant and print its id. A name that another tenant has is refused."""
+    if if_missing and (same_name or external_id is not None):
+        other = "same_name" if same_name else "external_id"
+        raise InvalidInputError("does not go with --if-missing", field=other, hint="Give one of the two.")
     cap = None if daily_cap is None else usd(daily_cap, field="daily_cap")
+    added = True
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
-        tenant_id = tenants.add(connection, name=name, plan=plan, daily_cap_usd=cap, external_id=external_id)
+        if if_missing:
+            tenant_id, added = tenants.add_if_missing(connection, name=name, plan=plan, daily_cap_usd=cap)
+        else:
+            tenant_id = tenants.add(
+                connection, name=name, plan=plan, daily_cap_usd=cap, external_id=external_id, same_name=same_name
+            )
     if as_json:
-        print_json({"id": tenant_id})
-    else:
-        typer.echo(str(tenant_id))
+        print_json({"id": tenant_id, "added": added})
+        return
+    if not added:
+        note(f"{name} is there already; its plan and its cap stay as they are")
+    typer.echo(str(tenant_id))
 
 
 @app.command("list")

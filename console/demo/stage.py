@@ -40,7 +40,7 @@ def command(env: Mapping[str, str], *arguments: str) -> str:
 def add_tenant(env: Mapping[str, str], customer: Customer) -> UUID:
     """``headrace tenants add``."""
     cap = [] if customer.daily_cap_usd is None else ["--daily-cap", str(customer.daily_cap_usd)]
-    return UUID(command(env, "tenants", "add", customer.name, "--plan", customer.plan, *cap).strip())
+    return UUID(command(env, "tenants", "add", customer.name, "--same-name", "--plan", customer.plan, *cap).strip())
 
 
 def flood(env: Mapping[str, str], customer: Customer, tenant: UUID, directory: Path) -> None:

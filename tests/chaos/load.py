@@ -99,7 +99,13 @@ class Producer:
         self._repeatable: list[tuple[int, dict[str, Any]]] = []
         with psycopg.connect(stage.urls.ops, autocommit=True) as connection:
             self._tenants = [
-                tenants.add(connection, name=name, plan=plan, daily_cap_usd=None if cap is None else Decimal(cap))  # type: ignore[arg-type]
+                tenants.add(
+                    connection,
+                    name=name,
+                    plan=plan,
+                    same_name=True,
+                    daily_cap_usd=None if cap is None else Decimal(cap),
+                )  # type: ignore[arg-type]
                 for name, plan, cap in TENANTS
             ]
 

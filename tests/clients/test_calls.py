@@ -186,15 +186,16 @@ def test_text_that_postgres_cannot_keep_loses_what_it_cannot_keep(
     door: Door, client: WholeClient, ops: Database, tenant: UUID
 ) -> None:
     odd = "a\x00b\ud800c\U0001f600"
-    given = {"user_id": odd, "feature": "chat", "messages": [{"role": "user", "content": odd}], "context": {odd: odd}}
+    messages = [{"role": "user", "content": odd}]
+    given = {"user_id": "u", "feature": "chat", "metadata": {odd: odd}, "messages": messages, "context": {odd: odd}}
     ids = [door.enqueue(tenant_id=tenant, **given), client.enqueue(tenant_id=tenant, **given)]  # type: ignore[arg-type]
     with ops.connection() as connection:
         rows = connection.execute(
-            "select user_id, messages, context from headrace.jobs where id = any (%s)",
+            "select messages, context, metadata from headrace.jobs where id = any (%s)",
             [ids],
         ).fetchall()
     assert rows[0] == rows[1]
-    assert rows[0]["user_id"] == "ab?c\U0001f600"
+    assert rows[0]["metadata"] == {"ab?c\U0001f600": "ab?c\U0001f600"}
 
 
 def test_a_key_used_for_another_request_is_a_conflict(door: Door, tenant: UUID) -> None:

@@ -148,11 +148,11 @@ def test_input_over_the_features_cap_would_be_rejected(make: Callable[..., Groun
     assert fits(quote) == [None] * 3
 
 
-def test_a_feature_that_the_policy_has_not_would_be_rejected(make: Callable[..., Ground], tmp_path: Path) -> None:
+def test_a_feature_that_the_policy_has_not_yet_would_wait(make: Callable[..., Ground], tmp_path: Path) -> None:
     ground = make(with_models(tmp_path, "gpt-6-luna", "claude-haiku-5-5"))
     quote, result = ground.quote(feature="report"), ground.run(feature="report")
-    assert (quote.verdict, result.state) == (Verdict.WOULD_BE_REJECTED, "rejected")
-    assert quote.error == result.error and quote.error is not None and quote.error["code"] == "unknown_feature"
+    assert (quote.verdict, result.state, result.reason) == (Verdict.WOULD_WAIT, "scheduled", "feature_not_here")
+    assert (quote.error, quote.primary, [one.reason for one in quote.waits]) == (None, None, ["feature_not_here"])
 
 
 def test_a_model_without_a_price_would_be_rejected(make: Callable[..., Ground], tmp_path: Path) -> None:

@@ -253,8 +253,9 @@ def test_without_a_price_or_a_key_no_call_is_made(
     assert (unpriced.state, unpriced.reason) == (State.REJECTED, "unpriced_model")
     assert unpriced.error is not None
     assert (unpriced.error["field"], unpriced.error["value"]) == ("model", "gpt-of-tomorrow")
-    unknown = ask(client, tenant, feature="report")  # the database knows it, this worker's policy does not
-    assert (unknown.state, unknown.reason) == (State.REJECTED, "unknown_feature")
+    # the database knows it, this worker's policy does not
+    unknown = client.enqueue(tenant_id=tenant, **{**CHAT, "feature": "report"})
+    eventually(lambda: client.result(unknown, tenant_id=tenant).reason == "feature_not_here")
     assert fleet.journal() == []
     assert fleet.end("worker") == 0
 

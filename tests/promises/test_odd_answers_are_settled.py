@@ -62,7 +62,7 @@ def test_every_odd_answer_ends_its_job_at_its_true_cost(
     server: Told, client: Client, ops: Database, urls: Urls, wiped_wire: Wire, subtests: pytest.Subtests
 ) -> None:
     with ops.connection() as connection:
-        tenant = tenants.add(connection, name="Odd", plan="pro", daily_cap_usd=1_000)
+        tenant = tenants.add(connection, name="Odd", plan="pro", same_name=True, daily_cap_usd=1_000)
     with Database(urls.app, connections=1) as database:
         adapters = {name: build_adapter(name, server.url) for name in ("openai", "anthropic")}
         for odd in CASES:

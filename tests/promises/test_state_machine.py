@@ -58,7 +58,8 @@ class TheRoad(RuleBasedStateMachine):
         self.world.wipe()
         self.world.clock.set(START)
         self.tenants = [
-            tenants.add(self.world.ops, name=f"T{limit}", plan="pro", daily_cap_usd=limit) for limit in TENANT_LIMITS
+            tenants.add(self.world.ops, name=f"T{limit}", plan="pro", same_name=True, daily_cap_usd=limit)
+            for limit in TENANT_LIMITS
         ]
         self.road = Road(dict(zip(self.tenants, TENANT_LIMITS, strict=True)), user_share=Decimal("0.2"))
         self.workers = [Worker(self.new_id(), START) for _ in range(WORKERS)]

@@ -169,6 +169,12 @@ BREAKS: dict[str, list[str | Callable[[Journal], object]]] = {
         "update headrace.tenants set daily_cost_cap_usd = 0",
         "update headrace.caps set limit_usd = 0 where scope = 'feature'",
     ],
+    "limit_is_of_a_composed_id": [
+        "insert into headrace.caps (tenant_id, scope, key, limit_usd, hour)"
+        " select id, 'user', 'Jose' || chr(769), 1, headrace.now() from headrace.tenants",
+        "insert into headrace.rates (tenant_id, scope, key, per_minute)"
+        " select id, 'user', 'Jose' || chr(769), 1 from headrace.tenants",
+    ],
     "call_has_a_run": [
         lambda journal: journal.append({**journal[0], "client_request_id": str(uuid4())}),
     ],

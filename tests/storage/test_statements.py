@@ -132,6 +132,7 @@ def test_every_function_file_is_applied_and_nothing_else_is_there(schema: psycop
                 "bursts",
                 "housekeeping",
                 "locks",
+                "names",
                 "recovery",
                 "slots",
                 "waiting",

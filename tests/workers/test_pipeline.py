@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from console import waiting
 from errors import (
     BreakerOpenError,
     HeadraceError,
@@ -38,12 +39,13 @@ from queues.redis.client import client as redis_client
 from queues.turns import Turn, Wire
 from router import pace
 from router.breakers import Breakers
+from router.current_policy import READ_EVERY_S, CurrentPolicy
 from router.gateway import Gateway
-from router.policy import Target, load_policy
+from router.policy import Policy, Target, load_policy
 from router.providers.calls import CallReply, CallRequest, Finish, Usage
 from router.pseudonyms import Pseudonyms
 from router.rate_holds import RateHolds
-from storage import limits, recovery
+from storage import limits, recovery, why
 from storage.database import Database
 from storage.ids import new_id
 from storage.jobs import State
@@ -790,15 +792,12 @@ def test_a_draining_worker_hands_back_what_has_not_begun(stage: Stage) -> None:
 def test_what_sql_cannot_check_is_rejected_at_the_claim_and_costs_nothing(
     stage: Stage, urls: Urls, subtests: pytest.Subtests
 ) -> None:
-    with stage.ops.connection() as connection:
-        connection.execute("insert into headrace.features (name) values ('unheard_of')")
     bad: list[tuple[dict[str, Any], str, str]] = [
         ({"output_schema": {"type": "nonsense"}}, "invalid_schema", "output_schema.type"),
         ({"output_schema": {"$ref": "http://127.0.0.1:9/"}}, "invalid_schema", "output_schema.$ref"),
         ({"output_schema": FETCHES}, "invalid_schema", "output_schema.$schema"),
         ({"output_schema": {"pattern": "(?=a)"}}, "invalid_schema", "output_schema.pattern"),
         ({"output_schema": {"allOf": [{}] * 11_000}}, "invalid_schema", "output_schema"),
-        ({"feature": "unheard_of"}, "unknown_feature", "feature"),
         ({"messages": [{"role": "user", "content": "x" * 200_001}]}, "too_long", "messages"),
     ]
     with psycopg.connect(urls.producer, autocommit=True) as producer:
@@ -809,6 +808,44 @@ def test_what_sql_cannot_check_is_rejected_at_the_claim_and_costs_nothing(
                 assert result.error is not None and result.error["field"] == field_
     assert stage.openai.asked == stage.anthropic.asked == []
     assert stage.runs() == []
+
+
+def test_a_feature_that_is_published_while_a_worker_runs_is_read_or_waited_for(stage: Stage, app: Database) -> None:
+    """And one that is retired, or that no worker has learned of in a day, ends its job."""
+    shipped, reads = load_policy(None), [0]
+    known = {"unheard_of": shipped.features["chat"]}
+
+    def read() -> Policy:
+        reads[0] += 1
+        return replace(shipped, features={**shipped.features, **known}) if reads[0] > 1 else shipped
+
+    with stage.ops.connection() as connection:
+        connection.execute("insert into headrace.features (name) values ('unheard_of'), ('nowhere')")
+    clock = Clock()
+    stage.pipeline._policies = CurrentPolicy(shipped, read, clock=clock)
+    job_id = stage.client.enqueue(**{"tenant_id": stage.tenant, **CHAT, "feature": "unheard_of"})
+    waits = stage.take(job_id)
+    assert (waits.state, waits.reason, waits.attempts) == (State.SCHEDULED, "feature_not_here", 0)
+    assert (stage.take_again(job_id).state, reads[0]) == (State.SCHEDULED, 1)  # not read again at once
+    clock.now += READ_EVERY_S
+    assert (stage.take_again(job_id).state, reads[0]) == (State.SUCCEEDED, 2)
+
+    lost = stage.client.enqueue(**{"tenant_id": stage.tenant, **CHAT, "feature": "nowhere"})
+    gone = stage.client.enqueue(**{"tenant_id": stage.tenant, **CHAT, "feature": "nowhere"})
+    assert [stage.take(one).reason for one in (lost, gone)] == ["feature_not_here"] * 2
+    with stage.ops.connection() as connection:
+        told = why.explain(connection, lost, silent_s=10.0)
+        assert told is not None and told.why is why.Why.FEATURE_NOT_HERE
+        assert "nowhere is published" in waiting.sentence(told)
+        connection.execute("update headrace.jobs set created_at = created_at - interval '2 days' where id = %s", [lost])
+    assert (stage.take_again(lost).state, stage.take(gone).state) == (State.REJECTED, State.SCHEDULED)
+    error = stage.client.result(lost, tenant_id=stage.tenant).error
+    assert error is not None and (error["code"], error["value"]) == ("unknown_feature", "'nowhere'")
+    with stage.ops.connection() as connection:
+        connection.execute("update headrace.features set retired_at = headrace.now() where name = 'nowhere'")
+    ended = stage.take_again(gone)
+    assert (ended.state, ended.reason) == (State.REJECTED, "unknown_feature")
+    assert len(stage.openai.asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ stable ``code`` and carries its facts in fields, so that no program has to parse
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -191,6 +192,9 @@ def refusal(facts: Mapping[str, Any], *, value: object = None) -> HeadraceError:
     code = str(rest.pop("code", InvalidInputError.code))
     told = rest.pop("value", None)
     rest.pop("length", None)
+    if isinstance(value, str) and isinstance(rest.get("known"), list):
+        near = get_close_matches(value[:200].casefold(), rest["known"], n=1)
+        rest["hint"] = " ".join([*(f"Did you mean {one}?" for one in near), str(rest.get("hint") or "")]).strip()
     error = _BY_CODE.get(code, InvalidInputError)(
         rest.pop("message", None), field=rest.pop("field", None), value=value if told is None else told, **rest
     )

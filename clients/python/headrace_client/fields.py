@@ -2,7 +2,7 @@
 
 Headrace's functions check what a job may hold, and name the field. Checked here is what would not get there: types,
 times without a zone, what is not JSON. Text loses what Postgres cannot store, as at Headrace's own door: a NUL is
-dropped, half of a surrogate pair becomes a question mark.
+dropped, half of a surrogate pair becomes a question mark. An id or a name that holds one is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ MOST_BYTES: Final = 4_000_000
 """Of one request as JSON. Headrace's own cap is lower; what is over this one is not sent at all."""
 
 _UNSTORABLE: Final = re.compile("\x00|[\ud800-\udfff]")
+_REFUSED: Final = "holds a control character, a line separator, a direction override or half of a surrogate pair"
 _TEXTS: Final = (
     "user_id",
     "feature",
@@ -30,6 +31,7 @@ _TEXTS: Final = (
     "on_unknown",
     "force_tier",
 )
+_NAMES: Final = ("user_id", "feature", "prompt", "lane", "idempotency_key")
 _TIMES: Final = ("run_at", "deadline")
 _JSON: Final = ("variables", "messages", "context", "output_schema", "metadata")
 _INT4: Final = 2**31
@@ -117,6 +119,8 @@ def as_json(name: str, value: Any) -> str:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidInputError("must be text", field=name, value=value)
+    if name in _NAMES and _UNSTORABLE.search(value):
+        raise InvalidInputError(_REFUSED, field=name, value=value)
     return _clean(value)
 
 

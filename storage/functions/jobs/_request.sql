@@ -51,7 +51,7 @@ return headrace.refusal('invalid_input', 'id', null,
 -- (the output schema is a valid JSON schema) is checked there, and again at claim. p_known_feature and p_known_lane: whether there are such a
 -- feature and lane; p_declared: as declared_variables() says of p_prompt. Called for every row of a bulk: plain
 -- expressions, which PL/pgSQL evaluates by itself, cost a tenth of statements. Each check costs what the bytes cost that it
--- reads, and nothing is read before its bytes are counted.
+-- reads, and nothing is read before its bytes are counted. Ids and names are given composed (names.sql).
 create or replace function headrace.request_error(
     p_id uuid, p_user text, p_feature text, p_known_feature boolean, p_lane text, p_known_lane boolean, p_prompt text, p_declared jsonb, p_variables jsonb, p_messages jsonb,
     p_context jsonb, p_output_schema jsonb, p_max_output integer, p_run_at timestamptz, p_deadline timestamptz, p_on_over_budget text,
@@ -66,19 +66,25 @@ declare
     v_name text;
     v_given jsonb;
     v_message jsonb;
+    v_fault text;
 begin
     -- version 7, and of no time that is still to come
     if p_id is not null and (uuid_extract_version(p_id) = 7 and uuid_extract_timestamp(p_id) <= v_now + headrace.id_ahead()) is not true then
         return headrace.id_refusal();
     end if;
-    if coalesce(length(p_user), 0) not between 1 and 200 then
-        return headrace.refusal('invalid_input', 'user_id', p_user, 'needs 1 to 200 characters');
+    v_fault := headrace.name_fault(p_user, 200);
+    if v_fault is not null then
+        return headrace.refusal('invalid_input', 'user_id', p_user, v_fault);
     end if;
-    if not p_known_feature then
-        return headrace.refusal('unknown_feature', 'feature', p_feature, 'no such feature in the routing policy');
+    if not p_known_feature then  -- a name that is known is one
+        v_fault := headrace.name_fault(p_feature, 61);
+        return case when v_fault is not null then headrace.refusal('invalid_input', 'feature', p_feature, v_fault)
+            else headrace.refusal('unknown_feature', 'feature', p_feature, 'no such feature in the routing policy') end;
     end if;
     if not p_known_lane then
-        return headrace.refusal('unknown_lane', 'lane', p_lane, 'no such lane');
+        v_fault := headrace.name_fault(p_lane, 31);
+        return case when v_fault is not null then headrace.refusal('invalid_input', 'lane', p_lane, v_fault)
+            else headrace.refusal('unknown_lane', 'lane', p_lane, 'no such lane') end;
     end if;
     if num_nonnulls(p_prompt, p_messages) <> 1 then
         return headrace.refusal('invalid_input', 'prompt', p_prompt, 'give either prompt (with variables) or messages, not both and not neither');
@@ -117,7 +123,9 @@ begin
 
     if p_prompt is not null then
         if p_declared is null then
-            return headrace.refusal('unknown_prompt', 'prompt', p_prompt, 'no such prompt');
+            v_fault := headrace.name_fault(p_prompt, 61);
+            return case when v_fault is not null then headrace.refusal('invalid_input', 'prompt', p_prompt, v_fault)
+                else headrace.refusal('unknown_prompt', 'prompt', p_prompt, 'no such prompt') end;
         end if;
         v_given := coalesce(p_variables, '{}');
         if jsonb_typeof(v_given) <> 'object' then
@@ -185,8 +193,11 @@ begin
         return headrace.refusal('invalid_input', 'force_tier', p_force_tier, 'must be cheap or strong');
     elsif p_metadata is not null and jsonb_typeof(p_metadata) <> 'object' then
         return headrace.refusal('invalid_input', 'metadata', p_metadata::text, 'must be an object');
-    elsif p_key is not null and length(p_key) not between 1 and 200 then
-        return headrace.refusal('invalid_input', 'idempotency_key', left(p_key, 60), 'needs 1 to 200 characters');
+    elsif p_key is not null then
+        v_fault := headrace.name_fault(p_key, 200);
+        if v_fault is not null then
+            return headrace.refusal('invalid_input', 'idempotency_key', left(p_key, 60), v_fault);
+        end if;
     end if;
     return null;
 end $$;

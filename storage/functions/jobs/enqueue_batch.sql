@@ -35,7 +35,8 @@ begin
     -- (1) decode and check. What cannot be decoded is quoted by Postgres's own messages, and those go into its log.
     begin
     with asked as materialized (
-        select e.ordinality, e.value, x.* from jsonb_array_elements(p_jobs) with ordinality e(value, ordinality)
+        select e.ordinality, e.value, x.* from jsonb_array_elements(p_jobs) with ordinality g(given, ordinality)
+        cross join lateral (select headrace.with_composed_names(g.given) as value, g.ordinality) e
         cross join lateral jsonb_to_record(e.value) as x(
             id uuid, user_id text, feature text, lane text, prompt text, variables jsonb, messages jsonb, context jsonb,
             output_schema jsonb, max_output_tokens integer, estimated_tokens bigint, run_at timestamptz,
@@ -71,7 +72,10 @@ begin
 
     if v_refused > 0 then  -- what is in already stays in, whatever would be said of it by now
         return query
-        select r.index, null::uuid, false, null::text, r.error from unnest(v_rows) r
+        select r.index, null::uuid, false, null::text,
+               -- what there is, beside the first ten: a bulk of unknown names must not cost its square
+               case when row_number() over (order by r.index) <= 10 then headrace.with_known_names(p_tenant, r.error) else r.error end
+        from unnest(v_rows) r
         where r.error is not null and not exists (select from headrace.jobs j where j.id = r.id and j.tenant_id = p_tenant);
         v_rows := array(
             select r from unnest(v_rows) r

@@ -14,6 +14,7 @@ declare
     v_key record;
 begin
     begin
+        p_request := headrace.with_composed_names(p_request);
         r := jsonb_populate_record(null::headrace.job_request, p_request);
     exception when data_exception then  -- its own message would quote the request
         perform headrace.refuse(headrace.refusal('invalid_input', 'request', null, 'a field is not of its type'));
@@ -25,6 +26,7 @@ begin
             exists (select from headrace.lanes l where l.name = coalesce(r.lane, 'interactive') and l.retired_at is null), r.prompt,
             headrace.declared_variables(p_tenant, r.prompt), r.variables, r.messages, r.context, r.output_schema, r.max_output_tokens, r.run_at, r.deadline, r.on_over_budget, r.on_unknown, r.force_tier, r.metadata,
             r.idempotency_key, headrace.now()) end;
+    error := headrace.with_known_names(p_tenant, error);
     if error is null and r.idempotency_key is not null then
         select i.job_id, i.body_hash = headrace.body_hash(p_request) as same
         into v_key from headrace.idempotency i where i.tenant_id = p_tenant and i.key = r.idempotency_key;

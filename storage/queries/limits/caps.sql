@@ -7,7 +7,7 @@ with asked as (
     select c.scope, c.key from headrace.caps c
     where c.tenant_id = %(tenant_id)s and c.scope <> 'tenant' and %(user)s::text is null and %(feature)s::text is null
     union
-    select g.scope, g.key from (values ('user', %(user)s::text), ('feature', %(feature)s::text)) g(scope, key) where g.key is not null
+    select g.scope, g.key from (values ('user', headrace.composed(%(user)s)), ('feature', %(feature)s::text)) g(scope, key) where g.key is not null
 )
 select a.scope, a.key, n.limit_usd, n.spent_usd, n.reserved_usd,
        case when c.limit_usd is not null then a.scope

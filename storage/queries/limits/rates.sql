@@ -2,7 +2,7 @@
 -- user, and all that were set for one user or feature or that the policy gives the users of a feature; or only those of one
 -- user, one feature, or (both given) those that bind a job of this user in this feature. per_minute null: no such limit.
 -- Index: the primary key of rates.
-with given as (select %(user)s::text as "user", %(feature)s::text as feature),
+with given as (select headrace.composed(%(user)s) as "user", %(feature)s::text as feature),
 own as (select r.scope, r.key from headrace.rates r where r.tenant_id = %(tenant_id)s),
 asked as (
     select 'tenant' as scope, '' as key

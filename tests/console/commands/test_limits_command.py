@@ -290,7 +290,9 @@ def test_show_tells_programs_all_and_exactly(headrace: Headrace, ops: Database, 
 def test_show_tells_people_where_each_limit_comes_from(headrace: Headrace, ops: Database, tenant: UUID) -> None:
     with ops.connection() as connection:
         limits.set_plan(connection, "pro", {"user_per_minute": 60}, actor="x")
-        limits.set_cap(connection, tenant, Scope.USER, "\x1b[31mann", Decimal("0.3"), actor="x")
+        limits.set_cap(connection, tenant, Scope.USER, "ann", Decimal("0.3"), actor="x")
+        # an id that was kept before control characters were refused
+        connection.execute("update headrace.caps set key = e'\\x1b[31mann' where scope = 'user'")
         limits.set_rate(connection, tenant, Scope.FEATURE_USER, "report", 5, actor="x")
 
     lines = [line.split() for line in headrace("limits", "show", "Acme").out.splitlines()]

@@ -37,6 +37,12 @@ def test_an_empty_database_gets_all_and_a_second_time_nothing(
     assert (first.code, first.err) == (0, "")
     assert first.out.startswith("applied 0000_basics.sql\n")
     assert "6 new prompt versions" in first.out
+    lines = first.out.splitlines()
+    assert "feature report: new" in lines and "prompt chat: version 1 is new and active" in lines
+    assert any(line.startswith("price openai:gpt-6-luna: new from ") for line in lines)
+    assert third.out.splitlines()[1] == "Nothing new was published."
+    assert second.json["features_added"] == [] and second.json["prices"] == []
+    assert {(one["name"], one["version"], one["active"]) for one in second.json["prompts"]} >= {("chat", 1, 1)}
     assert second.json["applied"] == []
     assert (second.json["prompts_published"], second.json["prices_added"]) == (0, 0)
     assert second.json["functions"] > 0
