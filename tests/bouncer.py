@@ -1,4 +1,4 @@
-"""A private PgBouncer in transaction mode in front of the tests' Postgres."""
+"""A private PgBouncer, in transaction mode if nothing else is said, in front of the tests' Postgres."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_wanted() -> bool:
 
 
 @contextmanager
-def bouncer(url: str, *, servers: int = 20, password: str = "") -> Iterator[WayIn]:
+def bouncer(url: str, *, servers: int = 20, password: str = "", mode: str = "transaction") -> Iterator[WayIn]:
     """Run one before the server of this URL, with so many server connections a database and role.
 
     With a password every role needs it.
@@ -46,7 +46,9 @@ def bouncer(url: str, *, servers: int = 20, password: str = "") -> Iterator[WayI
     try:
         (home / "users.txt").write_text("".join(f'"{role}" "{password}"\n' for role in _ROLES))
         (home / "pgbouncer.ini").write_text(
-            _configuration(home, servers=servers, auth="plain" if password else "trust", **behind.groupdict())
+            _configuration(
+                home, servers=servers, auth="plain" if password else "trust", mode=mode, **behind.groupdict()
+            )
         )
         if not user.is_ours:
             for path in (home, *home.iterdir()):
@@ -67,12 +69,12 @@ def bouncer(url: str, *, servers: int = 20, password: str = "") -> Iterator[WayI
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _configuration(home: Path, *, sockets: str, port: str, servers: int, auth: str) -> str:
+def _configuration(home: Path, *, sockets: str, port: str, servers: int, auth: str, mode: str) -> str:
     return f"""
 [databases]
 * = host={sockets} port={port}
 [pgbouncer]
-pool_mode = transaction
+pool_mode = {mode}
 listen_port = {port}
 unix_socket_dir = {home}
 auth_type = {auth}

@@ -16,9 +16,10 @@ import pytest
 
 from console.services import Endpoints
 from producers import Client
-from storage import schedulers
+from storage import schedulers, wake_signals
 from storage.database import Database
 from storage.jobs import State
+from storage.wake_signals import Unfit
 from tests.books import check_books
 from tests.bouncer import WayIn, bouncer
 from tests.conftest import new_tenant
@@ -127,6 +128,16 @@ def test_a_scheduler_behind_it_says_once_that_no_signal_comes_and_looks(
         wanted = connection.execute("select wanted_until > now() as yes from headrace.wake_signals").fetchone()
     assert listed.woken_by == "transaction_pooler"
     assert wanted == {"yes": False}, "nobody's commit notifies for nothing"
+
+
+def test_a_pooler_of_sessions_carries_signals(services: Endpoints, urls: Urls, ops: Database) -> None:
+    """What tells it from one of transactions is a signal that is tried."""
+    for mode, expected in (("session", None), ("transaction", Unfit.POOLER)):
+        with (
+            bouncer(services.require_owner(), mode=mode) as through,
+            wake_signals.own_connection(through(urls.owner)) as connection,
+        ):
+            assert wake_signals.unfit(connection, ops) is expected, mode
 
 
 @pytest.mark.usefixtures("scheduler")
