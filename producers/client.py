@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
@@ -55,10 +55,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of many requests. ``job_ids`` is as long as the input, None where one was refused."""
+    """What became of many requests. ``job_ids`` is as long as the input, None where one was refused.
+
+    ``repeated``: the places of those whose idempotency key had a job already, which is the one that is named.
+    """
 
     job_ids: Sequence[JobId | None]
     refused: Sequence[Refused]
+    repeated: Collection[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,26 @@ class Client:
         """
         return self._quotes().quote(check(fields))
 
+    def quote_many(self, requests: Sequence[Mapping[str, Any]]) -> list[Quote | HeadraceError]:
+        """:meth:`quote` for each of many requests, in their order, at a small part of the cost. Nothing goes in.
+
+        Each is quoted as if it came alone. An error stands where :meth:`quote` would have raised it.
+        """
+        told: list[Quote | HeadraceError | None] = [None] * len(requests)
+        pending: dict[UUID, list[tuple[int, JobRequest]]] = defaultdict(list)
+        for index, fields in enumerate(requests):
+            try:
+                request = check(fields)
+            except InvalidInputError as error:
+                told[index] = error
+                continue
+            pending[request.tenant_id].append((index, request))
+        for chunk in (part for of_tenant in pending.values() for part in _chunks(of_tenant)):
+            quoted = self._quotes().quote_many([request for _, request in chunk])
+            for (index, _), one in zip(chunk, quoted, strict=True):
+                told[index] = one
+        return [one for one in told if one is not None]
+
     def enqueue_many(
         self, requests: Iterable[Mapping[str, Any]], *, progress: Callable[[int], object] | None = None
     ) -> Batch:
@@ -150,6 +174,7 @@ class Client:
         """
         ids: list[JobId | None] = []
         refused: list[Refused] = []
+        repeated: set[int] = set()
         pending: dict[UUID, list[tuple[int, JobRequest]]] = defaultdict(list)
         sizes: Counter[UUID] = Counter()
         held = 0
@@ -160,13 +185,18 @@ class Client:
             held -= sizes.pop(tenant_id, 0)
             if not chunk:
                 return
-            done = self._insert(tenant_id, as_rows([request for _, request in chunk]))
+            rows = as_rows([request for _, request in chunk])
+            done = self._insert(tenant_id, rows)
             self._offer(tenant_id, done)
-            for (index, _), one in zip(chunk, done, strict=True):
+            for (index, _), row, one in zip(chunk, rows, done, strict=True):
                 if one.error is not None:
                     refused.append(Refused(index, refusal(one.error)))
                 elif one.job_id is not None:
                     ids[index] = JobId(one.job_id)
+                    if (
+                        str(one.job_id) != row["id"]
+                    ):  # not `created`: the second try of a step finds what the first wrote
+                        repeated.add(index)
             if progress is not None:
                 progress(len(chunk))
 
@@ -189,7 +219,7 @@ class Client:
                 flush(max(sizes, key=sizes.__getitem__))
         for tenant_id in list(pending):
             flush(tenant_id)
-        return Batch(ids, sorted(refused, key=lambda one: one.index))
+        return Batch(ids, sorted(refused, key=lambda one: one.index), frozenset(repeated))
 
     def result(self, job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Result:
         """The job's state and answer; with ``timeout`` (seconds) waits so long for its end.
@@ -302,6 +332,20 @@ class Client:
             unreadable=row.unreadable,
             simulated=bool(row.simulated),
         )
+
+
+def _chunks(requests: Sequence[tuple[int, JobRequest]]) -> Iterator[list[tuple[int, JobRequest]]]:
+    """As many at a time as one statement takes."""
+    chunk: list[tuple[int, JobRequest]] = []
+    size = 0
+    for one in requests:
+        chunk.append(one)
+        size += size_of(one[1])
+        if len(chunk) >= CHUNK or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _id(given: UUID | str, name: str) -> UUID:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from errors import FeatureNotHereError, InvalidInputError
+from errors import FeatureNotHereError, HeadraceError, InvalidInputError
 from guards.rates import RateGuard
 from guards.schemas import check_schema
 from producers.quote import CallQuote, Quote, RateQuote, Verdict, Wait, caps_of, missed_deadline, rejection, waits_of
-from producers.requests import JobRequest, as_row, refusal
+from producers.requests import JobRequest, as_row, as_rows, refusal
+from prompts.messages import Message
 from router.current_policy import CurrentPolicy
-from router.plan import Plan, plan_job
+from router.plan import Plan, messages_of, plan_job
 from router.policy import Policy
+from router.tokens import CountedTexts
 from storage import prompts, quotes
 from storage.connect import Connection
 from storage.database import Database
 from storage.prompts import PromptVersion
-from storage.quotes import CallLook, MoneyLook, RequestLook
+from storage.quotes import CallLook, JobLook, MoneyLook, RequestLook
 from storage.rates import Rate
 from storage.runs import PlannedCall
 
 _WITHIN_S = 10.0  # how long a quote waits for Postgres to come back
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A request with all that is known of it before money is looked at. ``refused``: why it could not be planned."""
+
+    request: JobRequest
+    asked: RequestLook
+    prompt: PromptVersion | None
+    plan: Plan | None
+    refused: InvalidInputError | None
+    calls: tuple[PlannedCall, ...]
 
 
 class Quoter:
@@ -56,46 +72,102 @@ class Quoter:
         )
         if asked.error is not None:
             raise refusal(asked.error)
-        plan, refused = self._plan(asked, prompt)
+        plan, refused = self._plan(asked, prompt, check_schema)
         calls = () if plan is None else tuple(plan.call(target) for target in plan.targets)
         look = self._look(request, UUID(row["id"]), asked.rank, calls)
-        rates = tuple(self._rate(tenant_id, one) for one in look.rates)
-        waits = waits_of(request, look, rates)
-        if plan is None and refused is None:
-            waits = (Wait(FeatureNotHereError.code, None, None), *waits)
-        error = rejection(request, look, refused=refused, model=calls[0].model if calls else None)
-        error = error or missed_deadline(request, waits)
-        verdict = _verdict(asked.job_id, error, waits)
-        priced = [_call_quote(call, said) for call, said in zip(calls, look.calls, strict=True)]
-        costs = [one.worst_case_usd for one in priced if one.worst_case_usd is not None]
-        return Quote(
-            verdict=verdict,
-            at=look.at,
-            error=error if verdict is Verdict.WOULD_BE_REJECTED else None,
-            waits=() if verdict is Verdict.WOULD_REPEAT else waits,
-            job_id=asked.job_id,
-            feature=request.feature,
-            prompt=request.prompt,
-            prompt_version=None if prompt is None else prompt.version,
-            tier=None if plan is None else plan.route.tier,
-            rule=None if plan is None else plan.route.rule,
-            input_tokens=None if plan is None else plan.input_tokens,
-            max_output_tokens=None if plan is None else plan.max_output_tokens,
-            primary=priced[0] if priced else None,
-            backup=priced[1] if len(priced) > 1 else None,
-            worst_case_usd=priced[0].worst_case_usd if priced else None,
-            dearest_usd=max(costs, default=None),
-            caps=caps_of(look),
-            rates=rates,
-        )
+        drafted = _Draft(request, asked, prompt, plan, refused, calls)
+        return _quote(drafted, look, tuple(self._rates_of(tenant_id, look.rates).values()))
 
-    def _plan(self, asked: RequestLook, prompt: PromptVersion | None) -> tuple[Plan | None, InvalidInputError | None]:
+    def quote_many(self, requests: Sequence[JobRequest]) -> list[Quote | HeadraceError]:
+        """:meth:`quote` for each of many requests of one tenant. What they have in common is looked up once.
+
+        Each is quoted as if it came alone. An error stands where :meth:`quote` would have raised it. Raises
+        :class:`errors.PostgresUnavailableError`.
+        """
+        if not requests:
+            return []
+        tenant_id, rows = requests[0].tenant_id, as_rows(requests)
+        asked, known = self._database.patiently(
+            lambda connection, _repeat: _ask_many(connection, tenant_id, rows), tenant_id=tenant_id, within_s=_WITHIN_S
+        )
+        drafts = self._drafts(requests, asked, known)
+        looks = [
+            JobLook(
+                UUID(row["id"]), one.request.user_id, one.request.feature, one.request.lane, one.asked.rank, one.calls
+            )
+            for row, one in zip(rows, drafts, strict=True)
+            if one is not None
+        ]
+        money = list(
+            self._database.patiently(
+                lambda connection, _repeat: quotes.calls_of_many(connection, tenant_id, looks),
+                tenant_id=tenant_id,
+                within_s=_WITHIN_S,
+            )
+            if looks
+            else ()
+        )
+        rates = self._rates_of(tenant_id, {rate for look in money for rate in look.rates})
+        found = iter(money)
+        told: list[Quote | HeadraceError] = []
+        for look, draft in zip(asked, drafts, strict=True):
+            if draft is None:
+                assert look.error is not None, "only what is refused is not drafted"
+                told.append(refusal(look.error))
+                continue
+            money_look = next(found)
+            told.append(_quote(draft, money_look, tuple(rates[one] for one in money_look.rates)))
+        return told
+
+    def _drafts(
+        self, requests: Sequence[JobRequest], asked: Sequence[RequestLook], known: Mapping[UUID, PromptVersion | None]
+    ) -> list[_Draft | None]:
+        """The plan of each request that is not refused. All texts are counted together."""
+        counted = CountedTexts()
+        prompts_of = [None if one.prompt_id is None else known[one.prompt_id] for one in asked]
+        counted.add(
+            message.content
+            for look, prompt in zip(asked, prompts_of, strict=True)
+            if look.error is None
+            for message in _messages(look, prompt)
+        )
+        seen: dict[str, InvalidInputError | None] = {}
+
+        def check_once(schema: Mapping[str, Any]) -> None:
+            text = json.dumps(schema)
+            if text not in seen:
+                try:
+                    check_schema(schema)
+                    seen[text] = None
+                except InvalidInputError as error:
+                    seen[text] = error
+            refused = seen[text]
+            if refused is not None:
+                raise refused.with_traceback(None)
+
+        drafts: list[_Draft | None] = []
+        for request, look, prompt in zip(requests, asked, prompts_of, strict=True):
+            if look.error is not None:
+                drafts.append(None)
+                continue
+            plan, refused = self._plan(look, prompt, check_once, counted)
+            calls = () if plan is None else tuple(plan.call(target) for target in plan.targets)
+            drafts.append(_Draft(request, look, prompt, plan, refused, calls))
+        return drafts
+
+    def _plan(
+        self,
+        asked: RequestLook,
+        prompt: PromptVersion | None,
+        check: Callable[[Mapping[str, Any]], None],
+        counted: CountedTexts | None = None,
+    ) -> tuple[Plan | None, InvalidInputError | None]:
         """The plan, or why a worker would refuse the job; neither of a feature that this process does not know yet."""
         policy = self._policies.knowing(asked.feature)  # SQL has said that it is published
         if asked.feature not in policy.features:
             return None, None
         try:
-            return plan_job(asked, prompt, policy, check_schema=check_schema), None
+            return plan_job(asked, prompt, policy, check_schema=check, counted=counted), None
         except InvalidInputError as error:
             return None, error
 
@@ -115,21 +187,64 @@ class Quoter:
             within_s=_WITHIN_S,
         )
 
-    def _rate(self, tenant_id: UUID, rate: Rate) -> RateQuote:
-        room, room_in_s = (None, 0.0) if self._rates is None else self._rates.room(tenant_id, rate)
-        return RateQuote(
-            scope=rate.scope,
-            key=rate.key,
-            per_minute=rate.per_minute,
-            room=room,
-            room_in_s=room_in_s if room == 0 else 0.0,
-            others_first=rate.behind,
-        )
+    def _rates_of(self, tenant_id: UUID, rates: Collection[Rate]) -> dict[Rate, RateQuote]:
+        """What each of these rates says, in their order."""
+        rooms = None if self._rates is None or not rates else self._rates.rooms(tenant_id, rates)
+        return {one: _rate_quote(one, None if rooms is None else rooms[one]) for one in rates}
 
 
 def _ask(connection: Connection, tenant_id: UUID, row: Mapping[str, Any]) -> tuple[RequestLook, PromptVersion | None]:
     asked = quotes.request(connection, tenant_id, row)
     return asked, None if asked.prompt_id is None else prompts.get(connection, asked.prompt_id)
+
+
+def _ask_many(
+    connection: Connection, tenant_id: UUID, rows: Sequence[Mapping[str, Any]]
+) -> tuple[list[RequestLook], dict[UUID, PromptVersion | None]]:
+    asked = quotes.requests(connection, tenant_id, rows)
+    wanted = {one.prompt_id for one in asked if one.prompt_id is not None}
+    return asked, {one: prompts.get(connection, one) for one in wanted}
+
+
+def _messages(asked: RequestLook, prompt: PromptVersion | None) -> tuple[Message, ...]:
+    """The messages, to count them; none where the plan will say what is wrong."""
+    try:
+        return messages_of(asked, prompt)
+    except InvalidInputError:
+        return ()
+
+
+def _quote(draft: _Draft, look: MoneyLook, rates: tuple[RateQuote, ...]) -> Quote:
+    """What the looks and the plan come to."""
+    request, asked, plan, calls = draft.request, draft.asked, draft.plan, draft.calls
+    waits = waits_of(request, look, rates)
+    if plan is None and draft.refused is None:
+        waits = (Wait(FeatureNotHereError.code, None, None), *waits)
+    error = rejection(request, look, refused=draft.refused, model=calls[0].model if calls else None)
+    error = error or missed_deadline(request, waits)
+    verdict = _verdict(asked.job_id, error, waits)
+    priced = [_call_quote(call, said) for call, said in zip(calls, look.calls, strict=True)]
+    costs = [one.worst_case_usd for one in priced if one.worst_case_usd is not None]
+    return Quote(
+        verdict=verdict,
+        at=look.at,
+        error=error if verdict is Verdict.WOULD_BE_REJECTED else None,
+        waits=() if verdict is Verdict.WOULD_REPEAT else waits,
+        job_id=asked.job_id,
+        feature=request.feature,
+        prompt=request.prompt,
+        prompt_version=None if draft.prompt is None else draft.prompt.version,
+        tier=None if plan is None else plan.route.tier,
+        rule=None if plan is None else plan.route.rule,
+        input_tokens=None if plan is None else plan.input_tokens,
+        max_output_tokens=None if plan is None else plan.max_output_tokens,
+        primary=priced[0] if priced else None,
+        backup=priced[1] if len(priced) > 1 else None,
+        worst_case_usd=priced[0].worst_case_usd if priced else None,
+        dearest_usd=max(costs, default=None),
+        caps=caps_of(look),
+        rates=rates,
+    )
 
 
 def _verdict(job_id: UUID | None, error: Mapping[str, Any] | None, waits: Sequence[Wait]) -> Verdict:
@@ -138,6 +253,18 @@ def _verdict(job_id: UUID | None, error: Mapping[str, Any] | None, waits: Sequen
     if error is not None:
         return Verdict.WOULD_BE_REJECTED
     return Verdict.WOULD_WAIT if waits else Verdict.WOULD_RUN
+
+
+def _rate_quote(rate: Rate, said: tuple[int, float] | None) -> RateQuote:
+    room, room_in_s = (None, 0.0) if said is None else said
+    return RateQuote(
+        scope=rate.scope,
+        key=rate.key,
+        per_minute=rate.per_minute,
+        room=room,
+        room_in_s=room_in_s if room == 0 else 0.0,
+        others_first=rate.behind,
+    )
 
 
 def _call_quote(call: PlannedCall, said: CallLook) -> CallQuote:

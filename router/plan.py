@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from errors import TooLongError, UnknownFeatureError, UnknownPromptError
@@ -17,7 +17,7 @@ from prompts.render import render
 from router.heuristic import JobTraits, has_code_block
 from router.policy import Policy, Target
 from router.routes import Route, plan_route
-from router.tokens import estimate_input_tokens, input_token_bound
+from router.tokens import CountedTexts, estimate_input_tokens, input_token_bound
 from storage.ids import new_id
 from storage.prompts import PromptVersion
 from storage.runs import PlannedCall
@@ -61,6 +61,7 @@ class Plan:
     prompt: PromptVersion | None
     input_margins: Mapping[str, float]
     output_fault: str | None = None  # what was wrong with the last answer
+    counted: CountedTexts = field(default_factory=CountedTexts, compare=False, repr=False)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -70,7 +71,12 @@ class Plan:
     def call(self, target: Target) -> PlannedCall:
         """The call to one target, with a new run id and the bound of what it can use."""
         bound = input_token_bound(
-            target.provider, target.model, self.messages, self.output_schema, output_fault=self.output_fault
+            target.provider,
+            target.model,
+            self.messages,
+            self.output_schema,
+            output_fault=self.output_fault,
+            count=self.counted,
         )
         least = LEAST_OUTPUT_TOKENS.get(target.provider, 1)
         return PlannedCall(
@@ -95,11 +101,13 @@ def plan_job(
     *,
     check_schema: Callable[[Mapping[str, Any]], None],
     output_fault: str | None = None,
+    counted: CountedTexts | None = None,
 ) -> Plan:
     """Work out a job's plan.
 
     ``check_schema`` is the guard that refuses what is no output schema. ``output_fault``: what was wrong with the
-    answer of the last attempt, which is then asked for in words too. Raises :class:`errors.InvalidInputError` (or
+    answer of the last attempt, which is then asked for in words too. ``counted`` knows the tokens of its texts, where
+    many jobs were counted together. Raises :class:`errors.InvalidInputError` (or
     its kind) for what SQL could not check at the door (the output schema, the feature's cap on its input) and for what
     is no longer so (the feature is gone, the prompt has moved on).
     """
@@ -116,8 +124,9 @@ def plan_job(
             field="messages" if job.messages is not None else "variables",
             value=f"{characters} characters",
         )
-    messages = _messages(job, prompt)
-    input_tokens = estimate_input_tokens(messages)
+    messages = messages_of(job, prompt)
+    counted = counted or CountedTexts()
+    input_tokens = estimate_input_tokens(messages, count=counted)
     traits = JobTraits(
         feature=job.feature,
         plan=job.plan,
@@ -137,10 +146,15 @@ def plan_job(
         prompt=prompt,
         input_margins=policy.input_margins,
         output_fault=output_fault if output_schema is not None else None,
+        counted=counted,
     )
 
 
-def _messages(job: Asked, prompt: PromptVersion | None) -> tuple[Message, ...]:
+def messages_of(job: Asked, prompt: PromptVersion | None) -> tuple[Message, ...]:
+    """The messages that a job asks, with its context among them.
+
+    :raises InvalidInputError: the prompt is gone, or takes other variables by now.
+    """
     if job.messages is not None:
         messages = tuple(Message(role=one["role"], content=one["content"]) for one in job.messages)  # type: ignore[arg-type]
     elif prompt is not None:

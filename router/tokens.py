@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import toktok
 
@@ -39,9 +39,32 @@ def count_o200k(texts: Iterable[str]) -> list[int]:
     return [int(count) for count in toktok.batch_count([_sound(text) for text in texts], "o200k_base", threads=1)]
 
 
-def estimate_input_tokens(messages: Sequence[Message]) -> int:
+Count: TypeAlias = Callable[[Iterable[str]], list[int]]
+"""Counts the o200k tokens of each text, in order."""
+
+
+class CountedTexts:
+    """The o200k tokens of texts, each of which is counted once. A plan asks for the same ones up to three times."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Count those that are new, in one call."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, count_o200k(new), strict=True))
+
+    def __call__(self, texts: Iterable[str]) -> list[int]:
+        """The tokens of each text, in order."""
+        texts = list(texts)
+        self.add(texts)
+        return [self._known[text] for text in texts]
+
+
+def estimate_input_tokens(messages: Sequence[Message], *, count: Count = count_o200k) -> int:
     """About how many tokens the messages are, for routing and fair shares; never for money."""
-    return sum(count_o200k(message.content for message in messages)) + frame_tokens(len(messages))
+    return sum(count(message.content for message in messages)) + frame_tokens(len(messages))
 
 
 def frame_tokens(messages: int) -> int:
@@ -56,6 +79,7 @@ def input_token_bound(
     schema: Mapping[str, Any] | None = None,
     *,
     output_fault: str | None = None,
+    count: Count = count_o200k,
 ) -> int:
     """No request with these messages and this output schema is billed for more input tokens than this.
 
@@ -64,16 +88,16 @@ def input_token_bound(
     """
     texts = [message.content for message in messages]
     bound = _bound_of(provider, model)
-    tokens = bound(texts) + frame_tokens(len(messages))
+    tokens = bound(texts, count) + frame_tokens(len(messages))
     if schema is not None:
         written = json.dumps(schema, ensure_ascii=False)
-        tokens += _SCHEMA_FACTOR * bound([written]) + _SCHEMA_PROMPT
+        tokens += _SCHEMA_FACTOR * bound([written], count) + _SCHEMA_PROMPT
         if output_fault is not None:
-            tokens += bound([written, output_fault]) + _SCHEMA_PROMPT
+            tokens += bound([written, output_fault], count) + _SCHEMA_PROMPT
     return tokens
 
 
-def _bound_of(provider: str, model: str) -> Callable[[Sequence[str]], int]:
+def _bound_of(provider: str, model: str) -> Callable[[Sequence[str], Count], int]:
     if provider == "openai" and _O200K_MODELS.match(model):
         return _bound_o200k
     if provider == "anthropic" and model.startswith("claude-"):
@@ -81,15 +105,15 @@ def _bound_of(provider: str, model: str) -> Callable[[Sequence[str]], int]:
     return _bound_bytes
 
 
-def _bound_o200k(texts: Sequence[str]) -> int:
-    return sum(count_o200k(texts))
+def _bound_o200k(texts: Sequence[str], count: Count) -> int:
+    return sum(count(texts))
 
 
-def _bound_claude(texts: Sequence[str]) -> int:
-    return min(_bound_bytes(texts), math.ceil(2.5 * sum(count_o200k(texts))) + 64)
+def _bound_claude(texts: Sequence[str], count: Count) -> int:
+    return min(_bound_bytes(texts, count), math.ceil(2.5 * sum(count(texts))) + 64)
 
 
-def _bound_bytes(texts: Sequence[str]) -> int:
+def _bound_bytes(texts: Sequence[str], _count: Count) -> int:
     """A tokenizer over bytes cannot need more than one token a byte; 1.6 leaves room for stranger ones."""
     return math.ceil(1.6 * sum(len(_sound(text).encode()) for text in texts))
 

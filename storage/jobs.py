@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import psycopg
@@ -21,6 +21,9 @@ from storage.rates import Rate
 from storage.reading import Unreadable
 from storage.statements import sql
 from storage.storable import storable
+
+if TYPE_CHECKING:
+    from storage.selection import Selection
 
 
 class State(StrEnum):
@@ -257,12 +260,11 @@ def show(connection: Connection, job_id: UUID, *, tenant_id: UUID | None = None)
     return JobView(**{**row, "state": State(row["state"])}, unreadable=unreadable)
 
 
-def list_jobs(
-    connection: Connection, *, tenant_id: UUID | None, state: State | None, feature: str | None, limit: int
-) -> list[dict[str, Any]]:
-    """The newest jobs, narrowed by what is given."""
+def list_jobs(connection: Connection, chosen: Selection, *, limit: int) -> list[dict[str, Any]]:
+    """The newest jobs of those that are chosen, newest first."""
+    after, before = chosen.range()
     return connection.execute(
-        sql("jobs", "list"), {"tenant_id": tenant_id, "state": state, "feature": feature, "limit": limit}
+        sql("jobs", "list"), {**chosen.facts(), "after": after, "before": before, "limit": limit}
     ).fetchall()
 
 
@@ -301,6 +303,32 @@ def run_again(connection: Connection, tenant_id: UUID, job_id: UUID, new_id: UUI
     """
     row = connection.execute(sql("jobs", "run_again"), [tenant_id, job_id, new_id, by]).fetchone()
     return AskedAgain(**row) if row else None
+
+
+def cancel_many(connection: Connection, tenant_ids: Sequence[UUID], ids: Sequence[UUID], *, by: str) -> dict[UUID, str]:
+    """What :func:`cancel` says of each of these jobs, all in one transaction."""
+    facts = {"tenant_ids": list(tenant_ids), "ids": list(ids), "by": by}
+    return {row["id"]: row["cancelled"] for row in connection.execute(sql("jobs", "cancel_many"), facts).fetchall()}
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An ended job, and the job that asks for it anew. ``created``: that one is new, else it was there before."""
+
+    repeats: UUID
+    tenant_id: UUID
+    job_id: UUID
+    lane: str
+    created: bool
+
+
+def run_many_again(
+    connection: Connection, tenant_ids: Sequence[UUID], ids: Sequence[UUID], new_ids: Sequence[UUID], *, by: str
+) -> list[Repeated]:
+    """Ask these ended jobs anew as the jobs ``new_ids``, all in one transaction. What cannot be is left out."""
+    facts = {"tenant_ids": list(tenant_ids), "ids": list(ids), "new_ids": list(new_ids), "by": by}
+    with connection.cursor(row_factory=args_row(Repeated)) as cursor:
+        return cursor.execute(sql("jobs", "run_many_again"), facts).fetchall()
 
 
 def count_by_state(connection: Connection, tenant_id: UUID | None = None) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -92,6 +92,69 @@ def request(connection: Connection, tenant_id: UUID, row: Mapping[str, Any]) -> 
     return RequestLook(**found)
 
 
+def requests(connection: Connection, tenant_id: UUID, rows: Sequence[Mapping[str, Any]]) -> list[RequestLook]:
+    """:func:`request` for many requests of a tenant, in one look."""
+    found = connection.execute(sql("quotes", "requests"), [tenant_id, Jsonb(list(rows))]).fetchall()
+    return [
+        RequestLook(
+            error=said["error"],
+            job_id=said["job_id"],
+            rank=said["rank"],
+            plan=said["plan"],
+            prompt_id=said["prompt_id"],
+            feature=row["feature"],
+            variables=row.get("variables", {}) if row.get("prompt") is not None else None,
+            messages=row.get("messages"),
+            context=said["context"],
+            output_schema=said["output_schema"],
+            max_output_tokens=row.get("max_output_tokens"),
+            force_tier=row.get("force_tier"),
+        )
+        for said, row in zip(found, rows, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class JobLook:
+    """A job that does not exist yet, and the calls that are planned for it."""
+
+    id: UUID
+    user_id: str
+    feature: str
+    lane: str
+    rank: int
+    planned: Sequence[PlannedCall]
+
+
+def calls_of_many(connection: Connection, tenant_id: UUID, looks: Sequence[JobLook]) -> list[MoneyLook]:
+    """:func:`calls` for many jobs of a tenant, in one look."""
+    facts = [
+        {
+            "id": str(one.id),
+            "user_id": one.user_id,
+            "feature": one.feature,
+            "lane": one.lane,
+            "rank": one.rank,
+            "calls": _planned(one.planned),
+        }
+        for one in looks
+    ]
+    rows = connection.execute(sql("quotes", "calls_of_many"), [tenant_id, Jsonb(facts)]).fetchall()
+    shared = {row["n"]: _money(row["look"]) for row in rows if row["look"] is not None}
+    of_users: dict[tuple[int, str], MoneyLook] = {}
+    told: list[MoneyLook] = []
+    for row, one in zip(rows, looks, strict=True):
+        if row["own"] is not None:
+            told.append(_money(row["own"]))
+            continue
+        alike: int = row["alike"]
+        look = of_users.get((alike, one.user_id))
+        if look is None:
+            look = of_users[alike, one.user_id] = _of_user(shared[alike], looks[alike].user_id, one.user_id)
+        told.append(_granted(look, one.planned, row["worst_usd"]))
+    return told
+
+
 def calls(
     connection: Connection,
     tenant_id: UUID,
@@ -104,7 +167,15 @@ def calls(
     planned: Sequence[PlannedCall],
 ) -> MoneyLook:
     """What the caps, the rates and the prices say now to these calls of a job that would have this id."""
-    facts = [
+    row = connection.execute(
+        sql("quotes", "calls"), [tenant_id, job_id, user_id, feature, lane, rank, Jsonb(_planned(planned))]
+    ).fetchone()
+    assert row is not None, "the function returns one row"
+    return _money(row["quote"])
+
+
+def _planned(calls: Sequence[PlannedCall]) -> list[dict[str, Any]]:
+    return [
         {
             "provider": one.provider,
             "model": one.model,
@@ -112,13 +183,11 @@ def calls(
             "max_output_tokens": one.max_output_tokens,
             "min_output_tokens": one.min_output_tokens,
         }
-        for one in planned
+        for one in calls
     ]
-    row = connection.execute(
-        sql("quotes", "calls"), [tenant_id, job_id, user_id, feature, lane, rank, Jsonb(facts)]
-    ).fetchone()
-    assert row is not None, "the function returns one row"
-    said = row["quote"]
+
+
+def _money(said: Mapping[str, Any]) -> MoneyLook:
     return MoneyLook(
         at=datetime.fromisoformat(said["at"]),
         paused=tuple(said["paused"]),
@@ -126,6 +195,39 @@ def calls(
         rates=tuple(Rate(**one) for one in said["rates"]),
         calls=tuple(_call(one) for one in said["calls"]),
     )
+
+
+def _of_user(look: MoneyLook, user_id: str, other: str) -> MoneyLook:
+    """The look of another user of whom nothing is kept either: the same but for the id in its keys."""
+    if user_id == other:
+        return look
+    return replace(
+        look,
+        caps=tuple(replace(cap, key=other) if cap.scope == "user" else cap for cap in look.caps),
+        rates=tuple(
+            replace(rate, key=rate.key.removesuffix(user_id) + other)
+            if rate.scope in ("user", "feature_user")
+            else rate
+            for rate in look.rates
+        ),
+    )
+
+
+def _granted(look: MoneyLook, planned: Sequence[PlannedCall], worst_usd: Sequence[Decimal]) -> MoneyLook:
+    """The look of a job whose calls all fit under every cap, in full."""
+    fits = tuple(Fit("now", None) for _ in look.caps)
+    calls = (
+        CallLook(
+            verdict="granted",
+            worst_case_usd=worst,
+            max_output_tokens=one.max_output_tokens,
+            need_usd=None,  # only what does not fit is told of
+            cap=None,
+            fits=fits,
+        )
+        for one, worst in zip(planned, worst_usd, strict=True)
+    )
+    return replace(look, calls=tuple(calls))
 
 
 def _cap(said: Mapping[str, Any]) -> CapLook:

@@ -13,13 +13,16 @@ from uuid import UUID
 
 import typer
 
-from console import waiting
+from console import filters, waiting
 from console.actor import actor
-from console.failure import report as tell_failure
+from console.bulk import run as bulk
+from console.bulk.lines import FileFormat
+from console.bulk.run import Asked
+from console.filters import Filters
 from console.intake import quotes, report
 from console.intake.intake import Quoted, Taken
 from console.intake.report import Report
-from console.intake.run import enqueue, opened, quote
+from console.intake.run import enqueue, only, opened, quote
 from console.output import Json, cell, note, print_facts, print_json, print_table, printable
 from console.reach import DATABASE, DATABASE_AND_WIRE, reach
 from console.services.whereabouts import Endpoints
@@ -27,15 +30,13 @@ from console.wire_trial import why_no_offers
 from errors import InvalidInputError, NotFoundError, ServiceError
 from queues.broker_url import open_wire
 from settings import Settings
-from storage import jobs, policy, tenants, why
+from storage import jobs, why
 from storage.ids import new_id
 from storage.jobs import AskedAgain, JobView, State
 from storage.session import operator_session
 from storage.why import Explanation
 
 app = typer.Typer(help="Enqueue jobs, list them, look at one, cancel it, ask it anew.", no_args_is_help=True)
-
-Tenant = Annotated[str | None, typer.Option(help="A tenant's id, external id or name.")]
 
 _LISTED = (
     "id", "tenant", "user_id", "feature", "lane", "state", "reason", "attempts", "created_at", "ended_at",
@@ -47,7 +48,7 @@ NONE_IN = 1
 
 @app.command("enqueue")
 def enqueue_command(
-    file: Annotated[Path, typer.Option("--file", help="JSON lines: one job a line. - reads standard input.")],
+    files: Annotated[list[Path], typer.Option("--file", help="JSON lines: one job a line. - reads standard input.")],
     tenant: Annotated[str | None, typer.Option(help="The tenant of all lines: its id, external id or name.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Insert nothing: say what each job would cost and whether it would run.")
@@ -56,36 +57,40 @@ def enqueue_command(
 ) -> None:
     """Enqueue one job a line, with the fields of enqueue; print the ids, in the lines' order.
 
-    Good lines go in, bad ones are told of. Exits 0 when all are in, 3 when some were refused, 1 when none is in.
+    Good lines go in, bad ones are told of. Exits 0 when all are in, 3 when some were refused, 1 when none is in. Ctrl-C
+    ends the lines that are under way and says how far it came.
     """
     settings = Settings()
-    told: Report[list[Taken]] | Report[Quoted]
-    with opened(file) as stream, reach(settings, DATABASE_AND_WIRE) as services:
+    told: Report[list[Taken]] | Report[list[Quoted]]
+    with opened(only(files)) as stream, reach(settings, DATABASE_AND_WIRE) as services:
         if dry_run:
             told = quotes.ForPrograms() if as_json else quotes.ForPeople()
-            error = quote(settings, services, stream, tenant=tenant, report=told)
+            stopped = quote(settings, services, stream, tenant=tenant, report=told)
         else:
             told = report.ForPrograms() if as_json else report.ForPeople()
-            error = enqueue(settings, services, stream, tenant=tenant, report=told)
-    if error is not None:
-        raise typer.Exit(tell_failure(error, as_json=False))  # the report's document has it already
+            stopped = enqueue(settings, services, stream, tenant=tenant, report=told)
+    if stopped is not None:
+        raise typer.Exit(stopped)
     if told.refused:
         raise typer.Exit(SOME_REFUSED if told.taken else NONE_IN)
 
 
 @app.command("list")
 def list_command(
-    tenant: Tenant = None,
-    state: Annotated[State | None, typer.Option(help="Only those that are in this state.")] = None,
-    feature: Annotated[str | None, typer.Option(help="Only those of this feature.")] = None,
+    tenant: filters.Tenant = None,
+    state: filters.States = None,
+    feature: filters.Feature = None,
+    user: filters.User = None,
+    lane: filters.Lane = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List the newest jobs, newest first."""
+    given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
-        tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
-        feature = None if feature is None else policy.known_feature(connection, feature, retired=True)
-        found = jobs.list_jobs(connection, tenant_id=tenant_id, state=state, feature=feature, limit=limit)
+        found = jobs.list_jobs(connection, given.selection(connection), limit=limit)
     if as_json:
         print_json({"jobs": found})
         return
@@ -150,40 +155,103 @@ def why_command(
     )
 
 
+@app.command("results")
+def results_command(
+    tenant: filters.Tenant = None,
+    state: filters.States = None,
+    feature: filters.Feature = None,
+    user: filters.User = None,
+    lane: filters.Lane = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    ids: filters.Ids = None,
+    everything: filters.Everything = False,
+    form: Annotated[FileFormat, typer.Option("--format", help="JSON lines, or CSV.")] = FileFormat.JSONL,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write to this file, which is there whole or not at all. Else to standard output."),
+    ] = None,
+    after: Annotated[UUID | None, typer.Option(help="Go on after this job, the last one that is written.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say in JSON how it went: on standard error where the results are on output.")
+    ] = False,
+) -> None:
+    """Write what became of jobs, a line a job, oldest first: JSON lines or CSV.
+
+    Jobs that have not ended are left out unless their state is asked for. Exits 3 when an id of the file is of no job.
+    """
+    given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
+    raise typer.Exit(
+        bulk.results(Asked(given, ids, everything), output=output, form=form, after=after, as_json=as_json)
+    )
+
+
 @app.command("cancel")
 def cancel_command(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
+    job_id: filters.OneId = None,
+    tenant: filters.Tenant = None,
+    state: filters.States = None,
+    feature: filters.Feature = None,
+    user: filters.User = None,
+    lane: filters.Lane = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    ids: filters.Ids = None,
+    everything: filters.Everything = False,
+    yes: filters.Yes = False,
+    as_json: Json = False,
 ) -> None:
-    """Cancel a job. A waiting one ends at once; a running one at its worker's next step (what its call uses is paid).
+    """Cancel a job, or all that fit the filters.
 
-    Exits 1 when it had ended in another way before.
+    A waiting job ends at once; a running one at its worker's next step (what its call uses is paid). Exits 1 when the
+    one job had ended in another way before. Of many it is said first how many they are.
     """
+    given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
+    if job_id is None:
+        raise typer.Exit(bulk.cancel(Asked(given, ids, everything), yes=yes, as_json=as_json))
+    given.refuse_beside_id(ids=ids, everything=everything)
     with reach(Settings(), DATABASE) as services:
-        state = cancel(services.require_ops(), job_id)
+        ended = cancel(services.require_ops(), job_id)
     if as_json:
-        print_json({"id": job_id, "state": state})
+        print_json({"id": job_id, "state": ended})
     else:
-        typer.echo(f"{job_id} {state}")
-    raise typer.Exit(0 if state in ("cancelled", "cancelling") else 1)
+        typer.echo(f"{job_id} {ended}")
+    raise typer.Exit(0 if ended in ("cancelled", "cancelling") else 1)
 
 
 @app.command("retry")
 def retry_command(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
+    job_id: filters.OneId = None,
+    tenant: filters.Tenant = None,
+    state: filters.States = None,
+    feature: filters.Feature = None,
+    user: filters.User = None,
+    lane: filters.Lane = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    ids: filters.Ids = None,
+    everything: filters.Everything = False,
+    yes: filters.Yes = False,
+    as_json: Json = False,
 ) -> None:
-    """Ask a job anew that ended without an answer, as a new job (an ending is for ever); print the new id.
+    """Ask a job anew that ended without an answer, or all that fit the filters; print the new ids.
 
-    A job is asked again once: after that, the id of the job that did so is printed.
+    Each becomes a new job (an ending is for ever), once. Filters without a state mean failed jobs, a file of ids all
+    that ended without an answer. Of many it is said first how many they are.
     """
+    given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
+    if job_id is None:
+        raise typer.Exit(bulk.run_again(Asked(given, ids, everything), yes=yes, as_json=as_json))
+    given.refuse_beside_id(ids=ids, everything=everything)
     settings = Settings()
     with reach(settings, DATABASE_AND_WIRE) as services:
-        again, state = run_again(settings, services, job_id)
+        again, now = run_again(settings, services, job_id)
     if as_json:
-        print_json({"id": again.job_id, "repeats": job_id, "created": again.created, "state": state})
+        print_json({"id": again.job_id, "repeats": job_id, "created": again.created, "state": now})
         return
     typer.echo(str(again.job_id))
     if not again.created:
-        note(f"{job_id} was asked again before, as this job: it is {state}")
+        note(f"{job_id} was asked again before, as this job: it is {now}")
 
 
 def explain(settings: Settings, services: Endpoints, job_id: str) -> Explanation:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from console.intake.lines import Line
+from console.stopping import Stop
 from errors import HeadraceError, InvalidInputError
 from producers import Client, Quote
 
@@ -18,12 +19,16 @@ _MOST_TENANTS_KNOWN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of one line: the job's id, or why it was refused. ``size`` is the line's, bytes."""
+    """What became of one line: the job's id, or why it was refused. ``size`` is the line's, bytes.
+
+    ``already``: its idempotency key had that job before.
+    """
 
     number: int
     size: int
     job_id: UUID | None
     error: HeadraceError | None
+    already: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +55,44 @@ class Intake:
         self._known: dict[str, UUID | InvalidInputError] = {}
         self._tenant = None if tenant is None else self._tenant_id(tenant)
 
-    def take(self, lines: Iterable[Line]) -> Iterator[list[Taken]]:
-        """What became of the lines, window by window, in their order. A window that was yielded is committed."""
-        window: list[Line] = []
-        size = 0
-        for line in lines:
-            window.append(line)
-            size += line.size
-            if len(window) >= WINDOW_LINES or size >= WINDOW_BYTES:
-                yield self._put(window)
-                window, size = [], 0
-        if window:
-            yield self._put(window)
+    def take(self, lines: Iterable[Line], stop: Stop) -> Iterator[list[Taken]]:
+        """What became of the lines, window by window, in their order. A window that was yielded is committed.
 
-    def quote(self, lines: Iterable[Line]) -> Iterator[Quoted]:
-        """What each line's job would meet, one by one, in their order. Nothing goes in."""
-        for line in lines:
-            try:
-                yield Quoted(line.number, self._client.quote(self._request(line)), None)
-            except InvalidInputError as error:
-                yield Quoted(line.number, None, error)
+        A signal ends the run after the window that is under way, once what became of it has been told.
+        """
+        for window in _windows(lines):
+            with stop.step():
+                yield self._put(window)
+
+    def quote(self, lines: Iterable[Line], stop: Stop) -> Iterator[list[Quoted]]:
+        """What each line's job would meet, window by window, in their order. Nothing goes in."""
+        for window in _windows(lines):
+            with stop.step():
+                yield self._quoted(window)
 
     def _put(self, window: list[Line]) -> list[Taken]:
+        requests, numbers, errors = self._requests(window)
+        batch = self._client.enqueue_many(requests)
+        errors |= {numbers[one.index]: one.error for one in batch.refused}
+        ids = dict(zip(numbers, batch.job_ids, strict=True))
+        already = {numbers[index] for index in batch.repeated}
+        return [
+            Taken(one.number, one.size, ids.get(one.number), errors.get(one.number), one.number in already)
+            for one in window
+        ]
+
+    def _quoted(self, window: list[Line]) -> list[Quoted]:
+        requests, numbers, errors = self._requests(window)
+        said: dict[int, Quote | HeadraceError] = dict(zip(numbers, self._client.quote_many(requests), strict=True))
+        said |= errors
+        return [
+            Quoted(one.number, None, told) if isinstance(told, HeadraceError) else Quoted(one.number, told, None)
+            for one in window
+            for told in (said[one.number],)
+        ]
+
+    def _requests(self, window: list[Line]) -> tuple[list[Mapping[str, Any]], list[int], dict[int, HeadraceError]]:
+        """The requests of a window, the lines that they stand in, and what is wrong with the other lines."""
         errors: dict[int, HeadraceError] = {}
         requests: list[Mapping[str, Any]] = []
         numbers: list[int] = []
@@ -81,10 +102,7 @@ class Intake:
                 numbers.append(line.number)
             except InvalidInputError as error:
                 errors[line.number] = error
-        batch = self._client.enqueue_many(requests)
-        errors |= {numbers[one.index]: one.error for one in batch.refused}
-        ids = dict(zip(numbers, batch.job_ids, strict=True))
-        return [Taken(one.number, one.size, ids.get(one.number), errors.get(one.number)) for one in window]
+        return requests, numbers, errors
 
     def _request(self, line: Line) -> Mapping[str, Any]:
         if line.error is not None:
@@ -119,3 +137,17 @@ class Intake:
         except InvalidInputError as error:
             error.field = "tenant_id"
             return error
+
+
+def _windows(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """The lines, so many at a time that neither their number nor their bytes are more than a window's."""
+    window: list[Line] = []
+    size = 0
+    for line in lines:
+        window.append(line)
+        size += line.size
+        if len(window) >= WINDOW_LINES or size >= WINDOW_BYTES:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, BinaryIO, NoReturn
 
+from console.intake.formats import check_format
 from errors import InvalidInputError, TooLongError
 
 LONGEST_LINE = 8_000_000
@@ -29,22 +31,36 @@ class Line:
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
     """The lines of a stream that are not blank.
 
-    :raises InvalidInputError: the stream is not UTF-8; ``line`` in its details says where.
+    :raises InvalidInputError: the stream is not UTF-8 (``line`` in its details says where), or it is not lines of JSON.
     """
-    number = 0
-    while raw := stream.readline(LONGEST_LINE + 1):
-        number += 1
-        size, is_whole = len(raw), raw.endswith(b"\n") or len(raw) <= LONGEST_LINE
-        while not is_whole:  # too long: read over the rest of it
-            rest = stream.readline(LONGEST_LINE)
-            size, is_whole = size + len(rest), not rest or rest.endswith(b"\n")
-        if size > LONGEST_LINE + 1:
-            too_long = TooLongError(f"a line of {size} bytes is over the cap of {LONGEST_LINE} bytes")
-            yield Line(number, size, None, too_long)
+    raw_lines = _raw_lines(stream)
+    head = list(islice(raw_lines, 2))
+    check_head([one.text for one in head])
+    for one in chain(head, raw_lines):
+        if one.size > LONGEST_LINE + 1:
+            too_long = TooLongError(f"a line of {one.size} bytes is over the cap of {LONGEST_LINE} bytes")
+            yield Line(one.number, one.size, None, too_long)
             continue
-        text = _decoded(raw, number)
+        text = _decoded(one.text, one.number)
         if text.strip():
-            yield _read(text, number, size)
+            yield _read(text, one.number, one.size)
+
+
+def check_head(first_lines: Sequence[bytes]) -> None:
+    """Look at up to two lines. Raises :class:`errors.InvalidInputError` where they are of another format."""
+    if first_lines:
+        check_format(first_lines[0], first_lines[1] if len(first_lines) > 1 else None)
+
+
+def check_file(stream: BinaryIO) -> None:
+    """Read a file through, from where it stands, and leave it there.
+
+    :raises InvalidInputError: it is not lines of JSON, or not UTF-8; ``line`` in its details says where.
+    """
+    start = stream.tell()
+    check_head([one.text for one in islice(_raw_lines(stream), 2)])
+    stream.seek(start)
+    check_utf8(stream)
 
 
 def check_utf8(stream: BinaryIO) -> None:
@@ -66,6 +82,28 @@ def check_utf8(stream: BinaryIO) -> None:
     except UnicodeDecodeError as error:
         _not_utf8(number, error)
     stream.seek(start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """One line as bytes, as much of it as may be read; ``size`` is that of the whole line."""
+
+    number: int
+    size: int
+    text: bytes
+
+
+def _raw_lines(stream: BinaryIO) -> Iterator[_Raw]:
+    """The lines that hold more than ASCII blanks."""
+    number = 0
+    while raw := stream.readline(LONGEST_LINE + 1):
+        number += 1
+        size, is_whole = len(raw), raw.endswith(b"\n") or len(raw) <= LONGEST_LINE
+        while not is_whole:  # too long: read over the rest of it
+            rest = stream.readline(LONGEST_LINE)
+            size, is_whole = size + len(rest), not rest or rest.endswith(b"\n")
+        if not raw.isspace():
+            yield _Raw(number, size, raw)
 
 
 def _decoded(raw: bytes, number: int) -> str:

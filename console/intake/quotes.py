@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
 import typer
 
 from console.intake.intake import Quoted
-from console.intake.report import Refusals, Report
-from console.output import cell, dumped, printable
-from errors import HeadraceError
+from console.intake.report import End, Refusals, Report
+from console.output import cell, dumped, note, printable
 from producers import Quote, Verdict
 
 _WOULD_COST = (Verdict.WOULD_RUN, Verdict.WOULD_WAIT)
+_NAMES = tuple(one.name for one in fields(Quote))
 _COLUMNS = "{:>6}  {:<6}  {:<14}  {:<34}  {:>14}  {}"
 _HEAD = _COLUMNS.format("line", "tier", "rule", "model", "worst case USD", "verdict")
 
@@ -37,7 +37,7 @@ class Totals:
             self.dearest_usd += quote.dearest_usd or 0
 
 
-class ForPeople(Report[Quoted]):
+class ForPeople(Report[list[Quoted]]):
     """A line a job on standard output as they come, then the total; refused lines as a table on standard error."""
 
     def __init__(self) -> None:
@@ -49,25 +49,29 @@ class ForPeople(Report[Quoted]):
     def refused(self) -> int:
         return self._refusals.count
 
-    def add(self, dealt: Quoted) -> None:
-        if dealt.quote is None:
-            self._refusals.add(dealt.number, dealt.error)
-            return
-        if not self.taken:
-            typer.echo(_HEAD)
-        self.taken += 1
-        self._totals.add(dealt.quote)
-        typer.echo(_line(dealt.number, dealt.quote))
+    def add(self, dealt: list[Quoted]) -> None:
+        told: list[str] = []
+        for one in dealt:
+            if one.quote is None:
+                self._refusals.add(one.number, one.error)
+                continue
+            self.taken += 1
+            self._totals.add(one.quote)
+            told.append(_line(one.number, one.quote))
+        if told:
+            typer.echo("\n".join([_HEAD, *told] if self.taken == len(told) else told))
 
-    def end(self, error: HeadraceError | None) -> None:
+    def end(self, end: End) -> None:
         if self.taken:
             typer.echo(_total(self._totals))
         self._refusals.show()
-        if self.refused or error is not None:
+        if self.refused or end.is_early:
             self._refusals.sum_up(f"{self.taken} quoted")
+        if end.is_early:
+            note(f"Stopped: the lines up to {end.after_line} were looked at, the others were not.")
 
 
-class ForPrograms(Report[Quoted]):
+class ForPrograms(Report[list[Quoted]]):
     """``{"quotes": [{"line", …}, …], "refused": […], "quoted", "verdicts": {…}, "worst_case_usd", "dearest_usd"}``."""
 
     def __init__(self) -> None:
@@ -80,26 +84,43 @@ class ForPrograms(Report[Quoted]):
     def refused(self) -> int:
         return self._refusals.count
 
-    def add(self, dealt: Quoted) -> None:
-        if dealt.quote is None:
-            self._refusals.add(dealt.number, dealt.error)
-            return
-        self._totals.add(dealt.quote)
-        typer.echo((",\n" if self.taken else "\n") + dumped({"line": dealt.number, **asdict(dealt.quote)}), nl=False)
-        self.taken += 1
+    def add(self, dealt: list[Quoted]) -> None:
+        told: list[str] = []
+        for one in dealt:
+            if one.quote is None:
+                self._refusals.add(one.number, one.error)
+                continue
+            self._totals.add(one.quote)
+            told.append(dumped({"line": one.number, **_facts(one.quote)}))
+        if told:
+            typer.echo((",\n" if self.taken else "\n") + ",\n".join(told), nl=False)
+        self.taken += len(told)
 
-    def end(self, error: HeadraceError | None) -> None:
+    def end(self, end: End) -> None:
         rest: dict[str, Any] = {
             "refused": self._refusals.facts,
             "quoted": self.taken,
             "verdicts": {verdict: self._totals.verdicts[verdict] for verdict in Verdict},
             "worst_case_usd": self._totals.worst_case_usd,
             "dearest_usd": self._totals.dearest_usd,
+            **end.facts(),
         }
-        if error is not None:
-            rest["error"] = error.as_dict()
         typer.echo(f"],\n{dumped(rest)[1:]}")
         sys.stdout.flush()
+
+
+def _facts(quote: Quote) -> dict[str, Any]:
+    """The quote as names and values. Not ``asdict``, which copies each of them and takes longer than the quote does."""
+    facts: dict[str, Any] = {name: getattr(quote, name) for name in _NAMES}
+    for name in ("primary", "backup"):
+        facts[name] = facts[name] and _flat(facts[name])
+    for name in ("waits", "caps", "rates"):
+        facts[name] = [_flat(one) for one in facts[name]]
+    return facts
+
+
+def _flat(part: Any) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in part.__slots__}
 
 
 def _line(number: int, quote: Quote) -> str:

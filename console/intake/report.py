@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import typer
@@ -14,6 +15,25 @@ from errors import HeadraceError
 _MOST_SHOWN = 100
 
 Dealt = TypeVar("Dealt", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended: at the end of its lines, or before. ``after_line``: up to which line it came (0: to none)."""
+
+    after_line: int = 0
+    error: HeadraceError | None = None
+    interrupted: bool = False
+
+    @property
+    def is_early(self) -> bool:
+        """Whether lines may be left."""
+        return self.interrupted or self.error is not None
+
+    def facts(self) -> dict[str, Any]:
+        """The same for programs."""
+        facts: dict[str, Any] = {"after_line": self.after_line, "interrupted": self.interrupted}
+        return facts if self.error is None else facts | {"error": self.error.as_dict()}
 
 
 class Report(Protocol[Dealt]):
@@ -30,8 +50,8 @@ class Report(Protocol[Dealt]):
         """Some lines have been dealt with, and what was taken of them is done."""
         ...
 
-    def end(self, error: HeadraceError | None) -> None:
-        """There are no more lines, or something stopped the intake."""
+    def end(self, end: End) -> None:
+        """There are no more lines, or something stopped the run."""
         ...
 
 
@@ -68,6 +88,7 @@ class ForPeople(Report[list[Taken]]):
 
     def __init__(self) -> None:
         self.taken = 0
+        self._already = 0
         self._refusals = Refusals()
 
     @property
@@ -79,24 +100,30 @@ class ForPeople(Report[list[Taken]]):
         if ids:
             typer.echo("\n".join(ids))
         self.taken += len(ids)
+        self._already += sum(one.already for one in dealt)
         for one in dealt:
             if one.error is not None:
                 self._refusals.add(one.number, one.error)
 
-    def end(self, error: HeadraceError | None) -> None:
+    def end(self, end: End) -> None:
         self._refusals.show()
-        if self.refused or error is not None:
-            self._refusals.sum_up(f"{self.taken} enqueued")
+        if self.refused or self._already or end.is_early:
+            there = f", {self._already} were there already" if self._already else ""
+            self._refusals.sum_up(f"{self.taken - self._already} enqueued{there}")
+        if end.is_early:
+            note(_where(end))
 
 
 class ForPrograms(Report[list[Taken]]):
     """``{"jobs": [{"line", "id"}, …], "refused": [{"line", "field", "reason", "code"}, …], "enqueued": n, …}``.
 
-    The jobs are written as they come, so that they need no memory; it is a whole document only after :meth:`end`.
+    A job that was there already has ``"already": true`` beside its id. The jobs are written as they come, so that they
+    need no memory; it is a whole document only after :meth:`end`.
     """
 
     def __init__(self) -> None:
         self.taken = 0
+        self._already = 0
         self._refusals = Refusals(keep=None)
         typer.echo('{"jobs": [', nl=False)
 
@@ -105,20 +132,38 @@ class ForPrograms(Report[list[Taken]]):
         return self._refusals.count
 
     def add(self, dealt: list[Taken]) -> None:
-        parts = [dumped({"line": one.number, "id": one.job_id}) for one in dealt if one.error is None]
+        parts = [
+            dumped({"line": one.number, "id": one.job_id} | ({"already": True} if one.already else {}))
+            for one in dealt
+            if one.error is None
+        ]
         if parts:
             typer.echo((",\n" if self.taken else "\n") + ",\n".join(parts), nl=False)
         self.taken += len(parts)
+        self._already += sum(one.already for one in dealt)
         for one in dealt:
             if one.error is not None:
                 self._refusals.add(one.number, one.error)
 
-    def end(self, error: HeadraceError | None) -> None:
-        rest: dict[str, Any] = {"refused": self._refusals.facts, "enqueued": self.taken}
-        if error is not None:
-            rest["error"] = error.as_dict()
+    def end(self, end: End) -> None:
+        rest: dict[str, Any] = {
+            "refused": self._refusals.facts,
+            "enqueued": self.taken - self._already,
+            "already": self._already,
+            **end.facts(),
+        }
         typer.echo(f"],\n{dumped(rest)[1:]}")
         sys.stdout.flush()
+
+
+def _where(end: End) -> str:
+    """Up to which line a run came that was stopped, and how to go on."""
+    if not end.after_line:
+        return "Stopped: no line is in."
+    return (
+        f"Stopped: the lines up to {end.after_line} are in, the others are not. To go on, send the same file again, if "
+        f"each line has an idempotency key; else `tail -n +{end.after_line + 1} FILE | headrace jobs enqueue --file -`."
+    )
 
 
 def _facts(number: int, error: HeadraceError) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -11,11 +11,13 @@ from uuid import UUID
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from console import failure
 from console.intake.intake import Intake, Quoted, Taken
-from console.intake.lines import Line, check_utf8, read_lines
-from console.intake.report import Report
+from console.intake.lines import Line, check_file, read_lines
+from console.intake.report import End, Report
 from console.output import screen
 from console.services.whereabouts import Endpoints
+from console.stopping import CUT_OFF, INTERRUPTED, Stop, forget_output
 from errors import HeadraceError, InvalidInputError
 from producers import Client
 from producers.enqueue import open_quoter
@@ -26,33 +28,35 @@ from storage.connect import Connection
 from storage.database import Database
 from storage.session import operator_session, translated
 
-Dealt = TypeVar("Dealt")
+Dealt = TypeVar("Dealt", bound=Sequence[Taken] | Sequence[Quoted])
 
 
 def enqueue(
     settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[list[Taken]]
-) -> HeadraceError | None:
-    """Enqueue the lines of a stream; what stopped it half-way, if anything did. The report tells how far it came."""
+) -> int | None:
+    """Enqueue the lines of a stream; the exit code, if something stopped it half-way. The report says how far."""
     return _through(Intake.take, settings, services, stream, tenant=tenant, report=report)
 
 
 def quote(
-    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[Quoted]
-) -> HeadraceError | None:
-    """Say what the lines of a stream would cost; what stopped it half-way, if anything did. Nothing goes in."""
+    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[list[Quoted]]
+) -> int | None:
+    """Say what the lines of a stream would cost; the exit code, if something stopped it half-way. Nothing goes in."""
     return _through(Intake.quote, settings, services, stream, tenant=tenant, report=report)
 
 
 def _through(
-    deal: Callable[[Intake, Iterable[Line]], Iterator[Dealt]],
+    deal: Callable[[Intake, Iterable[Line], Stop], Iterator[Dealt]],
     settings: Settings,
     services: Endpoints,
     stream: BinaryIO,
     *,
     tenant: str | None,
     report: Report[Dealt],
-) -> HeadraceError | None:
-    stopped: HeadraceError | None = None
+) -> int | None:
+    line = 0
+    error: HeadraceError | None = None
+    code: int | None = None
     try:
         with translated(services.database_url), ExitStack() as stack:
             wire = open_wire(
@@ -64,14 +68,35 @@ def _through(
             database = Database(services.database_url)
             client = Client(database, wire, quoter=lambda: open_quoter(settings, database, services.redis_url))
             stack.callback(client.close)
+            stop = stack.enter_context(Stop())
             intake = Intake(client, _finder(services, stack), tenant=tenant)
-            for dealt in deal(intake, _with_progress(stream, stack)):
+            for dealt in deal(intake, _with_progress(stream, stack), stop):
+                line = dealt[-1].number
                 report.add(dealt)
                 sys.stdout.flush()  # who kills us now still learns what is in
-    except HeadraceError as error:
-        stopped = error
-    report.end(stopped)
-    return stopped
+    except HeadraceError as stopped_by:
+        error = stopped_by
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = CUT_OFF
+        forget_output()
+    report.end(End(line, error, interrupted=code is not None))
+    return code if error is None else failure.report(error, as_json=False)  # the report's document has it already
+
+
+def only(files: Sequence[Path]) -> Path:
+    """The one file that is named.
+
+    :raises InvalidInputError: there are several.
+    """
+    if len(files) > 1:
+        raise InvalidInputError(
+            f"was given {len(files)} times, and a run takes one file",
+            field="file",
+            hint="Put them together: cat FILES | headrace jobs enqueue --file -",
+        )
+    return files[0]
 
 
 @contextmanager
@@ -90,7 +115,7 @@ def opened(file: Path) -> Iterator[BinaryIO]:
         raise InvalidInputError(f"cannot be read: {reason}", field="file", value=str(file)) from error
     with stream:
         if stream.seekable():  # nothing goes in of a file that cannot be read to its end
-            check_utf8(stream)
+            check_file(stream)
         yield stream
 
 

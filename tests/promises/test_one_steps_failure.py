@@ -25,6 +25,7 @@ from storage.database import Database
 from storage.ids import new_id
 from storage.jobs import ClaimedJob, State
 from storage.reading import LAST
+from storage.selection import Selection
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Urls, eventually
@@ -268,7 +269,7 @@ def test_what_was_stored_is_told_as_far_as_it_can_be_read(client: Client, app: D
             values (%s, %s, 'odd', (repeat('[', 900) || repeat(']', 900))::jsonb, 'infinity')""",
             [tenant, job_id],
         )
-        (listed,) = jobs.list_jobs(connection, tenant_id=tenant, state=None, feature=None, limit=10)
+        (listed,) = jobs.list_jobs(connection, Selection(tenant_id=tenant), limit=10)
         history = jobs.history(connection, job_id)
         told = why.explain(connection, job_id, silent_s=10)
     result = client.result(job_id, tenant_id=tenant)

@@ -55,7 +55,8 @@ NOT_READ = {"wakes", "set_aside", "producer_bindings"}
 EXECUTABLE = {
     APP: {
         "enqueue", "enqueue_batch", "claim", "begin", "settle", "keep_books", "keep_all_books", "cancel",
-        "quote_request", "quote", "enqueue_many", "result", "current_tenant", "now", "time_of",
+        "quote_request", "quote", "quote_requests", "quote_many", "enqueue_many", "result", "current_tenant", "now",
+        "time_of",
     },
     PRODUCER: {"enqueue", "enqueue_many", "result"},
 }  # fmt: skip
@@ -453,7 +454,7 @@ _PLAIN: dict[str, Any] = {
 _TENANT = {"p_tenant", "tenant_id"}
 _IDS = {"p_job": "job", "p_claim": "claim", "p_worker": "worker", "p_prompt": "prompt", "id": "job", "job_id": "job"}
 _KEYS = {"idempotency_key"}
-_JSON = {"p_run", "p_outcome", "p_steps", "p_jobs", "p_request", "requests"}
+_JSON = {"p_run", "p_outcome", "p_steps", "p_jobs", "p_request", "p_requests", "requests"}
 
 #: An id that is refused though it would be taken if B had no such job. It tells nothing but that, of 74 random bits.
 MAY_TELL = {
@@ -461,6 +462,7 @@ MAY_TELL = {
     ("enqueue_batch", "p_jobs"),
     ("enqueue_many", "requests"),
     ("quote_request", "p_request"),
+    ("quote_requests", "p_requests"),
 }
 
 
@@ -490,11 +492,13 @@ def _json(function: str, name: str, ids: dict[str, Any]) -> Any:
     claim = {"do": "claim", "tenant_id": text["tenant"], "lane": "batch", "claim_id": text["claim"],
              "worker_id": text["worker"], "timeout_s": 300, "turns_per_tenant": 64, "repeat": True}  # fmt: skip
     request = {"user_id": "u", "feature": "chat", "messages": [{"role": "user", "content": "x"}], "id": text["job"]}
+    planned = {"id": text["job"], "user_id": "u", "feature": "chat", "lane": "batch", "rank": 1, "calls": []}
     known = {
         "p_run": usage,
         "p_outcome": outcome,
         "p_steps": [*steps, claim] if function == "keep_all_books" else steps,
-        "p_jobs": [request],
+        "p_jobs": [planned] if function == "quote_many" else [request],
+        "p_requests": [request],
         "requests": [request],
         "p_request": request,
     }

@@ -1,0 +1,96 @@
+"""The jobs that a command is about, a portion at a time: a walk by the filters, or the ids of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from console.bulk.id_file import IdFile
+from storage import selection
+from storage.database import Database
+from storage.logins import refuse_unsafe_role
+from storage.selection import Found, Selection
+from storage.session import OPERATOR, translated
+
+WITHIN_S: Final = 10.0
+"""How long a step waits for Postgres to come back."""
+
+_IDS = 500  # of a file, looked up in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Some jobs that are meant. Of a file's ids: which are of no job, and how many jobs the filters left out."""
+
+    found: Sequence[Found]
+    unknown: Sequence[UUID] = ()
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which jobs are meant: what fits the selection, of a file's ids if there is one."""
+
+    selection: Selection
+    ids: IdFile | None = None
+
+    def portions(self, database: Database, *, after: UUID | None = None) -> Iterator[Portion]:
+        """The jobs: oldest first, or in the order of the file. ``after``: only those of later ids."""
+        if self.ids is None:
+            return _walked(database, self.selection, after)
+        return _looked_up(database, self.selection, self.ids)
+
+
+@contextmanager
+def operator_database(url: str) -> Iterator[Database]:
+    """A pool as headrace_ops, that waits for Postgres when it is away; errors are told in words for people.
+
+    :raises UnsafeRoleError: the login is something else besides.
+    """
+    with translated(url, setting=OPERATOR), Database(url, connections=2, setting=OPERATOR) as database:
+        with database.connection() as connection:
+            refuse_unsafe_role(connection, setting=OPERATOR, role="headrace_ops")
+        yield database
+
+
+@contextmanager
+def id_file(file: Path | None) -> Iterator[IdFile | None]:
+    """The ids of a file, if one is given."""
+    if file is None:
+        yield None
+        return
+    with IdFile(file) as ids:
+        yield ids
+
+
+def _walked(database: Database, chosen: Selection, after: UUID | None) -> Iterator[Portion]:
+    while True:
+        place = after
+        window = database.patiently(
+            lambda connection, _repeat, place=place: selection.window(connection, chosen, after=place),  # type: ignore[misc]
+            within_s=WITHIN_S,
+        )
+        if window.found:
+            yield Portion(window.found)
+        if window.last is None:
+            return
+        after = window.last
+
+
+def _looked_up(database: Database, chosen: Selection, ids: IdFile) -> Iterator[Portion]:
+    for block in ids.chunks(_IDS):
+        chunk = list(dict.fromkeys(block))
+        named = database.patiently(
+            lambda connection, _repeat, chunk=chunk: selection.by_ids(connection, chosen, chunk),  # type: ignore[misc]
+            within_s=WITHIN_S,
+        )
+        known = {one.id for one in named}
+        yield Portion(
+            [Found(one.id, one.tenant_id, one.state) for one in named if one.fits],
+            [one for one in chunk if one not in known],
+            sum(not one.fits for one in named),
+        )

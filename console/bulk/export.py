@@ -1,0 +1,150 @@
+"""Results as a file: what came in a line a job comes out a line a job."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+from uuid import UUID
+
+from console.bulk import lines
+from console.bulk.choice import WITHIN_S, Choice
+from console.bulk.lines import FileFormat
+from console.output import printable
+from console.stopping import Stop
+from errors import HeadraceError, InvalidInputError
+from storage import results
+from storage.database import Database
+from storage.jobs import State
+from storage.selection import Found
+
+_PAGE: Final = 500  # jobs; a page of large answers has fewer
+_MOST_NAMED: Final = 20
+
+
+@dataclass(slots=True)
+class Exported:
+    """How far an export came. ``last``: the last job that is written."""
+
+    states: Counter[State] = field(default_factory=Counter)
+    not_ended: int = 0
+    unknown: int = 0
+    unknown_ids: list[UUID] = field(default_factory=list)
+    last: UUID | None = None
+    interrupted: bool = False
+    cut_off: bool = False  # nothing reads what we write any more
+    error: HeadraceError | None = None  # what stopped it half-way
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it came to its end."""
+        return not self.interrupted and not self.cut_off and self.error is None
+
+    @property
+    def count(self) -> int:
+        """How many results are written."""
+        return self.states.total()
+
+    def facts(self) -> dict[str, Any]:
+        """The same for programs."""
+        error = {} if self.error is None else {"error": self.error.as_dict()}
+        return error | {
+            "results": self.count,
+            "states": {state: self.states[state] for state in State if self.states[state]},
+            "not_ended": self.not_ended,
+            "unknown": self.unknown,
+            "unknown_ids": self.unknown_ids,
+            "last": self.last,
+            "interrupted": self.interrupted,
+        }
+
+
+def export(
+    database: Database, choice: Choice, to: BinaryIO, form: FileFormat, *, after: UUID | None = None
+) -> Exported:
+    """Write the results of the jobs that are meant, page by page; how far it came.
+
+    Jobs that have not ended are counted and left out, unless the choice names their state.
+    """
+    done = Exported()
+    shown = printable if to.isatty() else str
+    try:
+        with Stop() as stop:
+            to.write(lines.head(form).encode())
+            for portion in choice.portions(database, after=after):
+                done.unknown += len(portion.unknown)
+                done.unknown_ids += portion.unknown[: _MOST_NAMED - len(done.unknown_ids)]
+                found = _ended(portion.found, done) if not choice.selection.states else portion.found
+                for page in _pages(database, found):
+                    text = shown(lines.written(form, page))
+                    with stop.step():
+                        to.write(text.encode())
+                        to.flush()
+                        done.states.update(State(row["state"]) for row in page)
+                        done.last = UUID(page[-1]["job_id"])
+    except KeyboardInterrupt:
+        done.interrupted = True
+    except BrokenPipeError:
+        done.cut_off = True
+    except HeadraceError as error:
+        done.error = error
+    return done
+
+
+@contextmanager
+def sink(output: Path | None, done: list[Exported]) -> Iterator[BinaryIO]:
+    """Where results go: standard output, or a file that is there whole or not at all.
+
+    The file takes its name when the block ends well and ``done`` holds an export that came to its end.
+
+    :raises InvalidInputError: it cannot be written.
+    """
+    if output is None or str(output) == "-":
+        yield sys.stdout.buffer
+        return
+    try:
+        if output.exists() and not output.is_file():  # a pipe, a device, a folder
+            with output.open("wb") as stream:
+                yield stream
+            return
+        target = output.resolve()
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            with part.open("xb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            if done and done[-1].is_whole:
+                part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidInputError(f"cannot be written: {reason}", field="output", value=str(output)) from error
+
+
+def _ended(found: Sequence[Found], done: Exported) -> Sequence[Found]:
+    ended = [one for one in found if one.state.ended]
+    done.not_ended += len(found) - len(ended)
+    return ended
+
+
+def _pages(database: Database, found: Sequence[Found]) -> Iterator[list[dict[str, Any]]]:
+    """What became of these jobs, in pages of a bounded size."""
+    while found:
+        wanted = found[:_PAGE]
+        page = database.patiently(
+            lambda connection, _repeat, wanted=wanted: results.page(connection, wanted),  # type: ignore[misc]
+            within_s=WITHIN_S,
+        )
+        if page:
+            yield page
+        # a page ends early where answers are large; of a job that retention took meanwhile there is no row
+        last = page[-1]["job_id"] if page else None
+        found = found[next((n for n, one in enumerate(wanted, 1) if str(one.id) == last), len(wanted)) :]

@@ -1,0 +1,2 @@
+-- The time as the functions take it.
+select headrace.now() as now;
