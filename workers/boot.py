@@ -38,7 +38,7 @@ from storage.logins import refuse_unsafe_role
 from workers import actors
 from workers.backoff import Backoff
 from workers.heartbeat import Heartbeat
-from workers.logs import configure_logs
+from workers.logs import configure_logs, log_uncaught
 from workers.pipeline import Pipeline
 from workers.trouble_log import TroubleLog
 from workers.turn_account import TurnAccount
@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     settings = Settings()
     configure_logs(settings)
+    log_uncaught()
     sys.setswitchinterval(_SWITCH_S)
     try:
         return run(settings, threads=given.threads, parent=given.parent)

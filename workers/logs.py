@@ -12,7 +12,9 @@ import math
 import os
 import re
 import sys
+import threading
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, Final, TextIO, cast
 
 import structlog
@@ -25,6 +27,7 @@ LONGEST_LINE: Final = 4096
 #: The event under which the lines of libraries stand (httpx2, openai, dramatiq, pika, psycopg, Python's warnings, …).
 LIBRARY_EVENT: Final = "library.message"
 
+log = structlog.get_logger("headrace.process")
 _MESSAGE_LENGTH: Final = 1_000
 _KEPT: Final = ("timestamp", "level", "event")
 _CUTS: Final = 200
@@ -114,6 +117,21 @@ def configure_logs(settings: Settings) -> None:
     logging.captureWarnings(capture=True)
 
 
+def log_uncaught() -> None:
+    """Log what ends a thread of this process, or the process, by a bug: Python itself would print it in many pieces."""
+
+    def of_thread(given: threading.ExceptHookArgs) -> None:
+        if given.exc_type is not SystemExit:
+            name = given.thread.name if given.thread is not None else None
+            log.critical("process.fault", thread=name, exc_info=(given.exc_type, given.exc_value, given.exc_traceback))
+
+    def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        log.critical("process.fault", thread=None, exc_info=(kind, error, trace))
+
+    threading.excepthook = of_thread
+    sys.excepthook = of_process
+
+
 def of_a_library(_logger: WrappedLogger, _method: str, facts: EventDict) -> EventDict:
     """Give a library's line our event name; its own words become a field."""
     name = str(facts["_record"].name)
@@ -129,10 +147,10 @@ def as_line(_logger: WrappedLogger, _method: str, facts: EventDict) -> str:
         facts["exception"] = _without_logins(str(facts["exception"]))
     most = LONGEST_LINE - 1  # for the line break
     for _ in range(_CUTS):
-        lengths = {name: len(_json(value)) for name, value in facts.items()}
         line = _json(facts)
         if len(line) <= most:
             return line
+        lengths = {name: len(_json(value)) for name, value in facts.items()}
         longest = max(lengths, key=lengths.__getitem__)
         if lengths[longest] < _WORTH_A_CUT:
             break

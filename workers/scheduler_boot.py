@@ -22,7 +22,7 @@ from storage.database import Database
 from storage.logins import refuse_unsafe_role
 from workers.biller import Biller
 from workers.boot import rate_guard, wire_setting
-from workers.logs import configure_logs
+from workers.logs import configure_logs, log_uncaught
 from workers.scheduler import THREADS, Scheduler
 from workers.stripe_meter import StripeMeter
 
@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     settings = Settings()
     configure_logs(settings)
+    log_uncaught()
     try:
         ops_url = _needed(plain(settings.ops_database_url), "HEADRACE_OPS_DATABASE_URL")
         wire_url = _needed(plain(settings.broker_url) or plain(settings.redis_url), "HEADRACE_REDIS_URL")

@@ -16,8 +16,8 @@ ANTHROPIC_STANDARD: Final = "standard_only"
 
 #: Longest name of a tier that is kept, characters.
 _NAME_LENGTH: Final = 40
-# Names of the standard tier in an answer. "auto" is what was asked for, and tells no tier.
-_STANDARD: Final = frozenset({"", "default", "standard", "standard_only", "auto", "none"})
+# Names of the standard tier in an answer, compatible servers' included. "auto" was asked for, and tells no tier.
+_STANDARD: Final = frozenset({"", "default", "standard", "standard_only", "on_demand", "auto", "none"})
 # OpenAI bills flex at the rates of its batches; both providers' batches have a price.
 _LIKE_A_BATCH: Final = frozenset({"flex", "batch"})
 

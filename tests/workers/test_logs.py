@@ -150,6 +150,33 @@ def test_what_is_cut_is_the_longest_and_a_traceback_keeps_its_end() -> None:
     assert many == {"timestamp": "None", "level": "None", "event": "e", "cut": True}
 
 
+UNCAUGHT = """
+import threading
+from settings import Settings
+from workers.logs import configure_logs, log_uncaught
+configure_logs(Settings(log_format="json"))
+log_uncaught()
+thread = threading.Thread(target=lambda: 1 / 0, name="chores: hints")
+thread.start()
+thread.join()
+raise ValueError("in many\\npieces")
+"""
+
+
+def test_what_ends_a_thread_or_the_process_is_a_line_too() -> None:
+    ended = subprocess.run([sys.executable, "-c", UNCAUGHT], capture_output=True, text=True, timeout=60, check=False)
+
+    assert ended.returncode == 1
+    of_thread, of_process = (json.loads(line) for line in ended.stderr.splitlines())
+    assert (of_thread["event"], of_thread["level"], of_thread["thread"]) == (
+        "process.fault",
+        "critical",
+        "chores: hints",
+    )
+    assert of_thread["exception"].endswith("ZeroDivisionError: division by zero")
+    assert of_process["exception"].endswith("ValueError: in many\npieces")
+
+
 WRITER = """
 import logging, sys, threading, structlog
 from settings import Settings

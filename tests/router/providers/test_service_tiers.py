@@ -41,6 +41,7 @@ def test_the_provider_itself_is_asked_for_it_whatever_a_gateway_takes(provider):
         ("default", None),
         ("standard", None),
         ("auto", None),
+        ("on_demand", None),
         ("", None),
         (5, None),
         (["priority"], None),
