@@ -7,7 +7,9 @@ used by programs) and carries its facts in fields, so that nobody has to parse a
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+_ENDS: Final = (".", "!", "?", "…", ":")  # of a sentence
 
 
 class HeadraceError(Exception):
@@ -42,10 +44,8 @@ class HeadraceError(Exception):
     def __str__(self) -> str:
         text = f"{self.field}: {self.message}" if self.field else self.message
         if self.value is not None:
-            text += f" (got {_short(self.value)})"
-        if self.hint:
-            text += f" {self.hint}"
-        return text
+            text = f"{text.rstrip().removesuffix('.')} (got {_short(self.value)})"
+        return joined(text, self.hint)
 
     def as_dict(self) -> dict[str, Any]:
         """The error for programs: ``code``, ``message``, ``field``, ``value``, ``hint`` and details."""
@@ -57,6 +57,14 @@ class HeadraceError(Exception):
         if self.hint is not None:
             facts["hint"] = self.hint
         return facts | self.details
+
+
+def joined(said: str, hint: str | None) -> str:
+    """What was wrong and what to do about it, with exactly one full stop (or other end of a sentence) between them."""
+    if not hint:
+        return said
+    said = said.rstrip()
+    return f"{said}{'' if said.endswith(_ENDS) else '.'} {hint.lstrip()}"
 
 
 def _short(value: object) -> str:
@@ -83,6 +91,12 @@ class NotNowError(HeadraceError):
     """Nothing is wrong with what was asked, but it has to wait. A wait burns no attempt."""
 
     code = "not_now"
+
+
+class NotEndedError(RetryableError):
+    """The job has not ended in the time that the caller gave it."""
+
+    code = "not_ended"
 
 
 class SchemaWaitsError(NotNowError):

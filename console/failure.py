@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import traceback
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from rich.text import Text
 
-from console.output import print_json, printable, screen
-from errors import ConfigurationError, HeadraceError
-from settings import Settings
+from console.output import print_json, printable, screen, width
+from console.tables import hanging
+from errors import HeadraceError, InvalidInputError, joined
+from wording import of_settings
 
 REFUSED = 2
 """Exit code of an error that has a name: configuration, services, input."""
@@ -23,7 +21,7 @@ def report(error: HeadraceError, *, as_json: bool) -> int:
     """Tell of an error; the exit code. The traceback is shown only at HEADRACE_LOG_LEVEL=debug."""
     if as_json:
         print_json({"error": error.as_dict()})
-    screen(to_error=True).print(Text(f"error: {printable(str(error))} [{error.code}]", style="red"), soft_wrap=True)
+    _print(f"error: {printable(str(error))} [{error.code}]")
     if os.environ.get("HEADRACE_LOG_LEVEL", "").lower() == "debug":
         traceback.print_exception(error)
     return REFUSED
@@ -31,32 +29,24 @@ def report(error: HeadraceError, *, as_json: bool) -> int:
 
 def report_usage(error: typer.TyperException, *, as_json: bool) -> int:
     """Tell of a command line that cannot be understood; the exit code."""
-    message = error.format_message()
+    message = " ".join(error.format_message().split())
     if not message:  # no command was given, and the help has been shown
         return error.exit_code
     if as_json:
         print_json({"error": {"code": "usage", "message": message}})
     context = getattr(error, "ctx", None)
-    hint = f" See `{context.command_path} --help`." if context is not None else ""
-    screen(to_error=True).print(Text(f"error: {printable(message)}{hint} [usage]", style="red"), soft_wrap=True)
+    hint = f"See `{context.command_path} --help`." if context is not None else None
+    _print(f"error: {printable(joined(message, hint))} [usage]")
     return error.exit_code
 
 
-def of_setting(error: ValueError) -> ConfigurationError | None:
-    """The typed error for a setting that cannot be read, or None when the error is of something else."""
-    if isinstance(error, SettingsError):  # a setting that is a JSON object, and the text is none
-        name = re.search(r'field "(\w+)"', str(error))
-        return ConfigurationError("is no JSON", field=_variable(name[1] if name else "lane_weights"))
-    if not isinstance(error, ValidationError) or error.title != Settings.__name__:
-        return None
-    first = error.errors(include_url=False, include_context=False)[0]
-    name_of_it = str(first["loc"][0])
-    return ConfigurationError(
-        first["msg"].removeprefix("Value error, "),
-        field=_variable(name_of_it),
-        value=None if name_of_it.lower().endswith(("_key", "_url")) else first["input"],
-    )
+def _print(text: str) -> None:
+    fitting = hanging(text, width(to_error=True), indent=2)
+    screen(to_error=True).print(Text(fitting, style="red"), soft_wrap=True)
 
 
-def _variable(setting: str) -> str:
-    return setting if setting.isupper() else f"HEADRACE_{setting.upper()}"
+def of_value(error: ValueError) -> HeadraceError | None:
+    """The typed error for a setting that cannot be read, or for text that is not UTF-8; None for anything else."""
+    if isinstance(error, UnicodeEncodeError):  # what the system gave us as bytes: an argument, a variable
+        return InvalidInputError("is not UTF-8", field="command line or environment", value=error.object)
+    return of_settings(error)

@@ -35,7 +35,9 @@ Ids = Annotated[
         "--ids", help="Only the jobs of this file: an id a line, or JSON lines with ids. - is standard input."
     ),
 ]
-OneId = Annotated[str | None, typer.Argument(metavar="[ID]", help="The job's id, where one is meant.")]
+OneId = Annotated[
+    str | None, typer.Argument(metavar="[ID]", help="The id of one job, or its first digits: eight or more.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")]
 Everything = Annotated[bool, typer.Option("--all", help="All jobs, where no other option narrows them.")]
 

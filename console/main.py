@@ -6,18 +6,25 @@ To add one, write ``console/commands/<name>.py`` with a function (or a ``typer.T
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from errors import HeadraceError
+from errors import HeadraceError, InvalidInputError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
+UNREAD = 141
+"""Exit code when whatever read standard output has gone, as a process has that SIGPIPE ends."""
+
+_COMPLETES = "_HEADRACE_COMPLETE"  # set by a shell that asks how a command line may go on
+_TAKE_FILES = ("--file", "--ids", "--output", "--dir", "--csv", "--parquet", "--port-file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,11 @@ COMMANDS: Mapping[str, Command] = {
     "simulate": Command(
         "console.commands.simulate", "simulate", "Stand in for OpenAI and Anthropic on this machine, until interrupted."
     ),
+    "completion": Command(
+        "console.commands.completion",
+        "completion",
+        'Print a script that makes a shell complete commands: eval "$(headrace completion bash)".',
+    ),
     "version": Command("console.commands.version", "version", "Say which release this is."),
 }
 
@@ -85,23 +97,70 @@ def load(name: str) -> Any:
     return group
 
 
-app = typer.Typer(name="headrace", cls=LazyGroup, no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    name="headrace",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,  # `headrace completion` prints the script, and writes into no file of the user's
+    context_settings={"help_option_names": ["-h", "--help"]},  # of every command below it too
+)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from console.commands.version import version
+
+        version()
+        raise typer.Exit
 
 
 @app.callback()
-def headrace() -> None:
+def headrace(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which release this is.")
+    ] = False,
+) -> None:
     """AI jobs of many tenants: fair shares, hard caps, an exact account of every cent."""
 
 
 def main() -> int:
     """Run the command line; the exit code (docs/reference/cli.md lists them)."""
+    _write_any_text()
+    if _COMPLETES in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
+        refuse_odd_bytes(sys.argv[1:])
         outcome = typer.main.get_command(app).main(prog_name="headrace", standalone_mode=False)
     except (HeadraceError, typer.TyperException, ValueError) as error:
         return _told(error)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except BrokenPipeError:
+        # the reader went away, as `head` does: what is still in the buffer has nowhere to go at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     return outcome if isinstance(outcome, int) else 0
+
+
+def refuse_odd_bytes(arguments: Sequence[str]) -> None:
+    """Refuse arguments that are not text. The names of files may be any bytes.
+
+    :raises InvalidInputError: one of them is not in the system's encoding, which is UTF-8 nearly everywhere.
+    """
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if before in _TAKE_FILES or argument.partition("=")[0] in _TAKE_FILES:
+            continue
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):  # how Python holds bytes that it cannot read
+            raise InvalidInputError("is not UTF-8", field="argument", value=argument)
+
+
+def _write_any_text() -> None:
+    """An ASCII terminal, or half a surrogate pair in a name: what cannot be written is replaced, never a failure."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _told(error: HeadraceError | typer.TyperException | ValueError) -> int:
@@ -110,7 +169,7 @@ def _told(error: HeadraceError | typer.TyperException | ValueError) -> int:
     as_json = "--json" in sys.argv
     if isinstance(error, typer.TyperException):
         return failure.report_usage(error, as_json=as_json)
-    known = failure.of_setting(error) if isinstance(error, ValueError) else error
+    known = failure.of_value(error) if isinstance(error, ValueError) else error
     if known is None:
         raise error
     return failure.report(known, as_json=as_json)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,11 +14,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
 from rich.text import Text
 
+from console import tables
 from storage.reading import Unreadable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -23,8 +25,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LogJson = Annotated[bool, typer.Option("--json", help="Log in JSON lines, and tell of an error in JSON.")]
 """The same for a command that runs until it is told to stop."""
 
-_WIDE = 10_000  # columns of what is no terminal: a table in a pipe is not folded
 _USD_PLACES = 6
+_NARROWEST, _USUAL = (
+    20,
+    80,
+)  # columns of a terminal: the least that is believed, and what is taken when it does not tell
+_BLANKS = "Zs"  # Unicode's category of blanks: of no width that one could count on, such as an ideographic one
+_JOINER = re.compile("(?<=[\u2000-\U0010ffff])\u200d(?=[\u2000-\U0010ffff])")  # between the parts of an emoji
 
 
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -38,39 +45,72 @@ def dumped(value: Any, *, indent: int | None = None) -> str:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = (), to_error: bool = False
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Sequence[str] = (),
+    spare: Sequence[str] = (),
+    to_error: bool = False,
 ) -> None:
-    """Print a table for people. ``numbers`` names the columns that are aligned to the right."""
-    table = Table(
-        *(Column(name, justify="right" if name in numbers else "left", overflow="fold") for name in columns),
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
+    """Print a table for people, or a card a row where it does not fit their terminal (see :mod:`console.tables`).
+
+    ``numbers`` names the columns that are aligned to the right and never broken, ``spare`` those that a narrow terminal
+    may do without, the first of them first.
+    """
+    stream = screen(to_error=to_error)
+    laid_out = tables.table(
+        columns,
+        [[_in_table(value) for value in row] for row in rows],
+        width=width(to_error=to_error),
+        to_right=numbers,
+        spare=spare,
+        rule="─" if draws(stream) else "-",
     )
-    for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
-    screen(to_error=to_error).print(table)
+    _print_lines(stream, laid_out.lines)
+    if laid_out.left_out:
+        note(f"left out for the width of this terminal: {', '.join(laid_out.left_out)} (--json has everything)")
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Print names and values in two columns, leaving out what is not there."""
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts.items():
-        if value is not None:
-            table.add_row(Text(name, style="bold"), Text(cell(value)))
-    screen().print(table)
+    """Print a name and its value a line, leaving out what is not there."""
+    there = {name: _in_table(value) for name, value in facts.items() if value is not None}
+    _print_lines(screen(), tables.cards(list(there), [list(there.values())], width=width()).lines)
+
+
+def say(text: str) -> None:
+    """Print a sentence that is the result, broken at blanks. Names in it are other people's."""
+    for line in tables.wrapped(printable(text), width()):
+        typer.echo(line)
+
+
+def say_wrapped(text: Text, *, indent: int) -> None:
+    """Print a sentence that may be long, broken at blanks only; further lines are set in."""
+    first, *rest = tables.hanging(text.plain, width(), indent=indent).split("\n")
+    screen().print(Text("\n").join([text[: len(first)], *map(Text, rest)]), soft_wrap=True)
 
 
 def note(text: str) -> None:
     """Say something on standard error that is no part of the result."""
-    screen(to_error=True).print(Text(printable(text)), soft_wrap=True)
+    for line in tables.wrapped(printable(text), width(to_error=True)):
+        screen(to_error=True).print(Text(line), soft_wrap=True)
 
 
-def screen(*, to_error: bool = False) -> Console:
-    """Standard output (or error) as rich knows it. Nothing in what is printed is markup."""
+def screen(*, to_error: bool = False, markup: bool = False) -> Console:
+    """Standard output (or error) as rich knows it. Nothing in what is printed is markup, unless the caller says so."""
     stream = sys.stderr if to_error else sys.stdout
-    width = None if stream.isatty() else _WIDE
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+    return Console(file=stream, width=width(to_error=to_error), markup=markup, highlight=False, emoji=False)
+
+
+def width(*, to_error: bool = False) -> int | None:
+    """The columns of the terminal that shows standard output (or error); None where it is not a terminal."""
+    stream = sys.stderr if to_error else sys.stdout
+    if not stream.isatty():
+        return None
+    try:
+        columns = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(stream.fileno()).columns
+    except (ValueError, OSError):  # COLUMNS is not a number, or the terminal does not tell
+        columns = 0
+    return max(columns, _NARROWEST) if columns > 0 else _USUAL
 
 
 def cell(value: object) -> str:
@@ -88,7 +128,33 @@ def cell(value: object) -> str:
 
 def printable(text: str) -> str:
     """The text with what could steer a terminal made visible: names and answers are other people's."""
-    return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    if text.isprintable():
+        return text
+    joiners = {found.start() for found in _JOINER.finditer(text)}
+    return "".join(one if place in joiners else _shown(one) for place, one in enumerate(text))
+
+
+def _shown(letter: str) -> str:
+    if letter.isprintable() or letter in "\n\t":
+        return letter
+    return " " if unicodedata.category(letter) == _BLANKS else "\N{REPLACEMENT CHARACTER}"
+
+
+def _in_table(value: object) -> str:
+    """A value on one line; an instant is one word."""
+    text = cell(value).replace("\n", " ").replace("\t", " ")
+    return tables.unbroken(text) if isinstance(value, datetime) else text
+
+
+def draws(stream: Console) -> bool:
+    """Whether lines and blocks can be written there: not on an ASCII terminal."""
+    return stream.encoding.lower().startswith("utf")
+
+
+def _print_lines(stream: Console, lines: Sequence[tables.Line]) -> None:
+    if lines:
+        bold = (Text().append(line.strong, style="bold").append(line.plain) for line in lines)
+        stream.print(Text("\n").join(bold), soft_wrap=True)
 
 
 def _as_json(value: object) -> str:

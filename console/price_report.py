@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from console.output import cell, print_json, print_table
+from console.output import cell, print_json, print_table, say
 from storage.prices import RATES, Change, Model, Price, in_force
 from storage.repricing import Mispriced, Period
 
@@ -26,6 +26,7 @@ _HEADS = {
     "long_output_usd": "long output",
     "batch_discount": "batch discount",
 }
+_HELD_LONGEST = ("input", "output")  # on a narrow terminal, which shows fewer rates
 
 
 def tell_prices(rows: Sequence[Price], now: datetime, *, as_json: bool) -> None:
@@ -42,6 +43,7 @@ def tell_prices(rows: Sequence[Price], now: datetime, *, as_json: bool) -> None:
             for row in rows
         ],
         numbers=heads,
+        spare=["source", *reversed([head for head in heads if head not in _HELD_LONGEST])],
     )
     typer.echo("USD per million tokens")
 
@@ -59,7 +61,7 @@ def tell_changes(changes: Sequence[Change], by_hand: Sequence[Model]) -> None:
             numbers=["before", "after"],
         )
     for provider, model in by_hand:
-        typer.echo(f"left alone, priced by hand: {provider}:{model}")
+        say(f"left alone, priced by hand: {provider}:{model}")
 
 
 def as_document(changes: Sequence[Change], by_hand: Sequence[Model]) -> dict[str, Any]:

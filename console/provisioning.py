@@ -76,7 +76,7 @@ def provision(
         stored_policy.sync_features(
             connection,
             [
-                PublishedFeature(one.name, one.description, one.user_requests_per_minute)
+                PublishedFeature(one.name, one.description, one.user_requests_per_minute, one.max_input_chars)
                 for one in policy.features.values()
             ],
         )

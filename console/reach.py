@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from console.output import note
+from console.services import place
 from console.services.elsewhere import VARIABLES
 from console.services.launch import EVERY_SERVICE, ServiceName
 from console.services.whereabouts import Endpoints, Prepare, check_whole, endpoints, private_services, status
@@ -52,4 +53,4 @@ def _announce(settings: Settings, needs: Collection[ServiceName]) -> None:
         up = {entry.name for entry in status(settings.dir) if entry.condition in ("running", "restarting", "starting")}
         missing = [_SPOKEN[name] for name in EVERY_SERVICE if name in wanted - up]
         if missing:
-            note(f"starting private {', '.join(missing)} in {settings.dir} …")
+            note(f"starting private {', '.join(missing)} in {place.described(settings.dir)} …")

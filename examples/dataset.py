@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Final, TypeVar
 from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from errors import InvalidInputError
+from wording import said
 
 _DATA: Final = files("examples") / "data"
 _STRICT: Final = ConfigDict(extra="forbid", strict=True)
@@ -106,7 +107,7 @@ def parse_lines(text: str, kind: type[_Item], source: str) -> list[_Item]:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(step) for step in first["loc"])
-            problem = f"{where}: {first['msg']}" if where else first["msg"]
+            problem = f"{where}: {said(first)}" if where else said(first)
             raise InvalidInputError(problem, field=f"{source}:{number}", value=line) from error
     return items
 

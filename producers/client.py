@@ -19,6 +19,7 @@ from errors import (
     ConfigurationError,
     HeadraceError,
     InvalidInputError,
+    NotEndedError,
     NotFoundError,
     ServiceError,
     UnknownLaneError,
@@ -221,21 +222,25 @@ class Client:
             flush(tenant_id)
         return Batch(ids, sorted(refused, key=lambda one: one.index), frozenset(repeated))
 
-    def result(self, job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Result:
+    def result(self, job_id: UUID, *, tenant_id: UUID, timeout: float | None = None, must_end: bool = False) -> Result:
         """The job's state and answer; with ``timeout`` (seconds) waits so long for its end.
 
-        Returns the state at hand when the time is up. Raises :class:`errors.NotFoundError` for an id that is not this
-        tenant's, :class:`errors.InvalidInputError` for what is not an id at all,
-        :class:`errors.PostgresUnavailableError` when Postgres does not answer.
+        Returns the state at hand when the time is up, or with ``must_end`` raises :class:`errors.NotEndedError`.
+        Raises :class:`errors.NotFoundError` for an id that is not this tenant's, :class:`errors.InvalidInputError` for
+        what is not an id at all, :class:`errors.PostgresUnavailableError` when Postgres does not answer.
         """
         job_id, tenant_id = _id(job_id, "job_id"), _id(tenant_id, "tenant_id")
+        if timeout is not None and not timeout >= 0:
+            raise InvalidInputError("must be seconds, 0 or more", field="timeout", value=timeout)
         give_up = time.monotonic() + (timeout or 0.0)
         pause_s = _FIRST_LOOK_S
         while True:
             found = self._look(job_id, tenant_id)
             left_s = give_up - time.monotonic()
-            if found.state.ended or left_s <= 0:
+            if found.state.ended or (left_s <= 0 and not must_end):
                 return found
+            if left_s <= 0:
+                raise _not_ended(found, timeout or 0.0)
             time.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * 1.5, _LONGEST_LOOK_S)
 
@@ -255,9 +260,13 @@ class Client:
         """:meth:`enqueue_many` for asyncio."""
         return await asyncio.to_thread(lambda: self.enqueue_many(requests))
 
-    async def aresult(self, job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Result:
+    async def aresult(
+        self, job_id: UUID, *, tenant_id: UUID, timeout: float | None = None, must_end: bool = False
+    ) -> Result:
         """:meth:`result` for asyncio."""
-        return await asyncio.to_thread(lambda: self.result(job_id, tenant_id=tenant_id, timeout=timeout))
+        return await asyncio.to_thread(
+            lambda: self.result(job_id, tenant_id=tenant_id, timeout=timeout, must_end=must_end)
+        )
 
     def close(self) -> None:
         """Let go of Postgres and the wire."""
@@ -346,6 +355,16 @@ def _chunks(requests: Sequence[tuple[int, JobRequest]]) -> Iterator[list[tuple[i
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _not_ended(found: Result, waited_s: float) -> NotEndedError:
+    return NotEndedError(
+        f"the job is {found.state} after {waited_s:g} s",
+        hint=f"`headrace jobs why {found.job_id}` says what it waits for.",
+        job_id=str(found.job_id),
+        state=found.state,
+        reason=found.reason,
+    )
 
 
 def _id(given: UUID | str, name: str) -> UUID:

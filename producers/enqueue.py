@@ -15,12 +15,13 @@ from uuid import UUID
 import forks
 from errors import ConfigurationError
 from producers.client import Batch, Client, JobId, Result
-from producers.fields import Fields
+from producers.fields import Fields, OutputSchema
 from producers.quote import Quote
 from queues.broker_url import open_wire, redis_client
 from settings import Settings, plain
 from storage.database import Database
 from storage.logins import refuse_unsafe_role
+from wording import of_settings
 
 if TYPE_CHECKING:
     from producers.quoter import Quoter
@@ -41,7 +42,7 @@ class _Default:
     def client(self) -> Client:
         with self._lock:
             if self._client is None:
-                self._client = connect(Settings())
+                self._client = connect(_settings())
             return self._client
 
 
@@ -51,6 +52,16 @@ _default = _Default()
 def default_client() -> Client:
     """The client of this process, made from the settings at first use. A forked child connects it anew."""
     return _default.client()
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValueError as error:
+        known = of_settings(error)
+        if known is None:
+            raise
+        raise known from error
 
 
 def connect(settings: Settings) -> Client:
@@ -104,7 +115,7 @@ def enqueue(
     variables: Mapping[str, str] | None = None,
     messages: Iterable[Mapping[str, str]] | None = None,
     context: Any = None,
-    output_schema: Mapping[str, Any] | None = None,
+    output_schema: OutputSchema | None = None,
     max_output_tokens: int | None = None,
     lane: str = "interactive",
     idempotency_key: str | None = None,
@@ -129,9 +140,9 @@ def enqueue_many(requests: Iterable[Mapping[str, Any]]) -> Batch:
     return default_client().enqueue_many(requests)
 
 
-def result(job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Result:
+def result(job_id: UUID, *, tenant_id: UUID, timeout: float | None = None, must_end: bool = False) -> Result:
     """A job's state and answer; see :meth:`producers.client.Client.result`."""
-    return default_client().result(job_id, tenant_id=tenant_id, timeout=timeout)
+    return default_client().result(job_id, tenant_id=tenant_id, timeout=timeout, must_end=must_end)
 
 
 @overload
@@ -150,6 +161,6 @@ async def aenqueue_many(requests: Iterable[Mapping[str, Any]]) -> Batch:
     return await default_client().aenqueue_many(requests)
 
 
-async def aresult(job_id: UUID, *, tenant_id: UUID, timeout: float | None = None) -> Result:
+async def aresult(job_id: UUID, *, tenant_id: UUID, timeout: float | None = None, must_end: bool = False) -> Result:
     """:func:`result` for asyncio."""
-    return await default_client().aresult(job_id, tenant_id=tenant_id, timeout=timeout)
+    return await default_client().aresult(job_id, tenant_id=tenant_id, timeout=timeout, must_end=must_end)

@@ -4,8 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal, Protocol, Required, TypeAlias, TypedDict
 from uuid import UUID
+
+
+class ModelClass(Protocol):
+    """What is asked of a pydantic class that stands for its JSON schema."""
+
+    def model_json_schema(self) -> dict[str, Any]:
+        """Its JSON schema."""
+        ...
+
+
+class ModelAdapter(Protocol):
+    """What is asked of a pydantic ``TypeAdapter`` that stands for its JSON schema."""
+
+    def json_schema(self) -> dict[str, Any]:
+        """Its JSON schema."""
+        ...
+
+
+OutputSchema: TypeAlias = Mapping[str, Any] | ModelClass | ModelAdapter
 
 
 class Fields(TypedDict, total=False):
@@ -18,7 +37,7 @@ class Fields(TypedDict, total=False):
     variables: Mapping[str, str] | None
     messages: Iterable[Mapping[str, str]] | None
     context: Any
-    output_schema: Mapping[str, Any] | None
+    output_schema: OutputSchema | None
     max_output_tokens: int | None
     lane: str
     idempotency_key: str | None

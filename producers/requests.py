@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PydanticUserError, ValidationError
 
 from errors import (
     DeadlinePassedError,
@@ -31,6 +31,7 @@ from guards.schemas import check_schema
 from router.tokens import count_o200k, frame_tokens
 from storage import names
 from storage.ids import new_id
+from wording import said
 
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together
 _MAX_RAW = 2 * MAX_INPUT_BYTES  # characters and values of one field before it is cleaned, which makes it shorter
@@ -132,9 +133,12 @@ def check(fields: Mapping[str, Any], *, now: datetime | None = None) -> JobReque
     """
     if not isinstance(fields, Mapping):
         raise InvalidInputError("must be an object with the fields of enqueue", field="request", value=_shown(fields))
-    _check_raw_size(fields)
+    given = dict(fields)
+    if "output_schema" in given:
+        given["output_schema"] = schema_of(given["output_schema"])
+    _check_raw_size(given)
     try:
-        request = JobRequest.model_validate(dict(fields))
+        request = JobRequest.model_validate(given)
     except ValidationError as error:
         raise _named(error) from error
     _check_one_input(request)
@@ -143,6 +147,23 @@ def check(fields: Mapping[str, Any], *, now: datetime | None = None) -> JobReque
     if request.output_schema is not None:
         check_schema(request.output_schema)
     return request
+
+
+def schema_of(given: Any) -> Any:
+    """The JSON schema of a pydantic class or ``TypeAdapter``; anything else as it is.
+
+    :raises InvalidSchemaError: the class has a field that JSON schema cannot describe.
+    """
+    if isinstance(given, Mapping):
+        return given
+    make = getattr(given, "model_json_schema", getattr(given, "json_schema", None))
+    if not callable(make):
+        return given
+    try:
+        return make()
+    except PydanticUserError as error:
+        named = getattr(given, "__name__", type(given).__name__)
+        raise InvalidSchemaError(f"JSON schema cannot describe a field of {named}", field="output_schema") from error
 
 
 def as_row(request: JobRequest) -> dict[str, Any]:
@@ -285,13 +306,12 @@ def _shown(value: object) -> str:
 
 
 def _named(error: ValidationError) -> InvalidInputError:
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     field = ""
     for part in first["loc"]:
         field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
-    message = first["msg"].removeprefix("Value error, ")
     given = None if first["type"] == "missing" else first["input"]
     if not isinstance(given, str | float | None) and not (isinstance(given, int) and given.bit_length() <= 64):
         given = _shown(given)
     kind = InvalidSchemaError if field.startswith("output_schema") else InvalidInputError
-    return kind(message, field=field or "request", value=given)
+    return kind(said(first), field=field or "request", value=given)

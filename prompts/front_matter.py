@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from errors import ConfigurationError, InvalidInputError, InvalidPromptError, InvalidSchemaError
 from prompts.render import placeholders
+from wording import said
 
 _SHIPPED: Final = Path(__file__).parent
 _FILE: Final = re.compile(r"---[ \t]*\n(?P<head>.*?\n)---[ \t]*(?:\n(?P<body>.*))?", re.DOTALL)
@@ -134,7 +135,8 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidPromptError(f"cannot be read as UTF-8 text: {error}") from error
+        why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is not UTF-8"
+        raise InvalidPromptError(f"cannot be read: {why}") from error
 
 
 def _prompt(text: str) -> PromptFile:
@@ -172,7 +174,7 @@ def _head(text: str) -> _Head:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "front matter"
         value = None if first["type"] == "missing" else first["input"]
-        raise InvalidPromptError(first["msg"], field=where, value=value) from error
+        raise InvalidPromptError(said(first), field=where, value=value) from error
 
 
 def _check_schema(schema: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from errors import ConfigurationError, InvalidInputError
 from storage import names
+from wording import said
 
 PROVIDERS = ("openai", "anthropic")
 SHIPPED_POLICY = Path(__file__).with_name("policy.yaml")
@@ -139,7 +140,7 @@ class _FeatureEntry(_Entry):
     hard: bool = False
     reports: bool = False
     default_max_output_tokens: int = Field(1024, ge=1)
-    max_input_chars: int = Field(200_000, ge=1)
+    max_input_chars: int = Field(200_000, ge=1, le=2**31 - 1)
     user_requests_per_minute: int | None = Field(None, ge=1, le=2**31 - 1)
 
 
@@ -158,25 +159,33 @@ def _read(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"the routing policy cannot be read: {error}", field="routing_policy", value=str(path)
+            f"the routing policy {path} cannot be read: {_why(error)}", field="routing_policy"
         ) from error
     except yaml.YAMLError as error:
         raise ConfigurationError(
-            f"the routing policy {path} is no valid YAML: {error}", field="routing_policy"
+            f"the routing policy {path} is not valid YAML: {error}", field="routing_policy"
         ) from error
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is not UTF-8"
 
 
 def _broken(path: Path, error: ValidationError) -> ConfigurationError:
     """The first breach in the reader's words; the others only by their fields."""
-    breaches = error.errors(include_url=False, include_context=False)
+    breaches = error.errors(include_url=False)
     fields = [".".join(str(part) for part in breach["loc"]) or "(whole file)" for breach in breaches]
     also = f"Also wrong: {', '.join(fields[1:])}." if len(fields) > 1 else None
-    message, given = breaches[0]["msg"], breaches[0]["input"]
+    message, given = said(breaches[0]), breaches[0]["input"]
     if breaches[0]["type"] == "literal_error" and isinstance(given, str):  # of a provider
         message = "no such provider"
         also = " ".join(filter(None, [names.hint(given, PROVIDERS), also]))
     return ConfigurationError(
-        f"the routing policy {path} is wrong here: {message}", field=fields[0], value=given, hint=also, file=str(path)
+        f"the routing policy {path} is wrong here: {message}",
+        field=fields[0],
+        value=None if breaches[0]["type"] == "missing" else given,
+        hint=also,
+        file=str(path),
     )
 
 

@@ -260,6 +260,12 @@ def show(connection: Connection, job_id: UUID, *, tenant_id: UUID | None = None)
     return JobView(**{**row, "state": State(row["state"])}, unreadable=unreadable)
 
 
+def by_prefix(connection: Connection, *, first: UUID, last: UUID, limit: int) -> list[UUID]:
+    """The ids of jobs from ``first`` to ``last``, the oldest first: those that begin with the same digits."""
+    rows = connection.execute(sql("jobs", "by_prefix"), {"first": first, "last": last, "limit": limit}).fetchall()
+    return [row["id"] for row in rows]
+
+
 def list_jobs(connection: Connection, chosen: Selection, *, limit: int) -> list[dict[str, Any]]:
     """The newest jobs of those that are chosen, newest first."""
     after, before = chosen.range()

@@ -15,16 +15,28 @@ from storage.statements import sql
 
 @dataclass(frozen=True, slots=True)
 class PublishedFeature:
-    """A feature as SQL knows it. ``user_per_minute``: requests a minute of each user in it; None: none of its own."""
+    """A feature as SQL knows it.
+
+    ``user_per_minute``: requests a minute of each user in it; None: none of its own. ``max_input_chars``: its longest
+    input, characters; None: the worker alone knows.
+    """
 
     name: str
     description: str
     user_per_minute: int | None = None
+    max_input_chars: int | None = None
 
 
 def sync_features(connection: Connection, features: Iterable[PublishedFeature]) -> None:
     """Make ``features`` the ones that jobs may name; others are retired, never deleted."""
-    published = {one.name: {"description": one.description, "user_per_minute": one.user_per_minute} for one in features}
+    published = {
+        one.name: {
+            "description": one.description,
+            "user_per_minute": one.user_per_minute,
+            "max_input_chars": one.max_input_chars,
+        }
+        for one in features
+    }
     connection.execute(sql("policy", "sync_features"), [Jsonb(published)] * 2)
 
 

@@ -15,7 +15,7 @@ import typer
 from console.actor import actor
 from console.amounts import usd
 from console.commands.spend import first_day
-from console.output import Json, note, print_json, print_table
+from console.output import Json, note, print_json, print_table, say
 from console.reach import DATABASE, reach
 from errors import ConfigurationError, InvalidInputError, NotFoundError
 from settings import Settings, plain
@@ -105,7 +105,7 @@ def customer_command(
     if as_json:
         print_json({"tenant_id": one.id, "stripe_customer_id": found})
     else:
-        typer.echo(f"{one.name}: {found or 'no customer'}")
+        say(f"{one.name}: {found or 'no customer'}")
 
 
 @app.command("margin")
@@ -223,7 +223,7 @@ def resolve_command(
     if as_json:
         print_json({"tenant_id": one.id, "day": which, "found": found})
     else:
-        typer.echo(f"{one.name}, {which}: {found}")
+        say(f"{one.name}, {which}: {found}")
 
 
 def stripe_meter(settings: Settings) -> StripeMeter:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from console.demo.play import play
+from console.output import screen
 from console.reach import child_environment, reach
 from console.services.whereabouts import Endpoints
 from errors import ConfigurationError
@@ -26,7 +27,7 @@ def demo(
 
     Exits 0 when every job ended and the books agree, 1 when not.
     """
-    console = Console()
+    console = screen(markup=True)
     settings = Settings()
     with reach(settings) as services:
         real = services.simulator_url is None

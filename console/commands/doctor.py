@@ -11,7 +11,7 @@ from rich.text import Text
 from console.audit import examine_promises
 from console.doctor.examine import examine
 from console.doctor.finding import Finding
-from console.output import Json, print_json, printable, screen
+from console.output import Json, print_json, printable, say_wrapped
 from console.reach import DATABASE_AND_WIRE, reach
 from settings import Settings
 
@@ -38,10 +38,9 @@ def doctor(
 
 
 def _show(findings: list[Finding]) -> None:
-    console = screen()
     for finding in findings:
         line = Text(f"{finding.verdict:<6}", style=_STYLES[finding.verdict])
         line.append(f"{finding.part}: ", style="bold not red").append(printable(finding.says), style="not bold default")
-        console.print(line, soft_wrap=True)
+        say_wrapped(line, indent=6)
         if finding.to_do is not None:
-            console.print(Text(f"      → {printable(finding.to_do)}"), soft_wrap=True)
+            say_wrapped(Text(f"      → {printable(finding.to_do)}"), indent=8)

@@ -23,6 +23,7 @@ from console.intake import quotes, report
 from console.intake.intake import Quoted, Taken
 from console.intake.report import Report
 from console.intake.run import enqueue, only, opened, quote
+from console.job_ids import whole_id
 from console.output import Json, cell, note, print_facts, print_json, print_table, printable
 from console.reach import DATABASE, DATABASE_AND_WIRE, reach
 from console.services.whereabouts import Endpoints
@@ -41,6 +42,8 @@ app = typer.Typer(help="Enqueue jobs, list them, look at one, cancel it, ask it 
 _LISTED = (
     "id", "tenant", "user_id", "feature", "lane", "state", "reason", "attempts", "created_at", "ended_at",
 )  # fmt: skip
+
+JOB_ID = "The job's id, or its first digits: eight or more."
 
 SOME_REFUSED = 3
 NONE_IN = 1
@@ -98,16 +101,15 @@ def list_command(
         ["id", "tenant", "user", "feature", "lane", "state", "reason", "attempts", "created (UTC)", "ended (UTC)"],
         [[_listed(job, name) for name in _LISTED] for job in found],
         numbers=["attempts"],
+        spare=["ended (UTC)", "lane", "attempts", "created (UTC)", "reason", "tenant"],
     )
 
 
 @app.command("show")
-def show_command(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
-) -> None:
+def show_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID)], as_json: Json = False) -> None:
     """Show one job: its state, answer or error, cost, and all that happened to it."""
     with reach(Settings(), DATABASE) as services:
-        job, timeline = show(services.require_ops(), job_id)
+        job, timeline = show(services.require_ops(), whole_id(services.require_ops(), job_id))
     if as_json:
         print_json({**asdict(job), "timeline": timeline})
         return
@@ -129,17 +131,16 @@ def show_command(
     print_table(
         ["at (UTC)", "what", "detail"],
         [(_instant(entry["at"]), entry["what"], _detail(entry["detail"])) for entry in timeline],
+        numbers=["at (UTC)"],
     )
 
 
 @app.command("why")
-def why_command(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")], as_json: Json = False
-) -> None:
+def why_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID)], as_json: Json = False) -> None:
     """Say the one reason why a job waits, and when it starts if all goes on as it does now."""
     settings = Settings()
     with reach(settings, DATABASE) as services:
-        told = explain(settings, services, job_id)
+        told = explain(settings, services, whole_id(services.require_ops(), job_id))
     if as_json:
         print_json(asdict(told))
         return
@@ -211,6 +212,7 @@ def cancel_command(
         raise typer.Exit(bulk.cancel(Asked(given, ids, everything), yes=yes, as_json=as_json))
     given.refuse_beside_id(ids=ids, everything=everything)
     with reach(Settings(), DATABASE) as services:
+        job_id = whole_id(services.require_ops(), job_id)
         ended = cancel(services.require_ops(), job_id)
     if as_json:
         print_json({"id": job_id, "state": ended})
@@ -245,6 +247,7 @@ def retry_command(
     given.refuse_beside_id(ids=ids, everything=everything)
     settings = Settings()
     with reach(settings, DATABASE_AND_WIRE) as services:
+        job_id = whole_id(services.require_ops(), job_id)
         again, now = run_again(settings, services, job_id)
     if as_json:
         print_json({"id": again.job_id, "repeats": job_id, "created": again.created, "state": now})

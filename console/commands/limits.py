@@ -11,7 +11,7 @@ import typer
 
 from console import amounts
 from console.actor import actor
-from console.output import Json, note, print_json, print_table
+from console.output import Json, note, print_json, print_table, say
 from console.reach import DATABASE, reach
 from errors import InvalidInputError
 from settings import Settings
@@ -111,8 +111,11 @@ def set_command(
             limits.set_rate(connection, found.id, scope, key, rate, actor=actor())
         if at_once is not None:
             limits.set_concurrency(connection, found.id, *at_once, slots, burst=burst, actor=actor())
-        held = _held(connection, found, user=user, feature=feature)
-    _print(_only(held, scope, key, lane), as_json=as_json)
+        held = _only(_held(connection, found, user=user, feature=feature), scope, key, lane)
+    if as_json or held.caps or held.rates or held.concurrency:
+        _print(held, as_json=as_json)
+    else:  # the only one that it had was lifted
+        say(f"{found.name}, {f'lane {lane}' if lane else f'feature {key}'}: no limit of jobs at once")
 
 
 @app.command("set-model")
@@ -133,7 +136,7 @@ def set_model_command(
     ):
         limits.set_concurrency(connection, None, SlotScope.MODEL, model, slots, actor=actor())
         found = [one for one in limits.concurrency(connection, None) if one.key == model]
-    _print_concurrency(found, as_json=as_json)
+    _print_concurrency(found, as_json=as_json, none=f"{model}: no limit of calls at once")
 
 
 @app.command("models")
@@ -141,7 +144,7 @@ def models_command(as_json: Json = False) -> None:
     """List the models that have a concurrency cap, with what is taken and who waits."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = limits.concurrency(connection, None)
-    _print_concurrency(found, as_json=as_json)
+    _print_concurrency(found, as_json=as_json, none="no model has a limit of calls at once")
 
 
 @app.command("plans")
@@ -318,6 +321,7 @@ def _print(held: Held, *, as_json: bool) -> None:
                 for cap in caps
             ],
             numbers=money,
+            spare=["from"],
         )
     if held.rates:
         if caps:
@@ -330,14 +334,17 @@ def _print(held: Held, *, as_json: bool) -> None:
     if held.concurrency:
         if caps or held.rates:
             typer.echo()
-        _print_concurrency(held.concurrency, as_json=False)
+        _print_concurrency(held.concurrency, as_json=False, none="")
     if users_seen > SHOWN:
         note(f"{users_seen - SHOWN} more users have caps: --json has them all, --user shows one.")
 
 
-def _print_concurrency(found: Sequence[Concurrency], *, as_json: bool) -> None:
+def _print_concurrency(found: Sequence[Concurrency], *, as_json: bool, none: str) -> None:
     if as_json:
         print_json({"concurrency": [{**asdict(one), "free": one.free} for one in found]})
+        return
+    if not found:
+        say(none)
         return
     numbers = ["at once", "taken", "free", "lent", "waiting"]
     print_table(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import typer
-
 from console import pausing
-from console.output import Json, note, print_json, print_table
+from console.output import Json, note, print_json, print_table, say
 from console.pausing import Feature, Lane, Tenant
 from console.reach import DATABASE, reach
 from settings import Settings
@@ -29,7 +27,7 @@ def pause(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as_
     if as_json:
         print_json({**asdict(done.what), "changed": done.changed})
     else:
-        typer.echo(f"{done.what.kind} {done.what.name} {'is paused' if done.changed else 'was paused already'}")
+        say(f"{done.what.kind} {done.what.name} {'is paused' if done.changed else 'was paused already'}")
 
 
 def _list(ops_url: str, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import storage
 from console import price_report
 from console.actor import actor
 from console.amounts import share, usd
-from console.output import Json, note, print_json
+from console.output import Json, note, print_json, say
 from console.provisioning import routed_models
 from console.reach import DATABASE, reach
 from errors import InvalidInputError
@@ -175,7 +175,7 @@ def add_command(
     if as_json:
         print_json({"provider": provider, "model": model, "effective_from": price.effective_from, **price.rates()})
     else:
-        typer.echo(f"{provider}:{model} from {price.effective_from.isoformat()}")
+        say(f"{provider}:{model} from {price.effective_from.isoformat()}")
 
 
 @app.command("reprice")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from console.actor import actor
-from console.output import Json, print_json, print_table
+from console.output import Json, note, print_json, print_table, say
 from console.reach import DATABASE, reach
 from errors import InvalidInputError
 from settings import Settings
@@ -30,11 +30,11 @@ def bind_command(login: Login, tenant: OfTenant, as_json: Json = False) -> None:
         exists = any(one.login == login and one.exists for one in producers.list_producers(connection))
     if not exists:
         # A login may be bound before it is made. A name that is mistyped leaves the real one free for every tenant.
-        typer.echo(f"warning: the server has no login {login} yet: the binding holds once there is one", err=True)
+        note(f"warning: the server has no login {login} yet: the binding holds once there is one")
     if as_json:
         print_json({"login": login, "tenant_id": found.id, "changed": changed})
     else:
-        typer.echo(f"{login} is bound to {found.name}" if changed else f"{login} was bound to {found.name} already")
+        say(f"{login} is bound to {found.name}" if changed else f"{login} was bound to {found.name} already")
 
 
 @app.command("unbind")
@@ -61,7 +61,7 @@ def unbind_command(
     if as_json:
         print_json({"login": login, "tenant_id": found.id, "changed": changed})
     else:
-        typer.echo(f"{login} is not bound to {found.name} {'any more' if changed else '(it was not)'}")
+        say(f"{login} is not bound to {found.name} {'any more' if changed else '(it was not)'}")
 
 
 @app.command("list")
@@ -75,4 +75,5 @@ def list_command(as_json: Json = False) -> None:
     print_table(
         ["login", "tenant", "id", "since (UTC)", "exists"],
         [(one.login, one.tenant, one.tenant_id, one.created_at, one.exists) for one in found],
+        spare=["since (UTC)"],
     )

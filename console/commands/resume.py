@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import typer
-
 from console import pausing
-from console.output import Json, print_json
+from console.output import Json, print_json, say
 from console.pausing import Feature, Lane, Tenant
 from console.reach import DATABASE_AND_WIRE, reach
 from errors import InvalidInputError
@@ -29,4 +27,4 @@ def resume(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as
     if as_json:
         print_json({**asdict(done.what), "changed": done.changed})
     else:
-        typer.echo(f"{done.what.kind} {done.what.name} {'goes on' if done.changed else 'was not paused'}")
+        say(f"{done.what.kind} {done.what.name} {'goes on' if done.changed else 'was not paused'}")

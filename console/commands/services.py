@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from console.output import Json, print_json, print_table, printable
-from console.services import ServiceStatus, start, status, stop
+from console.output import Json, note, print_json, print_table, say
+from console.services import ServiceStatus, place, start, status, stop
 from console.services.whereabouts import running_environment
 from errors import ServiceError
 from settings import Settings
@@ -25,10 +25,13 @@ def start_command(directory: Dir = None, as_json: Json = False) -> None:
     """Start the services that no URL is set for, and leave them up."""
     settings = Settings()
     where = directory or settings.dir
+    told = place.described(where)
     started = start(where, settings=settings).embedded
     if not started and not as_json:
         typer.echo("Every service has a URL or a key set: nothing to start.")
         return
+    if not as_json:
+        note(f"private services in {told}")
     _show(status(where), as_json=as_json)
 
 
@@ -45,7 +48,10 @@ def stop_command(directory: Dir = None, as_json: Json = False) -> None:
 @app.command("status")
 def status_command(directory: Dir = None, as_json: Json = False) -> None:
     """Say how each service does; exit 1 unless at least one runs and none is in trouble."""
-    found = status(directory or Settings().dir)
+    where = directory or Settings().dir
+    found = status(where)
+    if not as_json:
+        note(f"private services in {place.described(where)}")
     _show(found, as_json=as_json)
     conditions = {entry.condition for entry in found} - {"stopped"}
     raise typer.Exit(0 if conditions == {"running"} else 1)
@@ -58,7 +64,7 @@ def env_command(directory: Dir = None, as_json: Json = False) -> None:
     variables = running_environment(where)
     if not variables:
         raise ServiceError(
-            "no private service runs here", value=str(where), hint="Run `headrace services start` first."
+            "no private service runs here", value=str(place.of(where)), hint="Run `headrace services start` first."
         )
     if as_json:
         print_json(variables)
@@ -77,4 +83,4 @@ def _show(found: list[ServiceStatus], *, as_json: bool) -> None:
     )
     for entry in found:
         if entry.detail:
-            typer.echo(f"{entry.name}: {printable(entry.detail)}")
+            say(f"{entry.name}: {entry.detail}")

@@ -14,7 +14,7 @@ import typer
 
 from console import charts, export
 from console.export import Kind
-from console.output import Json, note, print_json, print_table
+from console.output import Json, note, print_json, print_table, say
 from console.reach import DATABASE, reach
 from errors import InvalidInputError
 from settings import Settings
@@ -117,7 +117,7 @@ def forecast_command(
         ],
         numbers=money,
     )
-    typer.echo(f"at the pace of the last {hours} whole hours and the running one; cost on the platform's keys")
+    say(f"at the pace of the last {hours} whole hours and the running one; cost on the platform's keys")
 
 
 @app.command("estimates")
@@ -134,7 +134,7 @@ def estimates_command(since: Since = "7", as_json: Json = False) -> None:
         "unknown", "unknown USD",
     )  # fmt: skip
     print_table(["provider", "model", *numbers], [tuple(asdict(one).values()) for one in found], numbers=numbers)
-    typer.echo(f"calls since {first} (UTC); refused and unknown ones are in no other column")
+    say(f"calls since {first} (UTC); refused and unknown ones are in no other column")
 
 
 @app.command("unusual")
@@ -164,7 +164,7 @@ def unusual_command(since: Since = "1", as_json: Json = False) -> None:
         ],
         numbers=numbers,
     )
-    typer.echo(
+    say(
         f"days since {first} (UTC) over {rule.TIMES_MEDIAN} × the median, over the mean + {rule.DEVIATIONS} standard "
         f"deviations, and over {rule.FLOOR_USD} USD"
     )
@@ -257,7 +257,7 @@ def _print(rows: Sequence[Spend], by: Collection[By], first: date, last: date) -
     print_table([*names, *_FIGURES], table, numbers=_FIGURES)
     typer.echo(f"{first} to {last} (UTC days)")
     if everything.over_calls:
-        typer.echo(
+        say(
             f"billed beyond what was reserved: {everything.over_calls} calls, by {everything.over_reserved_usd:f} USD "
             "in all (see `headrace spend estimates`)"
         )

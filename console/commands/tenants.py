@@ -12,7 +12,7 @@ import typer
 from console import amounts
 from console.actor import actor
 from console.amounts import usd
-from console.output import Json, note, print_json, print_table
+from console.output import Json, note, print_json, print_table, say
 from console.reach import DATABASE, reach
 from errors import InvalidInputError
 from settings import Settings
@@ -84,6 +84,7 @@ def list_command(as_json: Json = False) -> None:
             )
             for one in found
         ],
+        spare=["created (UTC)", "weight", "external id"],
         numbers=["daily cap USD", "weight"],
     )
 
@@ -101,7 +102,7 @@ def set_cap_command(
     if as_json:
         print_json({"id": after.id, "daily_cost_cap_usd": after.daily_cost_cap_usd})
     else:
-        typer.echo(f"{after.name}: {after.daily_cost_cap_usd:f} USD a day")
+        say(f"{after.name}: {after.daily_cost_cap_usd:f} USD a day")
 
 
 @app.command("set-weight", context_settings=_MAY_BE_NEGATIVE)
@@ -117,7 +118,7 @@ def set_weight_command(
     if as_json:
         print_json({"id": after.id, "weight": after.weight})
     else:
-        typer.echo(f"{after.name}: weight {after.weight:g}")
+        say(f"{after.name}: weight {after.weight:g}")
 
 
 def set_cap(ops_url: str, tenant: str, amount: Decimal | None) -> Tenant:

@@ -11,8 +11,8 @@ from uuid import UUID
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
 
+from console.output import print_table, printable
 from storage import report
 from storage.connect import Connection
 
@@ -98,13 +98,18 @@ def _answers(console: Console, rows: Iterable[dict[str, Any]]) -> None:
         asked = next((str(value) for name, value in sorted(row["asked"].items()) if name in _QUESTIONS), "")
         console.print(
             Panel(
-                f"[dim]{escape(_short(asked, 220))}[/dim]\n\n{escape(_short(_readable(row['output']), 600))}",
-                title=f"{escape(row['tenant'])} · {row['feature']} · {row['user_id']}",
+                f"[dim]{_told(_short(asked, 220))}[/dim]\n\n{_told(_short(_readable(row['output']), 600))}",
+                title=_told(f"{row['tenant']} · {row['feature']} · {row['user_id']}"),
                 subtitle=f"{row['model']} · {_usd(row['cost_usd'])}",
                 title_align="left",
                 subtitle_align="left",
             )
         )
+
+
+def _told(text: str) -> str:
+    """Other people's words: without markup, and without what could steer a terminal."""
+    return escape(printable(text))
 
 
 def _readable(output: str) -> str:
@@ -118,12 +123,12 @@ def _table(console: Console, title: str, columns: Columns, rows: report.Rows) ->
     if not rows:
         console.print(f"[bold]{title}[/bold]: none")
         return
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for heading, field, _ in columns:
-        table.add_column(heading, justify="left" if isinstance(rows[0][field], str) else "right")
-    for row in rows:
-        table.add_row(*[escape(written(row[field])) for _, field, written in columns])
-    console.print(table)
+    console.print(f"\n[bold]{title}[/bold]")
+    print_table(
+        [heading for heading, _, _ in columns],
+        [[written(row[field]) for _, field, written in columns] for row in rows],
+        numbers=[heading for heading, field, _ in columns if not isinstance(rows[0][field], str)],
+    )
 
 
 def _books(console: Console, books: dict[str, Decimal]) -> bool:

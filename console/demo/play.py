@@ -12,6 +12,7 @@ from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from console.demo import stage
 from console.demo.cast import cast
@@ -23,6 +24,7 @@ from settings import Settings
 from storage.database import Database
 
 FLOODING_CAP_USD = Decimal("0.07")  # low enough that the flood meets it
+BAR_WIDTH = 12  # leaves room for the states' counts at 80 columns; more of them wrap
 LATENCY_MS = (150, 450)
 OUTAGE_S = 4.0
 WITHIN_S = 150.0
@@ -62,8 +64,8 @@ def play(
             f"2 worker processes of 4 threads, one scheduler; their logs are in {directory}."
         )
         progress = Progress(
-            TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[states]}"), console=console,
+            TextColumn("{task.description:<18}"), BarColumn(BAR_WIDTH), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[states]}", table_column=Column(overflow="fold")), console=console,
         )  # fmt: skip
         bars = {
             tenant: progress.add_task(customer.name, total=len(customer.requests), states="")

@@ -12,12 +12,14 @@ import typer
 
 from console.intake.intake import Quoted
 from console.intake.report import End, Refusals, Report
-from console.output import cell, dumped, note, printable
+from console.output import cell, dumped, note, printable, say, width
+from console.tables import hanging
 from producers import Quote, Verdict
 
 _WOULD_COST = (Verdict.WOULD_RUN, Verdict.WOULD_WAIT)
 _NAMES = tuple(one.name for one in fields(Quote))
-_COLUMNS = "{:>6}  {:<6}  {:<14}  {:<34}  {:>14}  {}"
+_COLUMNS = "{:>6}  {:<6}  {:<14}  {:<28}  {:>14}  {}"
+_INDENT = 8  # what does not fit a terminal goes on below the tier
 _HEAD = _COLUMNS.format("line", "tier", "rule", "model", "worst case USD", "verdict")
 
 
@@ -44,6 +46,7 @@ class ForPeople(Report[list[Quoted]]):
         self.taken = 0
         self._totals = Totals()
         self._refusals = Refusals()
+        self._width = width()  # of the terminal, if it is one
 
     @property
     def refused(self) -> int:
@@ -59,11 +62,12 @@ class ForPeople(Report[list[Quoted]]):
             self._totals.add(one.quote)
             told.append(_line(one.number, one.quote))
         if told:
-            typer.echo("\n".join([_HEAD, *told] if self.taken == len(told) else told))
+            lines = [_HEAD, *told] if self.taken == len(told) else told
+            typer.echo("\n".join(hanging(line, self._width, indent=_INDENT) for line in lines))
 
     def end(self, end: End) -> None:
         if self.taken:
-            typer.echo(_total(self._totals))
+            say(_total(self._totals))
         self._refusals.show()
         if self.refused or end.is_early:
             self._refusals.sum_up(f"{self.taken} quoted")

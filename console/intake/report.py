@@ -10,7 +10,7 @@ import typer
 
 from console.intake.intake import Taken
 from console.output import dumped, note, print_table
-from errors import HeadraceError
+from errors import HeadraceError, joined
 
 _MOST_SHOWN = 100
 
@@ -170,6 +170,4 @@ def _facts(number: int, error: HeadraceError) -> dict[str, Any]:
     reason = error.message
     if error.value is not None:
         reason += f" (got {error.as_dict()['value']})"
-    if error.hint:
-        reason += f" {error.hint}"
-    return {"line": number, "field": error.field, "reason": reason, "code": error.code}
+    return {"line": number, "field": error.field, "reason": joined(reason, error.hint), "code": error.code}

@@ -103,6 +103,8 @@ def states(directory: Path) -> dict[str, ServerState]:
         raise ConfigurationError(
             "the private services of this directory belong to another user", field="HEADRACE_DIR", value=str(directory)
         ) from error
+    except NotADirectoryError as error:
+        raise ConfigurationError("is not a directory", field="HEADRACE_DIR", value=str(directory)) from error
     return {} if state is None else state.servers
 
 

@@ -76,6 +76,12 @@ def known(directory: Path) -> Place:
     return Place(directory, Path(facts["home"]), Path(facts["sockets"]))
 
 
+def described(directory: Path) -> str:
+    """The directory by its whole path, and whether it is new: what was done from another directory is not in it."""
+    whole = of(directory)
+    return str(whole) if known(whole).home.exists() else f"{whole} (new: it holds no data yet)"
+
+
 def claim(directory: Path) -> None:
     """Make the directory, or check that it is ours to use.
 

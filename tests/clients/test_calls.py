@@ -24,6 +24,7 @@ from headrace_client.errors import (
     IdempotencyConflict,
     InvalidInputError,
     InvalidSchemaError,
+    NotEndedError,
     NotFoundError,
     PostgresUnavailableError,
     StatementRefusedError,
@@ -34,7 +35,9 @@ from headrace_client.errors import (
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
+from pydantic import BaseModel, TypeAdapter
 
+from errors import HeadraceError as WholeError
 from producers import Client as WholeClient
 from storage import producers
 from storage.database import Database
@@ -105,6 +108,49 @@ def test_a_job_goes_in_and_its_result_comes_out(
     assert found.simulated
     assert found.cost_usd > Decimal(0)
     assert count(ops, "wakes") == 1, "a scheduler is told"
+
+
+def test_a_job_that_must_end_and_does_not_is_an_error(door: Door, tenant: UUID) -> None:
+    job_id = door.enqueue(tenant_id=tenant, **CHAT)
+    for timeout in (None, 0.05):
+        with pytest.raises(NotEndedError) as raised:
+            door.result(job_id, tenant_id=tenant, timeout=timeout, must_end=True)
+        assert (raised.value.code, raised.value.details["state"]) == ("not_ended", State.QUEUED)
+        assert f"`headrace jobs why {job_id}`" in str(raised.value)
+
+
+class Thanks(BaseModel):
+    """What an answer holds."""
+
+    words: list[str]
+
+
+class Unschemable(BaseModel):
+    """What no JSON schema can describe."""
+
+    call: Callable[[int], int]
+
+
+def test_a_pydantic_class_is_taken_as_the_schema_that_it_means(
+    door: Door, client: WholeClient, ops: Database, tenant: UUID
+) -> None:
+    for schema, meant in (
+        (Thanks, Thanks.model_json_schema()),
+        (TypeAdapter(dict[str, int]), {"type": "object", "additionalProperties": {"type": "integer"}}),
+        ({"type": "object"}, {"type": "object"}),
+    ):
+        for one in (door, client):
+            job_id = one.enqueue(tenant_id=tenant, output_schema=schema, **CHAT)
+            with ops.connection() as connection:
+                row = connection.execute("select output_schema from headrace.jobs where id = %s", [job_id]).fetchone()
+            assert row == {"output_schema": meant}
+    for schema in (Unschemable, int, 5, "text", [1]):
+        for one in (door, client):
+            with pytest.raises((HeadraceError, WholeError)) as refused:
+                one.enqueue(tenant_id=tenant, output_schema=schema, **CHAT)
+            told: Any = refused.value
+            assert (told.code, told.field) == ("invalid_schema", "output_schema")
+            assert "pydantic" not in str(told).lower()
 
 
 def test_an_error_of_the_job_is_read(door: Door, app: Database, ops: Database, tenant: UUID) -> None:

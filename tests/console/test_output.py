@@ -55,3 +55,10 @@ def test_people_get_values_they_can_read(value: object, seen: str) -> None:
 
 def test_nothing_that_could_steer_a_terminal_gets_through() -> None:
     assert printable("a\x1b[2J\x07\r\u202eb\n\tc") == "a�[2J���b\n\tc"
+
+
+def test_blanks_of_all_widths_are_blanks_and_the_parts_of_an_emoji_stay_together() -> None:
+    assert printable("a\u00a0b\u3000c") == "a b c"
+    assert printable("👩\u200d👧 \u200d a\u200db") == "👩\u200d👧 � a�b"
+    assert printable("Zoë e\u0301 ❤\ufe0f") == "Zoë e\u0301 ❤\ufe0f"
+    assert printable("\udcff\ud800") == "��"

@@ -95,13 +95,13 @@ GOOD = '{"user": "u-1", "jurisdiction": "Ireland", "clause": "1. Rent."}'
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"user": "u-1", "clause": "1. Rent."}', "jurisdiction: Field required"),
-        (GOOD.replace('"Ireland"', "7"), "jurisdiction: Input should be a valid string"),
-        (GOOD.replace("Ireland", " "), "jurisdiction: String should match pattern"),
-        (GOOD.replace("}", ', "court": "x"}'), "court: Unexpected"),
-        ("", "Invalid JSON"),
-        ("[]", "Input should be"),
-        ("{", "Invalid JSON"),
+        ('{"user": "u-1", "clause": "1. Rent."}', "jurisdiction: is missing"),
+        (GOOD.replace('"Ireland"', "7"), "jurisdiction: must be text"),
+        (GOOD.replace("Ireland", " "), r"jurisdiction: must have the form \\S"),
+        (GOOD.replace("}", ', "court": "x"}'), "court: is not a known field"),
+        ("", "is not valid JSON"),
+        ("[]", "must be"),
+        ("{", "is not valid JSON"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number(line: str, problem: str) -> None:

@@ -24,6 +24,7 @@ from errors import (
     InvalidInputError,
     InvalidSchemaError,
     MissingVariableError,
+    NotEndedError,
     NotFoundError,
     TooLongError,
     UnknownFeatureError,
@@ -123,6 +124,14 @@ BAD: list[tuple[dict[str, Any], type[HeadraceError], str, Any]] = [
     ({**PROMPT, "variables": {"message": 5}}, InvalidInputError, "variables.message", 5),
     ({**PROMPT, "variables": {"message": "x" * 20_001}}, TooLongError, "variables.message", "20001 characters"),
     ({**CHAT, "messages": LONG}, TooLongError, "messages", f"{len(json.dumps(LONG))} bytes"),
+    # the feature's own cap, in characters: of all messages together
+    ({**CHAT, "messages": [{"role": "user", "content": "x" * 200_001}]}, TooLongError, "messages", "200001 characters"),
+    (
+        {**CHAT, "messages": [{"role": "user", "content": "x" * 50_001}] * 4},
+        TooLongError,
+        "messages",
+        "200004 characters",
+    ),
     ({**CHAT, "metadata": {"a": "x" * 16_384}}, TooLongError, "metadata", "16393 bytes"),
     ({**CHAT, "output_schema": "text"}, InvalidSchemaError, "output_schema", "text"),
     ({**CHAT, "deadline": "2020-01-01T00:00:00+00:00"}, DeadlinePassedError, "deadline", "2020-01-01T00:00:00+00:00"),
@@ -253,7 +262,7 @@ def test_of_a_thousand_the_good_go_in_and_the_bad_come_back_by_index(
     ]
     bad = [({**fields, "tenant_id": tenant}, kind, field) for fields, kind, field, _ in BAD] + more
     for place, (fields, kind, field) in enumerate(bad):
-        index = 7 + place * 29
+        index = 7 + place * 28
         requests[index] = fields
         expected[index] = (kind, field)
     assert len(expected) == len(bad)
@@ -469,6 +478,33 @@ def test_nesting_has_the_same_bound_by_either_way(enqueue: Enqueue, tenant: UUID
             assert refused.value.field == field
 
 
+def test_an_input_of_just_the_features_cap_goes_in(enqueue: Enqueue, ops: Database, tenant: UUID) -> None:
+    with ops.connection() as connection:
+        connection.execute("update headrace.features set max_input_chars = 10 where name = 'chat'")
+
+    # characters, not bytes: of all messages, or of all variables
+    enqueue(tenant_id=tenant, **{**CHAT, "messages": [{"role": "user", "content": "中" * 5}] * 2})
+    enqueue(tenant_id=tenant, **{**PROMPT, "variables": {"message": "中" * 10}})
+    for fields, field in (
+        ({**CHAT, "messages": [{"role": "user", "content": "中" * 6}] * 2}, "messages"),
+        ({**PROMPT, "variables": {"message": "x" * 11}}, "variables"),
+    ):
+        with pytest.raises(TooLongError) as refused:
+            enqueue(tenant_id=tenant, **fields)
+        assert refused.value.field == field
+        assert refused.value.message == "is over the cap of 10 characters of the feature chat"
+
+
+def test_of_an_input_that_is_too_long_the_largest_part_is_named(
+    producer: psycopg.Connection[Any], tenant: UUID
+) -> None:
+    for field in ("output_schema", "context", "messages"):
+        large = [{"role": "user", "content": "x" * 399_990}] if field == "messages" else {"description": "x" * 399_990}
+        with pytest.raises(TooLongError) as refused:
+            enqueue_by_sql(producer, tenant_id=tenant, **{**CHAT, field: large})
+        assert refused.value.field == field
+
+
 def test_sql_and_python_have_the_same_cap(ops: Database) -> None:
     with ops.connection() as connection:
         row = connection.execute("select headrace.max_input_bytes() as most").fetchone()
@@ -484,6 +520,27 @@ def test_another_tenants_job_is_not_found(client: Client, ops: Database, tenant:
         with pytest.raises(NotFoundError) as refused:
             client.result(asked, tenant_id=whose)
         assert (refused.value.field, refused.value.value) == ("job_id", str(asked))
+
+
+def test_a_job_that_must_end_and_does_not_is_an_error(client: Client, tenant: UUID) -> None:
+    job_id = client.enqueue(tenant_id=tenant, **CHAT)
+    for timeout in (None, 0.05):
+        with pytest.raises(NotEndedError) as raised:
+            client.result(job_id, tenant_id=tenant, timeout=timeout, must_end=True)
+        facts = raised.value.as_dict()
+        assert (facts["code"], facts["job_id"], facts["state"], facts["reason"]) == (
+            "not_ended",
+            str(job_id),
+            "queued",
+            None,
+        )
+        assert str(raised.value) == (
+            f"the job is queued after {timeout or 0:g} s. `headrace jobs why {job_id}` says what it waits for."
+        )
+    for odd in (-1, float("nan")):
+        with pytest.raises(InvalidInputError) as refused:
+            client.result(job_id, tenant_id=tenant, timeout=odd)
+        assert refused.value.field == "timeout"
 
 
 def test_when_the_time_is_up_the_state_at_hand_comes_back(client: Client, tenant: UUID) -> None:

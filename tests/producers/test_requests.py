@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
@@ -112,7 +113,7 @@ def test_what_is_wrong_inside_is_named_by_its_path(fields: dict[str, Any], field
 @pytest.mark.parametrize("field", ["tenant_id", "user_id", "feature"])
 def test_what_is_missing_is_named(field: str) -> None:
     error = refusal({name: value for name, value in BASE.items() if name != field})
-    assert (error.field, error.message) == (field, "Field required")
+    assert (error.field, error.message) == (field, "is missing")
 
 
 def test_prompt_or_messages_not_both_and_not_neither() -> None:
@@ -140,6 +141,37 @@ def test_json_that_is_none_or_has_no_end_is_refused_by_name(field: str) -> None:
 @pytest.mark.parametrize("request_", [None, 5, "text", ["tenant_id"], object()])
 def test_what_is_no_request_at_all_is_refused(request_: Any) -> None:
     assert refusal(request_).field == "request"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"user_id": "u" * 201}, "user_id: needs 1 to 200 characters (got "),
+        ({"user_id": ""}, "user_id: needs 1 to 200 characters (got '')"),
+        ({"user_id": b"u"}, "user_id: must be text (got "),
+        ({"messages": ["Hi"]}, "messages[0]: must be an object of names and values (got 'Hi')"),
+        ({"messages": []}, "messages: must not be empty (got '[]')"),
+        ({"messages": "Hi"}, "messages: must be a list (got 'Hi')"),
+        (
+            {"messages": [{"role": "robot", "content": "x"}]},
+            "messages[0].role: must be 'system', 'user' or 'assistant' (got",
+        ),
+        ({"messages": [{"role": "user"}]}, "messages[0].content: is missing"),
+        ({"max_output_tokens": 5}, "max_output_tokens: must be 16 or more (got 5)"),
+        ({"max_output_tokens": 10**30}, "max_output_tokens: must be 200000 or less (got "),
+        ({"max_output_tokens": 1.5}, "max_output_tokens: must be a whole number (got 1.5)"),
+        ({"max_output_tokens": 10**5000}, "max_output_tokens: must be "),
+        ({"run_at": "tomorrow"}, "run_at: must be a time such as 2026-01-31T12:00:00Z (got 'tomorrow')"),
+        ({"run_at": 10**40}, "run_at: must be a time such as 2026-01-31T12:00:00Z (got "),
+        ({"tenant_id": "x"}, "tenant_id: must be a UUID (got 'x')"),
+        ({"metadata": "x"}, "metadata: must be an object of names and values (got 'x')"),
+        ({"colour": "red"}, "colour: is not a known field (got 'red')"),
+    ],
+)
+def test_a_refusal_is_in_our_own_words(fields: dict[str, Any], said: str) -> None:
+    told = str(refusal({**BASE, **fields}))
+    assert told.startswith(said)
+    assert not re.search(r"Input|Value|valid|_MessageIn|pydantic|items|dictionary", told.removesuffix(")"))
 
 
 # -------------------------------------------------------------------------------------------------------------- times

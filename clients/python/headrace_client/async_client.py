@@ -56,10 +56,11 @@ class AsyncClient:
         *,
         tenant_id: UUID | str,
         timeout: float | None = None,
+        must_end: bool = False,
         conn: psycopg.AsyncConnection[Any] | None = None,
     ) -> Result:
         """See :meth:`headrace_client.Client.result`."""
-        work = steps.result(job_id, tenant_id, timeout)
+        work = steps.result(job_id, tenant_id, timeout, must_end=must_end)
         return await (run(work, self._patiently) if conn is None else run_on(conn, work, waits=bool(timeout)))
 
     def finish(self) -> None:

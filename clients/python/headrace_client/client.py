@@ -67,15 +67,17 @@ class Client:
         *,
         tenant_id: UUID | str,
         timeout: float | None = None,
+        must_end: bool = False,
         conn: psycopg.Connection[Any] | None = None,
     ) -> Result:
         """The job's state and answer; with ``timeout`` (seconds) waits so long for its end.
 
-        Returns the state at hand when the time is up: look at ``state``. No transaction is open while it waits,
-        so ``timeout`` does not go with a ``conn`` that is inside one. Raises
-        :class:`headrace_client.errors.NotFoundError` for an id that is not this tenant's.
+        Returns the state at hand when the time is up: look at ``state``. With ``must_end`` it raises
+        :class:`headrace_client.errors.NotEndedError` instead. No transaction is open while it waits, so ``timeout``
+        does not go with a ``conn`` that is inside one. Raises :class:`headrace_client.errors.NotFoundError` for an id
+        that is not this tenant's.
         """
-        work = steps.result(job_id, tenant_id, timeout)
+        work = steps.result(job_id, tenant_id, timeout, must_end=must_end)
         return run(work, self._patiently) if conn is None else run_on(conn, work, waits=bool(timeout))
 
     def close(self) -> None:

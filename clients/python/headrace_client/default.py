@@ -71,12 +71,13 @@ def result(
     *,
     tenant_id: UUID | str,
     timeout: float | None = None,
+    must_end: bool = False,
     conn: psycopg.Connection[Any] | None = None,
 ) -> Result:
     """The job's state and answer. See :meth:`headrace_client.Client.result`."""
     if conn is None:
-        return _default.client().result(job_id, tenant_id=tenant_id, timeout=timeout)
-    return run_on(conn, steps.result(job_id, tenant_id, timeout), waits=bool(timeout))
+        return _default.client().result(job_id, tenant_id=tenant_id, timeout=timeout, must_end=must_end)
+    return run_on(conn, steps.result(job_id, tenant_id, timeout, must_end=must_end), waits=bool(timeout))
 
 
 async def aenqueue(*, conn: psycopg.AsyncConnection[Any] | None = None, **fields: Unpack[Fields]) -> JobId:
@@ -98,9 +99,12 @@ async def aresult(
     *,
     tenant_id: UUID | str,
     timeout: float | None = None,
+    must_end: bool = False,
     conn: psycopg.AsyncConnection[Any] | None = None,
 ) -> Result:
     """:func:`result` for asyncio."""
     if conn is None:
-        return await _default.async_client().result(job_id, tenant_id=tenant_id, timeout=timeout)
-    return await async_client.run_on(conn, steps.result(job_id, tenant_id, timeout), waits=bool(timeout))
+        return await _default.async_client().result(job_id, tenant_id=tenant_id, timeout=timeout, must_end=must_end)
+    return await async_client.run_on(
+        conn, steps.result(job_id, tenant_id, timeout, must_end=must_end), waits=bool(timeout)
+    )

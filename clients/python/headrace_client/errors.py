@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
+
+_ENDS: Final = (".", "!", "?", "…", ":")  # of a sentence
 
 
 class HeadraceError(Exception):
@@ -43,10 +45,8 @@ class HeadraceError(Exception):
     def __str__(self) -> str:
         text = f"{self.field}: {self.message}" if self.field else self.message
         if self.value is not None:
-            text += f" (got {_short(self.value)})"
-        if self.hint:
-            text += f" {self.hint}"
-        return text
+            text = f"{text.rstrip().removesuffix('.')} (got {_short(self.value)})"
+        return joined(text, self.hint)
 
     def as_dict(self) -> dict[str, Any]:
         """The error for programs: ``code``, ``message``, ``field``, ``value``, ``hint`` and details."""
@@ -58,6 +58,14 @@ class HeadraceError(Exception):
         if self.hint is not None:
             facts["hint"] = self.hint
         return facts | self.details
+
+
+def joined(said: str, hint: str | None) -> str:
+    """What was wrong and what to do about it, with exactly one full stop (or other end of a sentence) between them."""
+    if not hint:
+        return said
+    said = said.rstrip()
+    return f"{said}{'' if said.endswith(_ENDS) else '.'} {hint.lstrip()}"
 
 
 def _short(value: object) -> str:
@@ -78,6 +86,12 @@ class RetryableError(HeadraceError):
     """It may succeed when it is tried again."""
 
     code = "retryable"
+
+
+class NotEndedError(RetryableError):
+    """The job has not ended in the time that the caller gave it."""
+
+    code = "not_ended"
 
 
 class InvalidInputError(PermanentError):

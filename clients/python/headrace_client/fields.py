@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, Required, TypedDict
+from typing import Any, Final, Literal, Protocol, Required, TypeAlias, TypedDict
 from uuid import UUID
 
 from headrace_client.errors import InvalidInputError, InvalidSchemaError, TooLongError
@@ -37,6 +37,25 @@ _JSON: Final = ("variables", "messages", "context", "output_schema", "metadata")
 _INT4: Final = 2**31
 
 
+class ModelClass(Protocol):
+    """What is asked of a pydantic class that stands for its JSON schema."""
+
+    def model_json_schema(self) -> dict[str, Any]:
+        """Its JSON schema."""
+        ...
+
+
+class ModelAdapter(Protocol):
+    """What is asked of a pydantic ``TypeAdapter`` that stands for its JSON schema."""
+
+    def json_schema(self) -> dict[str, Any]:
+        """Its JSON schema."""
+        ...
+
+
+OutputSchema: TypeAlias = Mapping[str, Any] | ModelClass | ModelAdapter
+
+
 class Fields(TypedDict, total=False):
     """The keyword arguments of ``enqueue``. Times need a zone; tokens are output tokens."""
 
@@ -47,7 +66,7 @@ class Fields(TypedDict, total=False):
     variables: Mapping[str, str] | None
     messages: Iterable[Mapping[str, str]] | None
     context: Any
-    output_schema: Mapping[str, Any] | None
+    output_schema: OutputSchema | None
     max_output_tokens: int | None
     lane: str
     idempotency_key: str | None
@@ -94,13 +113,30 @@ def as_row(fields: Mapping[str, Any]) -> dict[str, Any]:
         elif name in _TIMES:
             row[name] = _time(name, value)
         elif name in _JSON:
-            row[name] = _json(name, value)
+            row[name] = _json(name, schema_of(value) if name == "output_schema" else value)
         else:
             row[name] = _tokens(name, value)
     for name in ("user_id", "feature"):
         if name not in row:
             raise InvalidInputError("is needed", field=name)
     return row
+
+
+def schema_of(given: Any) -> Any:
+    """The JSON schema of a pydantic class or ``TypeAdapter``; anything else as it is.
+
+    Raises :class:`headrace_client.errors.InvalidSchemaError`.
+    """
+    if isinstance(given, Mapping):
+        return given
+    make = getattr(given, "model_json_schema", getattr(given, "json_schema", None))
+    if not callable(make):
+        return given
+    try:
+        return make()
+    except Exception:  # noqa: BLE001 (whatever a class of the caller's raises; pydantic is not known here)
+        named = getattr(given, "__name__", type(given).__name__)
+        raise InvalidSchemaError(f"JSON schema cannot describe a field of {named}", field="output_schema") from None
 
 
 def as_json(name: str, value: Any) -> str:

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
-from headrace_client.errors import HeadraceError, InvalidInputError, NotFoundError, refusal
+from headrace_client.errors import HeadraceError, InvalidInputError, NotEndedError, NotFoundError, refusal
 from headrace_client.fields import MOST_BYTES, as_json, as_row, as_uuid, tenant_of
 from headrace_client.ids import new_id
 from headrace_client.outcomes import Batch, JobId, Refused, Result, State
@@ -111,8 +111,10 @@ def enqueue_many(requests: Iterable[Mapping[str, Any]]) -> Steps[Batch]:
     return Batch(ids, sorted(refused, key=lambda one: one.index))
 
 
-def result(job_id: UUID | str, tenant_id: UUID | str, timeout: float | None) -> Steps[Result]:
-    """Read a job; with a timeout look again until it ended or the time is up."""
+def result(
+    job_id: UUID | str, tenant_id: UUID | str, timeout: float | None, *, must_end: bool = False
+) -> Steps[Result]:
+    """Read a job; with a timeout look again until it ended or the time is up, which ``must_end`` makes an error."""
     job, tenant = as_uuid(job_id, "job_id"), as_uuid(tenant_id, "tenant_id")
     if timeout is not None and not timeout >= 0:
         raise InvalidInputError("must be seconds, 0 or more", field="timeout", value=timeout)
@@ -124,11 +126,23 @@ def result(job_id: UUID | str, tenant_id: UUID | str, timeout: float | None) -> 
             raise NotFoundError("no such job of this tenant", field="job_id", value=str(job))
         found = _read(JobId(job), rows[0])
         left_s = give_up - time.monotonic()
-        if found.state.ended or left_s <= 0:
+        if found.state.ended or (left_s <= 0 and not must_end):
             return found
+        if left_s <= 0:
+            raise _not_ended(found, timeout or 0.0)
         # many that wait for answers do not look at the same moments
         yield Pause(min(pause_s * random.uniform(0.8, 1.2), left_s))  # noqa: S311 (nothing secret)
         pause_s = min(pause_s * 1.5, _LONGEST_LOOK_S)
+
+
+def _not_ended(found: Result, waited_s: float) -> NotEndedError:
+    return NotEndedError(
+        f"the job is {found.state} after {waited_s:g} s",
+        hint=f"`headrace jobs why {found.job_id}` says what it waits for.",
+        job_id=str(found.job_id),
+        state=found.state,
+        reason=found.reason,
+    )
 
 
 def _written(row: Mapping[str, Any]) -> str:

@@ -92,7 +92,10 @@ begin
     v_octets := octet_length(coalesce(p_messages, p_variables, '{}')::text) + coalesce(octet_length(v_context), 0)
                 + coalesce(octet_length(v_schema), 0);
     if v_octets > headrace.max_input_bytes() then
-        return headrace.refusal('too_long', case when p_prompt is null then 'messages' else 'variables' end,
+        return headrace.refusal('too_long', (  -- the largest part of it
+                select part.name from (values (octet_length(coalesce(p_messages, p_variables, '{}')::text), case when p_prompt is null then 'messages' else 'variables' end),
+                    (octet_length(v_context), 'context'), (octet_length(v_schema), 'output_schema')) part(octets, name)
+                order by part.octets desc nulls last limit 1),
             v_octets || ' bytes', format('the whole input is over the cap of %s bytes', headrace.max_input_bytes()));
     end if;
     if octet_length(v_metadata) > 16384 then

@@ -62,10 +62,11 @@ begin
     from asked r left join prompts p on p.prompt = r.prompt
     left join headrace.features k on k.name = r.feature and k.retired_at is null
     left join headrace.lanes l on l.name = coalesce(r.lane, 'interactive') and l.retired_at is null
-    cross join lateral (select headrace.request_error(r.id, r.user_id, r.feature, k.name is not null, r.lane,
+    cross join lateral (select coalesce(headrace.request_error(r.id, r.user_id, r.feature, k.name is not null, r.lane,
         l.name is not null, r.prompt, p.declared, r.variables,
         r.messages, r.context, r.output_schema, r.max_output_tokens, r.run_at, r.deadline, r.on_over_budget,
-        r.on_unknown, r.force_tier, r.metadata, r.idempotency_key, v_now) as error) f;
+        r.on_unknown, r.force_tier, r.metadata, r.idempotency_key, v_now),
+        headrace.over_feature_limit(r.feature, k.max_input_chars, r.messages, r.variables)) as error) f;
     exception when data_exception then
         perform headrace.refuse(headrace.refusal('invalid_input', 'request', null, 'a field is not of its type'));
     end;

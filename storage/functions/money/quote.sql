@@ -27,6 +27,8 @@ begin
             headrace.declared_variables(p_tenant, r.prompt), r.variables, r.messages, r.context, r.output_schema, r.max_output_tokens, r.run_at, r.deadline, r.on_over_budget, r.on_unknown, r.force_tier, r.metadata,
             r.idempotency_key, headrace.now()) end;
     error := headrace.with_known_names(p_tenant, error);
+    error := coalesce(error, headrace.over_feature_limit(r.feature,
+        (select k.max_input_chars from headrace.features k where k.name = r.feature and k.retired_at is null), r.messages, r.variables));
     if error is null and r.idempotency_key is not null then
         select i.job_id, i.body_hash = headrace.body_hash(p_request) as same
         into v_key from headrace.idempotency i where i.tenant_id = p_tenant and i.key = r.idempotency_key;

@@ -45,9 +45,10 @@ begin
     ),
     looked as materialized (
         select a.n, a.value, p.prompt_id, a.context, a.output_schema, greatest(i.virtual_time, a.estimate + i.last_rank) as rank, a.idempotency_key,
-               headrace.request_error(a.id, a.user_id, a.feature, k.name is not null, a.lane, l.name is not null, a.prompt,
+               coalesce(headrace.request_error(a.id, a.user_id, a.feature, k.name is not null, a.lane, l.name is not null, a.prompt,
                    p.declared, a.variables, a.messages, a.context, a.output_schema, a.max_output_tokens, a.run_at, a.deadline,
-                   a.on_over_budget, a.on_unknown, a.force_tier, a.metadata, a.idempotency_key, v_now) as error
+                   a.on_over_budget, a.on_unknown, a.force_tier, a.metadata, a.idempotency_key, v_now),
+                   headrace.over_feature_limit(a.feature, k.max_input_chars, a.messages, a.variables)) as error
         from asked a
         left join prompts p on p.prompt = a.prompt
         left join lines i on i.its_lane = a.its_lane and i.user_id = a.user_id

@@ -303,6 +303,7 @@ def lines_of_all_kinds(ops: Database, tenant: UUID) -> list[Any]:
     """What would run, what would be rejected, what would wait, what was asked before; two of them are refused."""
     with ops.connection() as connection:
         connection.execute("update headrace.features set paused_at = now() where name = 'report'")
+        connection.execute("update headrace.features set max_input_chars = null")  # only the worker's policy knows it
         connection.execute(
             "insert into headrace.caps (tenant_id, scope, key, limit_usd, hour)"
             " values (%s, 'user', 'poor', 0, 'epoch')",

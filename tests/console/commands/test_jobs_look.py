@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from datetime import UTC
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -16,9 +19,11 @@ from storage.database import Database
 from storage.ids import new_id
 from storage.runs import PlannedCall
 from tests.conftest import new_tenant
-from tests.console.commands.conftest import Headrace
+from tests.console.commands.conftest import Headrace, Ran
 from tests.fleet import Urls
+from tests.steps import put_one
 
+STORAGE = Path(__file__).parents[3] / "storage"
 HI = [{"role": "user", "content": "Hi"}]
 ANSWER = "One.\n[red]Two\x1b[2J"
 
@@ -124,3 +129,45 @@ def test_what_is_not_there_is_told_of(headrace: Headrace, tenant: UUID) -> None:
     assert (no_job.code, no_job.json["error"]["code"]) == (2, "not_found")
     assert (no_tenant.code, no_tenant.json["error"]["code"]) == (2, "unknown_tenant")
     assert (no_state.code, "scheduled" in no_state.err) == (2, True)
+
+
+def test_the_first_digits_of_an_id_are_enough_where_they_mean_one_job(
+    in_process: Callable[..., Ran], app: Database, tenant: UUID
+) -> None:
+    def put(job_id: str) -> str:
+        with app.connection() as connection:
+            return str(put_one(connection, tenant, id=job_id))
+
+    one = put("01990000-aaaa-7000-8000-000000000001")
+    several = [put(f"01990000-bbbb-7000-8000-0000000000{n:02x}") for n in range(12)]
+    put("01990001-aaaa-7000-8000-000000000001")
+
+    for beginning in ("01990000-a", "01990000A", "0199-0000-aaaa", one[:-1], one, one.upper()):
+        assert in_process("jobs", "show", beginning, "--json").json["id"] == one
+    assert in_process("jobs", "why", "01990000-a", "--json").json["job_id"] == one
+    assert in_process("jobs", "show", "01990001", "--json").json["id"].startswith("01990001")
+
+    many = in_process("jobs", "show", "01990000-bbbb-7000-8000-0000000000", "--json")
+    two = in_process("jobs", "cancel", "01990000")
+    assert many.code == two.code == 2
+    assert many.json["error"]["candidates"] == several[:10]
+    assert f"Give more digits. They are {one}, {several[0]}, " in two.err and two.err.count("01990000-bbbb") == 9
+    assert " and more. [invalid_input]" in two.err
+
+    for beginning, code in (("0199000", "invalid_input"), ("01990002", "not_found"), ("0199000g", "invalid_input")):
+        refused = in_process("jobs", "show", beginning, "--json")
+        assert (refused.code, refused.json["error"]["code"]) == (2, code)
+    assert in_process("jobs", "cancel", "01990000-a", "--json").json == {"id": one, "state": "cancelled"}
+
+
+def test_a_beginning_of_an_id_is_looked_up_in_one_partition_by_its_index(ops: Database) -> None:
+    text = (STORAGE / "queries" / "jobs" / "by_prefix.sql").read_text("utf-8")
+    with ops.connection() as connection:
+        connection.execute("set enable_seqscan = off")
+        plan = connection.execute(
+            "explain (format json) " + text.strip().removesuffix(";"),
+            {"first": UUID(int=0x01990000 << 96), "last": UUID(int=(0x01990001 << 96) - 1), "limit": 11},
+        ).fetchone()
+    assert plan is not None
+    shown = json.dumps(plan)
+    assert len(set(re.findall(r'"Relation Name": "(\w+)"', shown))) == 1 and "Seq Scan" not in shown

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import typer
 
 from console.commands import services
 from console.main import COMMANDS, load
-from tests.console.commands.conftest import BINARY, Headrace
+from tests.console.commands.conftest import BINARY, Headrace, Ran
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -111,3 +112,45 @@ def test_commands_that_others_write_are_mounted(headrace: Headrace) -> None:
     assert isinstance(services.app, typer.Typer)
     assert "--port-file" in headrace("simulate", "--help").out
     assert "status" in headrace("services", "--help").out
+
+
+def test_every_command_knows_h_and_the_whole_says_its_version(in_process: Callable[..., Ran]) -> None:
+    assert in_process("--version").out == in_process("version").out
+    for line in (["-h"], ["jobs", "-h"], ["jobs", "show", "-h"], ["doctor", "-h"], ["spend", "forecast", "-h"]):
+        done = in_process(*line)
+        assert done.code == 0
+        assert f"Usage: headrace {' '.join(line[:-1])}".rstrip() in done.out
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("headrace jo", ["jobs"]),
+        ("headrace jobs ca", ["cancel"]),
+        ("headrace jobs show --js", ["--json"]),
+        ("headrace completion f", ["fish"]),
+    ],
+)
+def test_a_shell_is_told_how_a_line_may_go_on(headrace: Headrace, line: str, offered: list[str]) -> None:
+    asked = {"_HEADRACE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+
+    assert headrace(env=asked).out.split() == offered
+
+
+def test_the_scripts_of_three_shells_are_printed(in_process: Callable[..., Ran]) -> None:
+    for shell, words in (("bash", "complete -o default"), ("zsh", "#compdef headrace"), ("fish", "complete --command")):
+        done = in_process("completion", shell)
+        assert done.code == 0
+        assert words in done.out and "_HEADRACE_COMPLETE" in done.out
+    unknown = in_process("completion", "tcsh")
+    assert unknown.code == 2
+    assert unknown.err.count("\n") == 1, "on one line"
+
+
+def test_bash_takes_its_script(headrace: Headrace, tmp_path: Path) -> None:
+    script = headrace("completion", "bash").out
+    asks = f'{script}\nCOMP_WORDS=(headrace job); COMP_CWORD=1; _headrace_completion {BINARY}; echo "${{COMPREPLY[@]}}"'
+
+    done = subprocess.run(["bash", "-c", asks], capture_output=True, text=True, cwd=tmp_path, check=True)
+
+    assert done.stdout.split() == ["jobs"]

@@ -46,7 +46,10 @@ def test_with_nothing_set_a_command_brings_its_own_and_says_so_once(headrace: He
     second = headrace("tenants", "list", "--json", env=alone)
     checked = headrace("doctor", "--json", env=alone)
 
-    assert (first.code, first.err) == (0, f"starting private Postgres in {home} …\n")
+    assert (first.code, first.err) == (
+        0,
+        f"starting private Postgres in {home} (new: it holds no data yet) …\n",
+    )
     assert stays.code == 0
     assert second.err == ""
     assert [one["id"] for one in second.json["tenants"]] == [first.out.strip()]
