@@ -1,7 +1,8 @@
 """Files in and out: what a dry run takes beside the real run, and what results take beside a bare server-side cursor.
 
 The real ``headrace`` in processes of its own, as an owner of a backfill runs it, to files. The memory is each process's
-highest. The bare cursor reads the same columns of the same jobs in one snapshot, and writes each row as JSON.
+highest (Linux). The bare cursor is a program of ten lines that reads the same columns of the same jobs in one
+snapshot, and writes each row as JSON.
 
 python -m benchmarks.files               50,000 jobs
 python -m benchmarks.files 10000         so many
@@ -39,16 +40,33 @@ class Ran:
 
 
 def headrace(bench: Rig, *arguments: object, out: Path) -> Ran:
-    """Run a command with its output in a file."""
+    """Run a command of ours with its output in a file."""
+    return ran(bench, [str(BINARY), *map(str, arguments)], out=out)
+
+
+def ran(bench: Rig, command: Sequence[str], *, out: Path) -> Ran:
+    """Run a program with its output in a file."""
     env = {"PATH": os.environ["PATH"], "HOME": str(bench.directory), **bench.endpoints.environment()}
     started = time.perf_counter()
     with out.open("wb") as stream:
-        process = subprocess.Popen([BINARY, *map(str, arguments)], env=env, stdout=stream, cwd=bench.directory)
-        _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+        process = subprocess.Popen(command, env=env, stdout=stream, stderr=subprocess.DEVNULL, cwd=bench.directory)
+        peak_mb = 0.0
+        while process.poll() is None:
+            peak_mb = max(peak_mb, highest_mb(process.pid))
+            time.sleep(0.02)
     if process.returncode != 0:
-        raise SystemExit(f"{arguments} ended with {process.returncode}")
-    return Ran(time.perf_counter() - started, used.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2))
+        raise SystemExit(f"{command[:4]} ended with {process.returncode}")
+    return Ran(time.perf_counter() - started, peak_mb)
+
+
+def highest_mb(pid: int) -> float:
+    """The most memory that a process has had so far, MB. ``wait4`` would count its parent's, before the exec."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has ended
+        return 0.0
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def write_jobs(file: Path, jobs: int, users: int) -> Path:
@@ -92,25 +110,26 @@ def answer_all(owner_url: str) -> None:
 
 
 BARE = """
-select j.id, j.tenant_id, j.user_id, j.feature, j.lane, j.idempotency_key, j.metadata, j.outcome, j.reason, r.output,
-       r.output_json, r.finish, j.error, j.attempts, u.provider, u.model, u.input_tokens, u.cached_input_tokens,
-       u.output_tokens, u.cost_usd, r.simulated, j.created_at, j.ended_at
-from headrace.jobs j
-join headrace.results r on r.job_id = j.id and r.tenant_id = j.tenant_id
-join headrace.runs u on u.id = r.run_id and u.tenant_id = j.tenant_id
-where j.tenant_id = %s order by j.id
+import json, sys, psycopg
+url, tenant = sys.argv[1:]
+with psycopg.connect(url) as connection, connection.cursor("bare") as cursor:
+    cursor.itersize = 500
+    cursor.execute(
+        "select j.id, j.tenant_id, j.user_id, j.feature, j.lane, j.idempotency_key, j.metadata, j.outcome, j.reason,"
+        " r.output, r.output_json, r.finish, j.error, j.attempts, u.provider, u.model, u.input_tokens,"
+        " u.cached_input_tokens, u.output_tokens, u.cost_usd, r.simulated, j.created_at, j.ended_at"
+        " from headrace.jobs j join headrace.results r on r.job_id = j.id and r.tenant_id = j.tenant_id"
+        " join headrace.runs u on u.id = r.run_id and u.tenant_id = j.tenant_id where j.tenant_id = %s order by j.id",
+        [tenant],
+    )
+    for row in cursor:
+        print(json.dumps(row, default=str))
 """
 
 
-def bare_cursor(url: str, tenant: object, out: Path) -> float:
-    """Seconds of a server-side cursor over the same, its rows written as JSON."""
-    started = time.perf_counter()
-    with psycopg.connect(url) as connection, connection.cursor("bare") as cursor, out.open("w") as stream:
-        cursor.itersize = 500
-        cursor.execute(BARE, [tenant])
-        for row in cursor:
-            stream.write(json.dumps(row, default=str) + "\n")
-    return time.perf_counter() - started
+def bare_cursor(bench: Rig, tenant: object, out: Path) -> Ran:
+    """A program of ten lines: a server-side cursor over the same, its rows written as JSON."""
+    return ran(bench, [sys.executable, "-c", BARE, bench.endpoints.require_ops(), str(tenant)], out=out)
 
 
 def told(name: str, ran: Sequence[Ran], jobs: int) -> float:
@@ -153,7 +172,7 @@ def main() -> int:
         target = directory / "results"
         bare, ours, small, as_csv = [], [], [], []
         for _ in range(ROUNDS):
-            bare.append(Ran(bare_cursor(bench.endpoints.require_ops(), tenants[0], directory / "bare"), 0.0))
+            bare.append(bare_cursor(bench, tenants[0], directory / "bare"))
             ours.append(headrace(bench, "jobs", "results", "--tenant", tenants[0], out=target))
             small.append(headrace(bench, "jobs", "results", "--tenant", few, out=directory / "few-results"))
             as_csv.append(

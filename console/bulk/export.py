@@ -24,7 +24,7 @@ from storage.database import Database
 from storage.jobs import State
 from storage.selection import Found
 
-_PAGE: Final = 500  # jobs; a page of large answers has fewer
+_PAGE: Final = 1000  # jobs; a page of large answers has fewer
 _MOST_NAMED: Final = 20
 
 

@@ -16,8 +16,11 @@ COLUMNS: Final = (
     "state", "reason", "output", "output_json", "finish", "error", "attempts", "provider", "model", "calls",
     "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "simulated", "created_at", "ended_at",
 )  # fmt: skip
-"""What a line holds, in this order. A test holds them together with what the database is asked for."""
+"""What a line holds; in CSV in this order. A test holds them together with what the database is asked for."""
 
+_PLAIN: Final = tuple(name for name in COLUMNS if name not in RAW_JSON)
+_RAW: Final = tuple(name for name in COLUMNS if name in RAW_JSON)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
@@ -42,12 +45,9 @@ def written(form: FileFormat, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _json_line(row: Mapping[str, Any]) -> str:
     """JSON that Postgres wrote is taken as it is: what Python could not hold is in the file all the same."""
-    parts = [
-        f'"{name}": {value if name in RAW_JSON and value is not None else json.dumps(value, ensure_ascii=False)}'
-        for name in COLUMNS
-        for value in (row[name],)
-    ]
-    return "{" + ", ".join(parts) + "}\n"
+    plain = _ENCODER.encode({name: row[name] for name in _PLAIN})
+    raw = ", ".join(f'"{name}": {row[name] or "null"}' for name in _RAW)
+    return f"{plain[:-1]}, {raw}}}\n"
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:

@@ -8,6 +8,7 @@ select j.id, j.tenant_id, coalesce(j.outcome, q.state) as state,
        and (%(since)s::timestamptz is null or j.created_at >= %(since)s)
        and (%(until)s::timestamptz is null or j.created_at < %(until)s) as fits
 from unnest(%(ids)s::uuid[]) with ordinality a(id, n)
-join headrace.jobs j on j.id = a.id
-left join headrace.queue q on j.outcome is null and q.id = j.id and q.tenant_id = j.tenant_id
+cross join lateral (select x.* from headrace.jobs x where x.id = a.id limit 1) j  -- job by job, by the index
+left join lateral (
+    select x.state from headrace.queue x where j.outcome is null and x.id = j.id and x.tenant_id = j.tenant_id limit 1) q on true
 order by a.n;

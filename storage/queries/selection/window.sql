@@ -13,7 +13,9 @@ with seen as materialized (
 fits as (
     select s.id, s.tenant_id, coalesce(s.outcome, q.state) as state
     from seen s
-    left join headrace.queue q on s.outcome is null and q.id = s.id and q.tenant_id = s.tenant_id
+    left join lateral (  -- job by job: a join would read the whole queue for each window
+        select x.state from headrace.queue x
+        where s.outcome is null and x.id = s.id and x.tenant_id = s.tenant_id limit 1) q on true
     where (%(states)s::text[] is null or coalesce(s.outcome, q.state) = any (%(states)s::text[]))
       and (%(feature)s::text is null or s.feature = %(feature)s)
       and (%(user_id)s::text is null or s.user_id = %(user_id)s)

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import pytest
 
+from console.bulk.lines import COLUMNS
 from storage import jobs, results
 from storage.connect import Connection
 from storage.database import Database
@@ -135,15 +136,15 @@ def test_csv_keeps_every_cell_and_disarms_formulas(
 ) -> None:
     texts = [*FORMULAS, 'a,b\n"c"', "'quoted", "plain"]
     with ops.connection() as connection:
-        for text in texts:
-            answered(connection, tenant, text, idempotency_key=f"key {text}", user_id=text.strip() or "u")
+        for n, text in enumerate(texts):
+            answered(connection, tenant, text, idempotency_key=f"-{n}", user_id=FORMULAS[0])
 
     done = headrace("jobs", "results", "--tenant", "Acme", "--format", "csv", "--output", tmp_path / "out.csv")
 
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_bytes().decode(), newline="")))
     assert done.code == 0
     assert [row["output"] for row in rows] == [f"'{one}" if one in FORMULAS else one for one in texts]
-    assert [row["idempotency_key"] for row in rows] == [f"key {one}" for one in texts]
+    assert [row["idempotency_key"] for row in rows] == [f"'-{n}" for n in range(len(texts))]
     assert rows[0]["user_id"] == "'=1+1" and rows[0]["metadata"] == "{}" and rows[0]["error"] == ""
 
 
@@ -195,6 +196,7 @@ def test_large_answers_come_in_small_pages(ops: Database, tenant: UUID) -> None:
             found = found[len(page) :]
 
     assert sizes == [3, 1, 1, 1]
+    assert set(page[0]) == {*COLUMNS, "place", "bytes"}, "what a line holds is what is asked for"
 
 
 # ------------------------------------------------------------------------------------------------- cancel and retry
