@@ -30,8 +30,10 @@ _FIRST: Final = 3
 
 # Where a reason may stand in an object, the most usual first.
 _PLACES: Final = ("message", "detail", "error_description", "error", "errors", "reason", "msg", "description", "title")
-# No tag holds another "<", so that a page of nothing but "<" takes linear time.
-_TAG: Final = re.compile(r"<(/?[A-Za-z][A-Za-z0-9]*|!)[^<>]*>")
+# Linear, whatever the page: no tag holds another "<", and a name once read is not read again in other lengths.
+_TAG: Final = re.compile(r"<(/?[A-Za-z][A-Za-z0-9]*+|!)[^<>]*+>")
+#: A character by its number, beyond all that there are: some thousand digits are more than `int` reads.
+_NO_CHARACTER: Final = re.compile(r"&#[0-9]{8,}+;?")
 _NOT_FOR_PEOPLE: Final = frozenset({"script", "style", "svg"})
 _JSON_KINDS: Final = {"[": "a list", '"': "a text", "null": "null", "true": "true", "false": "false"}
 _WITHIN_A_LINE: Final = frozenset({"a", "b", "code", "em", "font", "i", "small", "span", "strong", "tt", "u", "wbr"})
@@ -90,7 +92,7 @@ def what_came(
 
     ``read``: the object in the body if there is one; ``broken``: why it could not be read.
     """
-    said = _what_came(body, media_type, key, broken) if read is None else _object(read)
+    said = _what_came(body, media_type, key, broken) if read is None else _object(read, key)
     return f"{said}, said to be packed with {packed_with}" if packed_with else said
 
 
@@ -115,8 +117,9 @@ def _what_came(body: bytes, media_type: str, key: str, broken: str) -> str:
     return f"plain text came: {one_line(text, _QUOTED)}"
 
 
-def _object(members: Mapping[str, Any]) -> str:
-    names = ", ".join(one_line(name, _NAME_LENGTH) for name in list(members)[:_NAMES]) + ", …" * (len(members) > _NAMES)
+def _object(members: Mapping[str, Any], key: str) -> str:
+    first = [one_line(hide(name[:_REASON_LENGTH], key), _NAME_LENGTH) for name in list(members)[:_NAMES]]
+    names = ", ".join(first) + ", …" * (len(members) > _NAMES)
     for name in ("output", "content"):
         if members.get(name) is not None:
             return f"an object came whose {name} is not a list that can be read"
@@ -166,6 +169,7 @@ def _page(text: str, key: str) -> str:
             hidden = ""
         began = tag.end()
     words.append("" if hidden else text[began:])
-    lines = (_BLANKS.sub(" ", line).strip() for line in html.unescape("".join(words)).split("\n"))
+    text = _NO_CHARACTER.sub("", "".join(words))
+    lines = (_BLANKS.sub(" ", line).strip() for line in html.unescape(text).split("\n"))
     told = " ".join(dict.fromkeys(filter(None, lines)))
     return one_line(hide(told, key), _REASON_LENGTH) or "without words"

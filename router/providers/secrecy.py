@@ -9,7 +9,7 @@ from errors import ProviderAuthError
 _HIDDEN = "[key]"
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
 # What has the form of a key may be another one than ours: of the account behind a gateway, or of another tenant.
-_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza)[-_][\w-]{16,}|(?<=Bearer )[!-~]{16,}")
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(?:(?:sk|pk|rk|gsk|xai)[-_][\w-]{16,}|AIza[\w-]{16,})|(?<=Bearer )[!-~]{16,}")
 
 
 def check_key(provider: str, key: str) -> None:

@@ -314,6 +314,12 @@ def test_a_refusals_reason_is_quoted_wherever_it_stands(provider, server, adapte
         b"<" * 65_536,
         b"<a" * 30_000,
         b"<script>" * 8_000,
+        b"<" + b"a" * 65_535,
+        b"<a" + b"a " * 32_000,
+        b"<!" + b"!" * 65_000,
+        b"&#" + b"9" * 65_000,
+        b"&#x" + b"9" * 65_000 + b";",
+        b"&#00000000000065;" * 3_000,
         b"&" * 65_536,
         b"&#" * 30_000,
         b"Bearer " * 9_000,
@@ -323,7 +329,7 @@ def test_a_refusals_reason_is_quoted_wherever_it_stands(provider, server, adapte
         b'{"error":' * 7_000,
         json.dumps({"errors": [{"errors": ["x" * 100] * 100}] * 100}).encode(),
     ],
-    ids=range(11),
+    ids=range(17),
 )
 def test_a_body_that_means_harm_takes_linear_time(body):
     began = time.thread_time()
@@ -331,6 +337,20 @@ def test_a_body_that_means_harm_takes_linear_time(body):
         reason_in(body, media_type=media_type, packed_with="", key=PLATFORM_KEY)
         what_came(body, media_type=media_type, packed_with="", key=PLATFORM_KEY, read=None)
     assert time.thread_time() - began < 2.0  # quadratic time would be minutes of CPU
+
+
+def test_a_page_with_the_number_of_no_character_is_told_without_it():
+    page = b"<html><h1>503 &#66;usy</h1>&#" + b"9" * 5_000 + b";</html>"
+    assert reason_in(page, media_type="text/html", packed_with="", key=PLATFORM_KEY) == "a web page: 503 Busy"
+
+
+@pytest.mark.parametrize(
+    "secret", [PLATFORM_KEY, "AIzaSyA1234567890abcdefghijklmnopqrstuv", "sk-other-1234567890abcdefgh"]
+)
+def test_a_key_as_the_name_of_a_member_is_not_told(secret):
+    told = what_came(b"{}", media_type="application/json", packed_with="", key=PLATFORM_KEY, read={secret: 1, "n": 2})
+    assert secret not in told
+    assert "[key], n" in told
 
 
 def test_a_reason_that_is_nested_without_end_is_given_up():
