@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 
 from producers import Client, Result
-from storage import tenants
+from storage import jobs, tenants
 from storage.database import Database
 from storage.jobs import State
 from tests.books import check_books
@@ -270,6 +270,8 @@ def test_without_a_price_or_a_key_no_call_is_made(
     assert (nobody.state, nobody.reason) == (State.REJECTED, "no_provider_key")
     assert nobody.error is not None and "openai" in nobody.error["value"]
     assert len(fleet.journal()) == 1
+    with ops.connection() as connection:
+        assert jobs.cancel(connection, tenant, unknown, by="o") == "cancelled"
     check_books(ops, fleet.journal())
 
 

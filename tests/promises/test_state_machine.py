@@ -446,7 +446,9 @@ class TheRoad(RuleBasedStateMachine):
                 "overdue": 0 if job.ended else job.overdue,
                 "cancelling": job.cancelling and not job.ended,
             }
-            if job.ended:
+            if job.ended:  # for ever, but for the one job that may ask for it anew
+                again = whole["job"].pop("asked_again_as")
+                assert again == (job.asked_again_as and str(job.asked_again_as))
                 assert whole == self.as_ended.setdefault(job.id, whole)
         assert len(rows) == len(self.road.jobs)
 
