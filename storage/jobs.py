@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from storage.connect import Connection
 from storage.given import unreadable_fields
 from storage.rates import Rate
-from storage.reading import Unreadable
+from storage.reading import Unreadable, as_row_of
 from storage.statements import sql
 from storage.storable import storable
 
@@ -189,7 +189,7 @@ def claimed(row: dict[str, Any]) -> ClaimedJob | Stopped:
             row[name] = float(row[name])  # in JSON, an endless time is a text
     row["rates"] = tuple(Rate(**one) for one in row["rates"] or ())
     unreadable = unreadable_fields(row)
-    return ClaimedJob(**row | {name: _EMPTY.get(name) for name in unreadable}, unreadable=unreadable)
+    return as_row_of(ClaimedJob, row | {name: _EMPTY.get(name) for name in unreadable} | {"unreadable": unreadable})
 
 
 def settle(

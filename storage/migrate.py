@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import Final
 
 import psycopg
 
@@ -26,6 +27,13 @@ _LOCK = 0x4865_6164_7261_6365  # "Headrace"
 _LOCKED_WITHIN_S = 2
 _TRIES = 3
 _PAUSE_S = 1.0
+_IN_THE_WAY: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+# Tables of the road in the order in which its transactions lock them. A migration that took them in an order of its own
+# would end in a deadlock with an enqueue, which may be part of a service's own transaction.
+_LOCKS: Final = (
+    "lock table headrace.tenants, headrace.jobs, headrace.queue, headrace.wakes, headrace.caps, headrace.runs"
+    " in access exclusive mode"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ def migrate(owner_url: str) -> Migrated:
                 applied, functions = _in_one_transaction(connection)
                 break
             except MigrationError as error:
-                in_the_way = isinstance(error.__cause__, psycopg.errors.LockNotAvailable)
+                in_the_way = isinstance(error.__cause__, _IN_THE_WAY)
                 if not in_the_way or not left:
                     raise
             time.sleep(_PAUSE_S)
@@ -122,6 +130,8 @@ def _apply_missing(connection: Connection) -> list[str]:
     )
     rows = connection.execute("select name, hash from headrace.schema_migrations").fetchall()
     done: dict[str, str] = {row["name"]: row["hash"] for row in rows}
+    if done and pending(connection):
+        _run(connection, "the locks of a migration", _LOCKS)
     applied = []
     for name, text in _files(files("storage") / "migrations"):
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -142,7 +152,7 @@ def _run(connection: Connection, name: str, text: str) -> None:
         connection.execute(text.encode())
     except psycopg.Error as error:
         hint = "Nothing was changed."
-        if isinstance(error, psycopg.errors.LockNotAvailable):
+        if isinstance(error, _IN_THE_WAY):
             hint += " A transaction that stays open is in the way (see pg_stat_activity): end it and run this again."
         raise MigrationError(f"{name} failed: {error}", hint=hint) from error
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import psycopg
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import AdaptersMap, Loader
 from psycopg.pq import Format
+
+T = TypeVar("T")
 
 MOST_LEVELS: Final = 128
 """Lists and objects in each other. The doors allow 64; what wraps them for the way here adds a few."""
@@ -33,6 +35,15 @@ class Unreadable:
 
     def __str__(self) -> str:
         return f"(unreadable: it {self.why})"
+
+
+def as_row_of(kind: type[T], row: Mapping[str, Any]) -> T:
+    """A row of one of the road's functions as the dataclass that it fills, without columns that are not known here.
+
+    During an upgrade the database is a release ahead of some processes, and its functions may say more. A claim that
+    raises for that would leave its job running.
+    """
+    return kind(**{name: row[name] for name in kind.__match_args__ if name in row})  # type: ignore[attr-defined]
 
 
 def is_deeper_than(value: Any, levels: int) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from storage.chores import bounded
 from storage.connect import Connection
+from storage.reading import as_row_of
 from storage.statements import sql
 
 Turns = Mapping[str, Mapping[UUID, int]]
@@ -127,7 +128,7 @@ def listen(connection: Connection) -> None:
 def take_back(connection: Connection, *, silent_s: float, max_deaths: int) -> TakenBack | None:
     """Take one job back from a lost worker, or None when there is none."""
     rows = bounded(connection, sql("recovery", "take_back"), [silent_s, max_deaths])
-    return TakenBack(**rows[0]) if rows else None
+    return as_row_of(TakenBack, rows[0]) if rows else None
 
 
 def expiring_tenants(connection: Connection, *, after: UUID, look: int, limit: int) -> Looked:

@@ -12,6 +12,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from storage.connect import Connection
+from storage.reading import as_row_of
 from storage.statements import sql
 
 
@@ -71,7 +72,7 @@ def begin(
     ).fetchone()
     assert row is not None, "a function with OUT parameters returns a row"
     row["remaining_s"] = None if row["remaining_s"] is None else float(row["remaining_s"])
-    return Grant(**row)
+    return as_row_of(Grant, row)
 
 
 def later_calls(calls: Sequence[PlannedCall]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
@@ -34,6 +35,7 @@ CHAT: dict[str, Any] = {"user_id": "u-1", "feature": "chat", "messages": [{"role
 PROMPT: dict[str, Any] = {"user_id": "u-1", "feature": "chat", "prompt": "chat", "variables": {"message": "Hello"}}
 ODD = "holds a control character, a line separator, a direction override or half of a surrogate pair"
 UNSEEN = "holds nothing that can be seen"
+MARKED = "holds more than 30 combining marks in a row"
 
 
 # ------------------------------------------------------------------------------------------------------- one rule
@@ -60,7 +62,41 @@ def test_python_and_sql_say_the_same_of_every_text(urls: Urls) -> None:
             assert (names.fault(python), fault) == (None, None)
     assert apart <= len(naughty.NEWER)
     said = {fault for _, fault, _ in rows}
-    assert said == {None, ODD, UNSEEN, "needs 1 to 200 characters"}
+    assert said == {None, ODD, UNSEEN, MARKED, "needs 1 to 200 characters"}
+
+
+def test_every_combining_mark_is_known() -> None:
+    marks = re.compile(f"[{names.MARKS}]")
+    every = {one for one in map(chr, range(0x110000)) if marks.match(one)}
+    assert every >= {one for one in map(chr, range(0x110000)) if unicodedata.combining(one)}
+    text = (Path(storage.__file__).parent / "functions" / "operations" / "names.sql").read_text()
+    in_sql = re.search(r"p_text ~ \('\['(.*?)\|\| '\]\{31\}'\)", text, re.DOTALL)
+    assert in_sql is not None
+    assert "".join(re.findall(r"\|\| '([^']*)'", in_sql[1])) == _as_sql_has_it(every)
+
+
+def _as_sql_has_it(characters: set[str]) -> str:
+    runs: list[list[int]] = []
+    for point in sorted(map(ord, characters)):
+        if runs and runs[-1][1] == point - 1:
+            runs[-1][1] = point
+        else:
+            runs.append([point, point])
+    return "".join(("-" if last > first + 1 else "").join(map(_escaped, sorted({first, last}))) for first, last in runs)
+
+
+def _escaped(point: int) -> str:
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+
+def test_a_row_of_marks_is_refused_before_it_is_sorted(urls: Urls, tenant: UUID) -> None:
+    for marks in ("\u0345" * 16 + "\u0334" * 15, "\u0301" * 31, "\U0001e8d0\u093c" * 16):
+        assert names.composed("e" + marks) == "e" + marks
+        assert names.fault("e" + marks) == MARKED
+        refused = pytest.raises(InvalidInputError, match="combining marks in a row")
+        with psycopg.connect(urls.producer, autocommit=True) as producer, refused:
+            enqueue_by_sql(producer, tenant_id=tenant, **{**CHAT, "user_id": "e" + marks})
+    assert names.fault(names.composed("e" + "\u0301" * 30)) is None
 
 
 @pytest.mark.parametrize("text", naughty.UNSTORABLE)
@@ -196,21 +232,13 @@ def test_an_id_that_cannot_be_one_is_refused_by_every_door_alike(
 CAP = """
     insert into headrace.caps (tenant_id, scope, key, limit_usd, hour) values (%s, 'user', %s, %s, headrace.now())
 """
-USERS = """
-    select q.id, q.user_id, j.user_id from headrace.queue q join headrace.jobs j on j.id = q.id
-"""
 
 
 def test_what_was_kept_in_another_form_is_composed_where_nothing_clashes(
-    app: Database, ops: Database, urls: Urls, tenant: UUID
+    ops: Database, urls: Urls, tenant: UUID
 ) -> None:
     other, third = new_tenant(ops, "Bee"), new_tenant(ops, "Cee")
-    with app.connection() as connection:
-        waiting, running = (put_one(connection, tenant, user_id=user) for user in ("w", "r"))
-        claimed = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
-        assert claimed is not None
-        waiting, running = (waiting, running) if claimed.job_id == running else (running, waiting)
-    odd = "Zoe\u0308"
+    odd, longer = "Zoe\u0308", "\u0958" * 150  # (composed, it is of two characters each)
     with psycopg.connect(urls.owner, autocommit=True) as owner:
         caps = [(tenant, DECOMPOSED, 1), (tenant, COMPOSED, None), (tenant, odd, 2)]
         for cap in [*caps, (other, DECOMPOSED, 3), (other, COMPOSED, 4)]:
@@ -220,28 +248,29 @@ def test_what_was_kept_in_another_form_is_composed_where_nothing_clashes(
         owner.execute("update headrace.tenants set name = %s, external_id = %s where id = %s", [odd, odd, tenant])
         owner.execute("update headrace.tenants set external_id = %s where id = %s", [DECOMPOSED, other])
         owner.execute("update headrace.tenants set external_id = %s where id = %s", [COMPOSED, third])
-        owner.execute("update headrace.queue set user_id = %s", [DECOMPOSED])
-        owner.execute("update headrace.jobs set user_id = %s", [DECOMPOSED])
+        owner.execute("update headrace.tenants set name = %s where id = %s", [longer, third])
+        owner.execute(CAP, (third, longer, 5))
+        owner.execute("insert into headrace.rates values (%s, 'user', %s, 5)", [third, longer])
         text = (Path(storage.__file__).parent / "migrations" / "0037_composed_ids.sql").read_text()
         for _ in range(2):  # (a second time nothing is left to do)
             owner.execute(text.encode())
         kept = owner.execute("select tenant_id, key, limit_usd from headrace.caps where scope = 'user'").fetchall()
         rates = owner.execute("select tenant_id, key, per_minute from headrace.rates").fetchall()
         named = owner.execute("select id, name, external_id from headrace.tenants").fetchall()
-        users = owner.execute(USERS).fetchall()
     assert set(kept) == {
         (tenant, DECOMPOSED, None), (tenant, COMPOSED, 1), (tenant, odd, None), (tenant, "Zo\u00eb", 2),
-        (other, DECOMPOSED, 3), (other, COMPOSED, 4),
+        (other, DECOMPOSED, 3), (other, COMPOSED, 4), (third, longer, 5),
     }  # fmt: skip
-    assert set(rates) == {(tenant, COMPOSED, 1), (other, DECOMPOSED, 3), (other, COMPOSED, 4)}
+    assert set(rates) == {
+        (tenant, COMPOSED, 1), (other, DECOMPOSED, 3), (other, COMPOSED, 4), (third, longer, 5),
+    }  # fmt: skip
     assert set(named) == {
-        (tenant, "Zo\u00eb", "Zo\u00eb"), (other, "Bee", DECOMPOSED), (third, "Cee", COMPOSED),
+        (tenant, "Zo\u00eb", "Zo\u00eb"), (other, "Bee", DECOMPOSED), (third, longer, COMPOSED),
     }  # fmt: skip
-    assert set(users) == {(waiting, COMPOSED, COMPOSED), (running, DECOMPOSED, DECOMPOSED)}
     with ops.connection() as connection:
         found = [one for one in audit.findings(connection) if one.check == "limit_is_of_a_composed_id"]
     assert {(one.tenant_id, one.facts["kind"], one.facts["key"]) for one in found} == {
-        (other, "cap", DECOMPOSED), (other, "rate", DECOMPOSED),
+        (other, "cap", DECOMPOSED), (other, "rate", DECOMPOSED), (third, "cap", longer), (third, "rate", longer),
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ declare
     v_now timestamptz := headrace.now();
     j headrace.jobs;
     v_before uuid;
+    v_user text;
 begin
     <<work>> begin
     select * into j from headrace.jobs
@@ -27,9 +28,14 @@ begin
         return query select v_before, j.lane, false;
         exit work;
     end if;
+    -- a job of long ago may have its user's id in another form than caps and rates have it
+    v_user := headrace.composed(j.user_id);
+    if headrace.name_fault(v_user, 200) is not null then
+        v_user := j.user_id;
+    end if;
     insert into headrace.jobs (id, tenant_id, user_id, feature, lane, prompt, variables, messages, context, output_schema,
         max_output_tokens, estimated_tokens, on_over_budget, on_unknown, force_tier, metadata, repeats, created_at)
-    values (p_new, p_tenant, j.user_id, j.feature, j.lane, j.prompt, j.variables, j.messages, j.context, j.output_schema,
+    values (p_new, p_tenant, v_user, j.feature, j.lane, j.prompt, j.variables, j.messages, j.context, j.output_schema,
         j.max_output_tokens, j.estimated_tokens, j.on_over_budget, j.on_unknown, j.force_tier, j.metadata, p_job, v_now)
     on conflict do nothing;
     if not found then
@@ -37,8 +43,8 @@ begin
     end if;
     update headrace.jobs set asked_again_as = p_new where id = p_job and tenant_id = p_tenant;
     insert into headrace.queue (id, tenant_id, lane, user_id, feature, state, rank, estimated_tokens, created_at)
-    values (p_new, p_tenant, j.lane, j.user_id, j.feature, 'queued',
-        headrace.queue_rank(p_tenant, j.lane, j.user_id, j.estimated_tokens), j.estimated_tokens, v_now);
+    values (p_new, p_tenant, j.lane, v_user, j.feature, 'queued',
+        headrace.queue_rank(p_tenant, j.lane, v_user, j.estimated_tokens), j.estimated_tokens, v_now);
     insert into headrace.job_events (tenant_id, job_id, event, detail, at)
     values (p_tenant, p_job, 'asked_again', jsonb_build_object('as', p_new, 'by', p_by), v_now),
            (p_tenant, p_new, 'repeats', jsonb_build_object('job', p_job, 'by', p_by), v_now);
