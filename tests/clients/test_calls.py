@@ -244,6 +244,12 @@ def test_text_that_postgres_cannot_keep_loses_what_it_cannot_keep(
     assert rows[0]["metadata"] == {"ab?c\U0001f600": "ab?c\U0001f600"}
 
 
+def test_of_many_the_repeated_ones_are_named(door: Door, tenant: UUID) -> None:
+    first = door.enqueue(tenant_id=tenant, idempotency_key="k", **CHAT)
+    batch = door.enqueue_many([{"tenant_id": tenant, **CHAT}, {"tenant_id": tenant, "idempotency_key": "k", **CHAT}])
+    assert (batch.job_ids[1], set(batch.repeated), batch.refused) == (first, {1}, [])
+
+
 def test_a_key_used_for_another_request_is_a_conflict(door: Door, tenant: UUID) -> None:
     first = door.enqueue(tenant_id=tenant, idempotency_key="k", **CHAT)
     assert door.enqueue(tenant_id=tenant, idempotency_key="k", **CHAT) == first

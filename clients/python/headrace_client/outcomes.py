@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -65,7 +65,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of many requests. ``job_ids`` is as long as the input, None where one was refused."""
+    """What became of many requests. ``job_ids`` is as long as the input, None where one was refused.
+
+    ``repeated``: the places of those whose idempotency key had a job already, which is the one that is named.
+    """
 
     job_ids: Sequence[JobId | None]
     refused: Sequence[Refused]
+    repeated: Collection[int] = frozenset()

@@ -25,6 +25,7 @@ from headrace_client.outcomes import Batch, JobId, Refused, Result, State
 CHUNK: Final = 1000  # jobs a statement
 CHUNK_BYTES: Final = MOST_BYTES
 PENDING_BYTES: Final = 32_000_000  # of all tenants that are collected for
+_ID_SENT: Final = slice(len('{"id":"'), len('{"id":"') + 36)  # where a written request has the id that was made for it
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.02, 1.0
 
 _ENQUEUE: Final = (
@@ -73,6 +74,7 @@ def enqueue_many(requests: Iterable[Mapping[str, Any]]) -> Steps[Batch]:
     """Enqueue many jobs, in chunks of one tenant each."""
     ids: list[JobId | None] = []
     refused: list[Refused] = []
+    repeated: set[int] = set()
     pending: dict[UUID, list[tuple[int, str]]] = defaultdict(list)
     sizes: Counter[UUID] = Counter()
 
@@ -86,8 +88,10 @@ def enqueue_many(requests: Iterable[Mapping[str, Any]]) -> Steps[Batch]:
             index, text = chunk[place]
             if error is not None:
                 refused.append(Refused(index, _refusal(error, json.loads(text))))
-            else:
-                ids[index] = JobId(UUID(job_id))
+                continue
+            ids[index] = JobId(UUID(job_id))
+            if job_id != text[_ID_SENT]:
+                repeated.add(index)
 
     for index, fields in enumerate(requests):
         ids.append(None)
@@ -108,7 +112,7 @@ def enqueue_many(requests: Iterable[Mapping[str, Any]]) -> Steps[Batch]:
             yield from flush(max(sizes, key=sizes.__getitem__))
     for tenant_id in list(pending):
         yield from flush(tenant_id)
-    return Batch(ids, sorted(refused, key=lambda one: one.index))
+    return Batch(ids, sorted(refused, key=lambda one: one.index), frozenset(repeated))
 
 
 def result(
