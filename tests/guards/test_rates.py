@@ -61,6 +61,20 @@ def test_a_request_that_one_rate_refuses_counts_under_none(valkey: PrivateValkey
     assert guard.room(tenant, OF_TENANT)[0] == 3
 
 
+def test_many_rates_are_told_of_as_each_alone(valkey: PrivateValkey, tenant: UUID) -> None:
+    guard = RateGuard(client(valkey.url))
+    rates = [Rate("user", f"u {n}", 5 + n % 3) for n in range(300)]
+    for rate in rates[:5] * 2:
+        guard.admit(tenant, [rate])
+
+    rooms = guard.rooms(tenant, rates)
+
+    assert list(rooms) == rates
+    assert {rate: room for rate, (room, _) in rooms.items()} == {rate: guard.room(tenant, rate)[0] for rate in rates}
+    assert [rooms[rate][0] for rate in rates[:6]] == [3, 4, 5, 3, 4, 7]
+    assert guard.rooms(tenant, []) == {}
+
+
 def test_the_window_slides(valkey: PrivateValkey, tenant: UUID) -> None:
     """What was counted leaves the window a minute after it came, one by one: the server's entries are moved back."""
     guard, server = RateGuard(client(valkey.url)), valkey.client()

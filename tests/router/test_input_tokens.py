@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prompts.messages import Message
-from router.tokens import count_o200k, estimate_input_tokens, input_token_bound
+from router.tokens import CountedTexts, count_o200k, estimate_input_tokens, input_token_bound
 
 ENGLISH = "The harvest was late that year, and the mill stood idle until the rains had filled the race again. " * 40
 GERMAN = "Die Mühlenbesitzergenossenschaft beschloss die Instandsetzung der Oberwasserkanalbefestigung. " * 40
@@ -109,3 +109,17 @@ def test_a_family_is_known_by_provider_and_model(provider, model, known):
 
 def test_a_lone_surrogate_can_be_counted():
     assert input_token_bound(*CLAUDE, user("a\ud800b")) == input_token_bound(*CLAUDE, user("a?b"))
+
+
+def test_texts_that_were_counted_together_have_the_tokens_that_they_have_alone() -> None:
+    texts = ["", "hello", "hello", "größer als 1e3", "word " * 500, "a\ud800b"]
+    counted = CountedTexts()
+    counted.add(texts[:3])
+
+    assert counted(texts) == [count_o200k([text])[0] for text in texts]
+    for family in (OPENAI, CLAUDE, UNKNOWN):
+        messages = [Message("user", text) for text in texts if text]
+        schema = {"type": "object", "description": "größer"}
+        assert input_token_bound(*family, messages, schema, count=counted) == input_token_bound(
+            *family, messages, schema
+        )
