@@ -234,7 +234,8 @@ def test_no_refusal_quotes_what_was_asked(
 
 def test_enqueue_many_cuts_its_chunks_by_bytes(client: Client, ops: Database, tenant: UUID) -> None:
     chunks: list[int] = []
-    long = {**CHAT, "tenant_id": tenant, "messages": [{"role": "user", "content": "x" * 390_000}]}
+    content = [{"role": "user", "content": "x" * 390_000}]
+    long = {**CHAT, "feature": "legal_summary", "tenant_id": tenant, "messages": content}
     batch = client.enqueue_many((long for _ in range(25)), progress=chunks.append)
     assert not batch.refused
     assert count(ops) == 25
