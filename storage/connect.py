@@ -169,7 +169,7 @@ def noted(connection: Connection) -> Connection:
 
 def unavailable(url: str, error: Exception, *, setting: str = APPLICATION) -> PostgresUnavailableError:
     """The typed error for a server that does not answer, or answers that it cannot do this now."""
-    said = _plainly(error)
+    said = plainly(error)
     sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
     if sqlstate is None or sqlstate[:2] in _OF_THE_WAY:
         why = why_unreached(str(error))
@@ -188,7 +188,7 @@ def unavailable(url: str, error: Exception, *, setting: str = APPLICATION) -> Po
     )
 
 
-def _plainly(error: Exception) -> str:
+def plainly(error: Exception) -> str:
     """What a library says of a failure, on one line and without what it adds each time."""
     lines = str(error).strip().splitlines() or [repr(error)]
     # of several addresses it tells each, below a first line that tells nothing

@@ -25,6 +25,7 @@ from storage.connect import (
     failed,
     noted,
     pin,
+    plainly,
     refused,
     unavailable,
 )
@@ -116,7 +117,10 @@ class Database:
                 strained_since = None if meaning is not Meaning.STRAIN else strained_since or now
                 if strained_since is not None and now - strained_since >= _STRAIN_S:
                     raise failed(error, tried_s=now - strained_since) from cause_of(error)
-                _log.warning("postgres.repeat", error=str(error).strip(), waited_s=round(gone_s, 2))
+                # The rest of what Postgres says may be somebody's text, and is in its own log.
+                _log.warning(
+                    "postgres.repeat", error=plainly(error), sqlstate=error.sqlstate, waited_s=round(gone_s, 2)
+                )
                 if isinstance(error, PoolTimeout):
                     continue  # it has waited already, and nothing was done that could have to be repeated
                 time.sleep(random.uniform(0.5, 1.0) * pause_s)  # noqa: S311 (jitter, not a secret)

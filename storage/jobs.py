@@ -311,10 +311,15 @@ def run_again(connection: Connection, tenant_id: UUID, job_id: UUID, new_id: UUI
     return AskedAgain(**row) if row else None
 
 
-def cancel_many(connection: Connection, tenant_ids: Sequence[UUID], ids: Sequence[UUID], *, by: str) -> dict[UUID, str]:
-    """What :func:`cancel` says of each of these jobs, all in one transaction."""
+def cancel_free(
+    connection: Connection, tenant_ids: Sequence[UUID], ids: Sequence[UUID], *, by: str
+) -> dict[UUID, str | None]:
+    """What :func:`cancel` says of these jobs, all in one transaction.
+
+    A job that another transaction holds just now is left as it is, and is not among them: cancel it alone.
+    """
     facts = {"tenant_ids": list(tenant_ids), "ids": list(ids), "by": by}
-    return {row["id"]: row["cancelled"] for row in connection.execute(sql("jobs", "cancel_many"), facts).fetchall()}
+    return {row["id"]: row["cancelled"] for row in connection.execute(sql("jobs", "cancel_free"), facts).fetchall()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,12 +71,18 @@ def cancel(database: Database, choice: Choice, *, by: str) -> Changed:
 
     def step(found: Sequence[Found]) -> Counter[str]:
         said = database.patiently(
-            lambda connection, _repeat: jobs.cancel_many(
+            lambda connection, _repeat: jobs.cancel_free(
                 connection, [one.tenant_id for one in found], [one.id for one in found], by=by
             ),
             within_s=WITHIN_S,
         )
-        return Counter(said.values())
+        for one in found:
+            if one.id not in said:  # a worker had it in its hands
+                said[one.id] = database.patiently(
+                    lambda connection, _repeat, one=one: jobs.cancel(connection, one.tenant_id, one.id, by=by),  # type: ignore[misc]
+                    within_s=WITHIN_S,
+                )
+        return Counter(outcome for outcome in said.values() if outcome is not None)
 
     return _each(database, choice, step)
 

@@ -327,7 +327,7 @@ def test_a_claim_waits_for_no_more_than_a_chunk(ops: Database, app: Database, te
         mine = put_one(connection, bee)
         theirs = [put_one(connection, tenant) for _ in range(20)]
     with ops.connection() as canceller, canceller.transaction():
-        jobs.cancel_many(canceller, [tenant] * 10, theirs[:10], by="a test")
+        jobs.cancel_free(canceller, [tenant] * 10, theirs[:10], by="a test")
         claimed: list[Any] = []
 
         def claim() -> None:
@@ -342,6 +342,29 @@ def test_a_claim_waits_for_no_more_than_a_chunk(ops: Database, app: Database, te
         assert not worker.is_alive()
 
     assert [one.job_id for one in claimed] == [mine, theirs[10]]
+
+
+def test_a_chunk_holds_no_job_while_it_waits_for_another(
+    headrace: Headrace, ops: Database, app: Database, tenant: UUID
+) -> None:
+    """A worker's transaction holds what it claimed while it waits for others: if both did so, it would be a deadlock."""
+    with ops.connection() as connection:
+        waiting = [put_one(connection, tenant) for _ in range(5)]
+    with ops.connection() as canceller, ops.connection() as holder:
+        with holder.transaction():
+            holder.execute("select from headrace.queue where id = %s for update", [waiting[2]])
+            with canceller.transaction():
+                canceller.execute("set local lock_timeout = '1ms'")
+                said = jobs.cancel_free(canceller, [tenant] * 6, [*waiting, new_id()], by="a test")
+        assert {one: said[one] for one in waiting if one in said} == dict.fromkeys(
+            [one for one in waiting if one != waiting[2]], "cancelled"
+        )
+    assert [said[one] for one in said if one not in waiting] == [None], "there is no such job"
+
+    done = headrace("jobs", "cancel", "--all", "--yes", "--json")
+
+    assert (done.code, done.json["cancelled"]) == (0, 1)
+    assert states(ops, waiting) == ["cancelled"] * 5
 
 
 @pytest.mark.parametrize("given", ["yesterday", "2026-13-01", "0001-01-01", "99999w", "-1h", ""])
