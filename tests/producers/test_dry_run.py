@@ -190,6 +190,11 @@ def test_nothing_is_written_anywhere(quoting: Client, ops: Database, urls: Urls,
     quoting.enqueue(tenant_id=tenant, idempotency_key="taken", **CHAT)
     with ops.connection() as connection:
         connection.execute("update headrace.plans set user_per_minute = 5, tenant_per_minute = 5")
+        connection.execute(
+            "insert into headrace.caps (tenant_id, scope, key, limit_usd, hour)"
+            " values (%s, 'user', 'poor', 0, 'epoch')",
+            [tenant],
+        )
     before = everything(urls)
     assert before["jobs"] and before["keys"], "or the comparison compares nothing"
     jobs = [
@@ -197,7 +202,7 @@ def test_nothing_is_written_anywhere(quoting: Client, ops: Database, urls: Urls,
         {**CHAT, "idempotency_key": "new"},
         {**CHAT, "idempotency_key": "taken"},
         {**CHAT, "lane": "batch", "on_over_budget": "wait"},
-        {**CHAT, "messages": [{"role": "user", "content": "x" * 250_000}]},
+        {**CHAT, "user_id": "poor"},
     ]
     seen = {quoting.enqueue(tenant_id=tenant, dry_run=True, **job).verdict for job in jobs}
     for job in ({**CHAT, "idempotency_key": "taken", "max_output_tokens": 99}, {**CHAT, "feature": "nope"}):

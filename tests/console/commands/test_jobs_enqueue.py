@@ -113,7 +113,7 @@ def test_people_get_ids_on_one_stream_and_a_table_on_the_other(
     words = [" ".join(row.split()) for row in done.err.splitlines()]
     assert words[0] == "line field reason code"
     assert words[2].startswith("2 is no JSON: Expecting property name") and words[2].endswith("invalid_input")
-    told = "3 feature no such feature in the routing policy (got 'telepathy') There are: "
+    told = "3 feature no such feature in the routing policy (got 'telepathy'). There are: "
     assert words[3].startswith(told) and words[3].endswith(" unknown_feature")
     assert words[-1] == "1 enqueued, 2 refused."
 
