@@ -32,6 +32,8 @@ RECENT_S: Final = 300.0
 """Calls that began within so many seconds are looked at."""
 ENOUGH: Final = 3
 """So many failures that are at least half of the calls are wrong; fewer are where no call succeeded."""
+SINCE_S: Final = 10.0
+"""So long no call succeeded, while others failed: it is away, whatever went well before."""
 HELD_TOO_LONG_S: Final = 60.0
 """Jobs that have waited so long for providers that are away are wrong."""
 
@@ -83,11 +85,15 @@ def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
         yield Finding("providers", "wrong", "no key is set, so no worker starts", to_do)
         return
     urls = {"openai": services.openai_base_url, "anthropic": services.anthropic_base_url}
+    away = set[str]()
     for name in _NAMES:
         at = f", at {redacted(url)}" if (url := urls[name]) and not simulated else ""
         keys = None if simulated else _keys(name, name in with_key, seen) + at
-        yield from _judged(name, keys, seen, has_key=name in with_key)
-    yield from _routes(policy, with_key)
+        for finding in _judged(name, keys, seen, has_key=name in with_key):
+            if finding.verdict == "wrong":
+                away.add(name)
+            yield finding
+    yield from _routes(policy, with_key, away)
 
 
 def _seen(settings: Settings, services: Endpoints) -> Seen:
@@ -149,8 +155,12 @@ def _of_calls(name: str, calls: Sequence[RecentCalls]) -> tuple[Verdict, str, st
     told = f"{failed} of {settled} calls {within} failed for a fault of its own, most often {code} ({most})"
     to_do = _TO_DO.get(code, "Look at `headrace jobs show` of a job that failed, and at its status page.")
     to_do = to_do.format(variable=_VARIABLES[name], base_url=f"HEADRACE_{name.upper()}_BASE_URL")
-    answered = any(one.status == "succeeded" for one in calls)
-    bad = failed * 2 >= settled and (failed >= ENOUGH or not answered)
+    answered_s = min((one.last_s_ago for one in calls if one.status == "succeeded"), default=None)
+    failed_s = min(one.last_s_ago for one in calls if one.error_code in faults)
+    bad = failed * 2 >= settled and (failed >= ENOUGH or answered_s is None)
+    if answered_s is not None and failed >= ENOUGH and answered_s - failed_s >= SINCE_S:
+        told += f", and none has succeeded for {answered_s:.0f} s"
+        bad = True
     return "wrong" if bad else "note", told, to_do
 
 
@@ -189,7 +199,7 @@ def _held(held: Sequence[HeldJobs]) -> Iterator[Finding]:
             yield Finding("held jobs", "note", says, "Have the limit raised there, or lower the load.")
 
 
-def _routes(policy: Policy, with_key: set[str]) -> Iterator[Finding]:
+def _routes(policy: Policy, with_key: set[str], away: set[str]) -> Iterator[Finding]:
     for tier in policy.tiers.values():
         targets = [tier.primary] + ([tier.backup] if tier.backup else [])
         names = " then ".join(f"{one.provider}:{one.model}" for one in targets)
@@ -197,6 +207,8 @@ def _routes(policy: Policy, with_key: set[str]) -> Iterator[Finding]:
         part = f"tier {tier.name}"
         if not reachable:
             yield Finding(part, "wrong", f"{names}: none has a key, so its jobs are rejected", "Set a key.")
+        elif all(one.provider in away for one in reachable):
+            yield Finding(part, "wrong", f"{names}: none of them answers now", "See the lines of the providers.")
         elif len(reachable) < 2:
             yield Finding(part, "note", f"{names}: only {reachable[0].provider} has a key, so nobody takes over")
         else:

@@ -8,8 +8,8 @@ from console.doctor.providers import _of_calls
 from storage.health import RecentCalls
 
 
-def calls(status: str, n: int, code: str | None = None) -> RecentCalls:
-    return RecentCalls("openai", status, code, n, 1.0)
+def calls(status: str, n: int, code: str | None = None, *, last_s_ago: float = 1.0) -> RecentCalls:
+    return RecentCalls("openai", status, code, n, last_s_ago)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,13 @@ def calls(status: str, n: int, code: str | None = None) -> RecentCalls:
         ([calls("succeeded", 2), calls("unknown", 2, "provider_timeout")], "note", "2 of 4 calls"),
         ([calls("succeeded", 3), calls("failed", 3, "provider_quota")], "wrong", "most often provider_quota (3)"),
         ([calls("failed", 1, "provider_unreachable")], "wrong", "1 of 1 calls"),
+        (
+            [calls("succeeded", 990, last_s_ago=30.0), calls("failed", 3, "provider_unavailable")],
+            "wrong",
+            "3 of 993 calls in the last 5 min failed for a fault of its own, most often provider_unavailable (3), and none"
+            " has succeeded for 30 s",
+        ),
+        ([calls("succeeded", 990), calls("failed", 9, "provider_timeout", last_s_ago=40.0)], "note", "9 of 999 calls"),
         ([calls("unknown", 4, "outcome_unknown"), calls("succeeded", 1)], "ok", "5 calls"),
         (
             [calls("failed", 2, "provider_auth"), calls("failed", 5, "provider_unavailable")],

@@ -264,7 +264,8 @@ def test_an_outage_of_both_providers_is_trouble(
 
     wrong = findings(done.json, "wrong")
     assert done.code == 1
-    assert wrong.keys() >= {"provider openai", "provider anthropic"}
+    assert wrong.keys() >= {"provider openai", "provider anthropic", "tier cheap", "tier strong"}
+    assert "none of them answers now" in wrong["tier cheap"]
     assert "1 of 1 workers have a key" in wrong["provider openai"]
     assert "failed for a fault of its own, most often provider_auth" in wrong["provider openai"]
     assert "the breaker is open in 1 of 1 workers" in wrong["provider openai"]

@@ -347,7 +347,7 @@ def test_a_claim_waits_for_no_more_than_a_chunk(ops: Database, app: Database, te
 def test_a_chunk_holds_no_job_while_it_waits_for_another(
     headrace: Headrace, ops: Database, app: Database, tenant: UUID
 ) -> None:
-    """A worker's transaction holds what it claimed while it waits for others: if both did so, it would be a deadlock."""
+    """A worker's transaction holds what it claimed while it waits for others. If both did so, they would deadlock."""
     with ops.connection() as connection:
         waiting = [put_one(connection, tenant) for _ in range(5)]
     with ops.connection() as canceller, ops.connection() as holder:
