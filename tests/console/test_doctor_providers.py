@@ -26,8 +26,8 @@ def calls(status: str, n: int, code: str | None = None, *, last_s_ago: float = 1
         (
             [calls("succeeded", 990, last_s_ago=30.0), calls("failed", 3, "provider_unavailable")],
             "wrong",
-            "3 of 993 calls in the last 5 min failed for a fault of its own, most often provider_unavailable (3), and none"
-            " has succeeded for 30 s",
+            "3 of 993 calls in the last 5 min failed for a fault of its own, most often provider_unavailable (3), and"
+            " none has succeeded for 30 s",
         ),
         ([calls("succeeded", 990), calls("failed", 9, "provider_timeout", last_s_ago=40.0)], "note", "9 of 999 calls"),
         ([calls("unknown", 4, "outcome_unknown"), calls("succeeded", 1)], "ok", "5 calls"),
