@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -101,7 +102,8 @@ def export(
 def sink(output: Path | None, done: list[Exported]) -> Iterator[BinaryIO]:
     """Where results go: standard output, or a file that is there whole or not at all.
 
-    The file takes its name when the block ends well and ``done`` holds an export that came to its end.
+    The file takes its name when the block ends well and ``done`` holds an export that came to its end. It has the mode
+    of the file that it replaces, and a new one is the operator's alone (0600): it holds answers of all tenants.
 
     :raises InvalidInputError: it cannot be written.
     """
@@ -116,7 +118,7 @@ def sink(output: Path | None, done: list[Exported]) -> Iterator[BinaryIO]:
         target = output.resolve()
         part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
-            with part.open("xb") as stream:
+            with _made_like(target, part) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -127,6 +129,23 @@ def sink(output: Path | None, done: list[Exported]) -> Iterator[BinaryIO]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InvalidInputError(f"cannot be written: {reason}", field="output", value=str(output)) from error
+
+
+def _made_like(target: Path, part: Path) -> BinaryIO:
+    """A new file that no more people may read than may read the target; the operator's alone, if there is no target."""
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    stream = os.fdopen(descriptor, "wb")
+    with suppress(FileNotFoundError):
+        there = target.stat()
+        mode = stat.S_IMODE(there.st_mode) & 0o777
+        with suppress(PermissionError):  # only root may give a file away
+            os.fchown(descriptor, there.st_uid, -1)
+        try:
+            os.fchown(descriptor, -1, there.st_gid)
+        except PermissionError:
+            mode &= ~0o070  # the group would be another one
+        os.fchmod(descriptor, mode)
+    return stream
 
 
 def _ended(found: Sequence[Found], done: Exported) -> Sequence[Found]:

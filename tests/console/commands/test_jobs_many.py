@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import signal
+import stat
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from uuid import UUID
 
 import pytest
 
+from console.bulk.export import Exported, sink
 from console.bulk.lines import COLUMNS
 from storage import jobs, results
 from storage.connect import Connection
@@ -166,6 +168,23 @@ def test_a_file_is_whole_or_as_it_was(headrace: Headrace, ops: Database, tenant:
     assert (folder.code, folder.json["error"]["field"]) == (2, "output")
     assert good.code == 0 and len(lines_of(target.read_text())) == 1
     assert [one.name for one in tmp_path.iterdir() if "part" in one.name] == []
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, None])
+def test_a_file_of_results_is_read_by_no_more_people_than_before(mode: int | None, tmp_path: Path) -> None:
+    target, link, done = tmp_path / "out.jsonl", tmp_path / "link", [Exported()]
+    link.symlink_to(target)
+    if mode is not None:
+        target.write_text("as it was")
+        target.chmod(mode)
+
+    with sink(link, done) as stream:
+        stream.write(b"answers")
+        (part,) = [one for one in tmp_path.iterdir() if one.name.endswith(".part")]
+        while_written = stat.S_IMODE(part.stat().st_mode)
+
+    assert target.read_bytes() == b"answers"
+    assert while_written == stat.S_IMODE(target.stat().st_mode) == (0o600 if mode is None else mode)
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(
