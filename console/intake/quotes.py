@@ -69,9 +69,11 @@ class ForPeople(Report[list[Quoted]]):
         if self.taken:
             say(_total(self._totals))
         self._refusals.show()
-        if self.refused or end.is_early:
+        if self.refused or (end.is_early and end.after_line):
             self._refusals.sum_up(f"{self.taken} quoted")
-        if end.is_early:
+        if end.is_early and not end.after_line and end.has_begun:
+            note("Stopped: no line was looked at.")
+        elif end.is_early and end.after_line:
             note(f"Stopped: the lines up to {end.after_line} were looked at, the others were not.")
 
 

@@ -19,11 +19,15 @@ Dealt = TypeVar("Dealt", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a run ended: at the end of its lines, or before. ``after_line``: up to which line it came (0: to none)."""
+    """How a run ended: at the end of its lines, or before.
+
+    ``after_line``: up to which line it came (0: to none). ``has_begun``: whether it came so far as to read lines.
+    """
 
     after_line: int = 0
     error: HeadraceError | None = None
     interrupted: bool = False
+    has_begun: bool = True
 
     @property
     def is_early(self) -> bool:
@@ -107,10 +111,10 @@ class ForPeople(Report[list[Taken]]):
 
     def end(self, end: End) -> None:
         self._refusals.show()
-        if self.refused or self._already or end.is_early:
+        if self.refused or self._already or (end.is_early and end.after_line):
             there = f", {self._already} were there already" if self._already else ""
             self._refusals.sum_up(f"{self.taken - self._already} enqueued{there}")
-        if end.is_early:
+        if end.is_early and end.has_begun:
             note(_where(end))
 
 

@@ -54,7 +54,7 @@ def _through(
     tenant: str | None,
     report: Report[Dealt],
 ) -> int | None:
-    line = 0
+    line, has_begun = 0, False
     error: HeadraceError | None = None
     code: int | None = None
     try:
@@ -70,6 +70,7 @@ def _through(
             stack.callback(client.close)
             stop = stack.enter_context(Stop())
             intake = Intake(client, _finder(services, stack), tenant=tenant)
+            has_begun = True
             for dealt in deal(intake, _with_progress(stream, stack), stop):
                 line = dealt[-1].number
                 report.add(dealt)
@@ -81,7 +82,7 @@ def _through(
     except BrokenPipeError:
         code = CUT_OFF
         forget_output()
-    report.end(End(line, error, interrupted=code is not None))
+    report.end(End(line, error, interrupted=code is not None, has_begun=has_begun))
     return code if error is None else failure.report(error, as_json=False)  # the report's document has it already
 
 
