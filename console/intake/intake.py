@@ -48,12 +48,12 @@ class Intake:
 
         :param find_tenant: the id of the tenant that an id, external id or name means.
         :param tenant: the tenant of all lines; a line may still name it.
-        :raises InvalidInputError: there is no such tenant.
+        :raises InvalidInputError: there is no such tenant. The error may name tenants, for the operator typed this one.
         """
         self._client = client
         self._find_tenant = find_tenant
         self._known: dict[str, UUID | InvalidInputError] = {}
-        self._tenant = None if tenant is None else self._tenant_id(tenant)
+        self._tenant = None if tenant is None else find_tenant(tenant)
 
     def take(self, lines: Iterable[Line], stop: Stop) -> Iterator[list[Taken]]:
         """What became of the lines, window by window, in their order. A window that was yielded is committed.
@@ -132,10 +132,13 @@ class Intake:
         return known
 
     def _look_up(self, given: str) -> UUID | InvalidInputError:
+        """The tenant that a line names, or why there is none. This names no other tenant: a customer may read it."""
         try:
             return self._find_tenant(given)
         except InvalidInputError as error:
             error.field = "tenant_id"
+            if error.hint is not None:
+                error.hint = "`headrace tenants list` shows all tenants."
             return error
 
 

@@ -8,6 +8,7 @@ import pty
 import subprocess
 import threading
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -131,6 +132,25 @@ def test_all_in_is_0_and_none_in_is_1_and_nothing_asked_is_nothing_wrong(
     assert nothing.json == {
         "jobs": [], "refused": [], "enqueued": 0, "already": 0, "after_line": 0, "interrupted": False,
     }  # fmt: skip
+
+
+def test_a_file_learns_no_names_of_tenants_and_the_operator_does(
+    in_process: Callable[..., Ran], ops: Database, tenant: UUID, tmp_path: Path
+) -> None:
+    twins = [new_tenant(ops, "Twin"), new_tenant(ops, "Twin")]
+    unknown = write(tmp_path / "jobs.jsonl", [line(tenant_id="Acmee"), line(tenant_id="Twin")])
+
+    of_lines = [in_process("jobs", "enqueue", "--file", unknown, *one) for one in ([], ["--json"], ["--dry-run"])]
+    typed = in_process("jobs", "enqueue", "--file", unknown, "--tenant", "Acmee")
+    dry = in_process("jobs", "enqueue", "--file", unknown, "--tenant", "Acmee", "--dry-run")
+
+    for done in of_lines:
+        told = " ".join((done.out + done.err).split())
+        assert (done.code, told.count("`headrace tenants list`")) == (1, 2)
+        assert "Acme" not in told.replace("Acmee", "") and not any(str(one) in told for one in twins)
+    assert (typed.code, typed.err) == (dry.code, dry.err)
+    assert (typed.code, typed.out) == (2, "")
+    assert typed.err.startswith("error: tenant: No such tenant (got 'Acmee'). Did you mean Acme?")
 
 
 def test_a_line_for_another_tenant_than_that_of_all_lines_is_refused(
