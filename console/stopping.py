@@ -57,6 +57,24 @@ class Stop:
             signal.signal(number, handler)
 
 
+@contextmanager
+def quiet_interrupt() -> Iterator[None]:
+    """Ctrl-C in here ends the process at once and without a word (exit code 130): for imports, before anything began.
+
+    A :class:`KeyboardInterrupt` would not do, since what imports run (``__set_name__``, callbacks of C) turns it into
+    other errors. SIGTERM needs nothing, for it ends such a process at once anyhow.
+    """
+    is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where a shell has it ignored
+    if not is_usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def forget_output() -> None:
     """Let what is still to be written to a closed standard output go nowhere, so that the end is a quiet one."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

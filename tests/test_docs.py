@@ -355,7 +355,7 @@ def _logged_events() -> dict[str, set[str]]:
 
 def _check_command(words: list[str], page: str) -> None:
     """The words begin with a command of ``headrace``, and with one of its own where it is a group of several."""
-    from console.main import COMMANDS  # the command line's own table
+    from console.command_line import COMMANDS  # the command line's own table
 
     assert words[0] in COMMANDS, f"{page} shows `headrace {words[0]}`"
     entry = COMMANDS[words[0]]

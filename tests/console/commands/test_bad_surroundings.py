@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from console.main import COMMANDS, load
+from console.command_line import COMMANDS, load
 from producers import client as producers_client
 from tests.console.commands.conftest import Ran
 

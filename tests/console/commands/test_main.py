@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from console.command_line import COMMANDS, load
 from console.commands import services
-from console.main import COMMANDS, load
 from tests.console.commands.conftest import BINARY, Headrace, Ran
 
 
@@ -106,6 +106,33 @@ def test_ctrl_c_ends_with_130(environment: dict[str, str], tmp_path: Path) -> No
         waiting.stdin.close()
 
         assert waiting.wait(30) == 130
+
+
+@pytest.mark.parametrize("module", ["typer", "psycopg", "console.commands.jobs"])
+def test_ctrl_c_while_it_still_imports_ends_it_without_a_word(
+    module: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The import of the module is where the signal comes."""
+    program = f"""if True:
+        import os, signal, sys
+
+        class Finder:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                if name == {module!r}:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.meta_path.insert(0, Finder)
+        sys.argv = ["headrace", "jobs", "list"]
+        from console.main import main
+
+        sys.exit(main())
+    """
+
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=tmp_path, capture_output=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_commands_that_others_write_are_mounted(headrace: Headrace) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from console.main import COMMANDS, load
+from console.command_line import COMMANDS, load
 from tests.test_docs import DOCS
 
 PAGE = (DOCS / "reference" / "cli.md").read_text("utf-8")
