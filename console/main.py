@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from console.stopping import quiet_interrupt
+try:
+    from console.stopping import quiet_interrupt
+except KeyboardInterrupt:
+    sys.exit(130)
 
 
 def main() -> int:
