@@ -112,10 +112,18 @@ def pin(connection: Connection) -> None:
 
 
 def check_url(url: str, *, setting: str = APPLICATION) -> None:
-    """Raise :class:`errors.ConfigurationError` for a URL that libpq cannot read, or reads otherwise than it was meant.
+    """Raise :class:`errors.ConfigurationError` for a URL that libpq cannot read, or reads otherwise than was meant."""
+    parts_of(url, setting=setting)
 
-    What libpq says of it tells the part that it stumbled over, which may be of the password. So its error is neither
-    cause nor context of ours. A password with a bare ``@`` or ``/`` ends up as host or database, and in every message.
+
+def parts_of(url: str, *, setting: str = APPLICATION) -> dict[str, str]:
+    """What a URL says, by libpq's names (user, host, port, dbname, …). ``setting`` is where it is from.
+
+    What libpq says of a bad one tells the part that it stumbled over, which may be of the password. So its error is
+    neither cause nor context of ours. A password with a bare ``@`` or ``/`` ends up as host or database, and in every
+    message.
+
+    :raises ConfigurationError: libpq cannot read it, or reads it otherwise than it was meant.
     """
     try:
         parts = conninfo_to_dict(url)
@@ -127,6 +135,7 @@ def check_url(url: str, *, setting: str = APPLICATION) -> None:
         )
     if parts is None or any("@" in str(parts.get(name) or "") for name in ("host", "port", "dbname")):
         raise _unusable("the database URL cannot be read", setting, f"{_FORM} {ENCODE}")
+    return {name: str(value) for name, value in parts.items() if value is not None}
 
 
 def _unknown_parameters(url: str) -> list[str]:

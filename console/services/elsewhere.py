@@ -43,7 +43,9 @@ PRIVATE: Final = "private"
 
 _DATABASES = ("database_url", "ops_database_url", "owner_database_url")
 _SERVERS = (*_DATABASES, "redis_url", "broker_url")
-_ALL_OR_NONE = "Set every URL of your own servers, or none of them for private ones."
+_ALL_OR_NONE = (
+    "Set every URL of your own servers, or none of them for private ones (`headrace services env` prints those)."
+)
 
 
 def as_set(settings: Settings) -> Facts:
@@ -109,11 +111,17 @@ def left_private(said: Mapping[str, str | None], facts: Mapping[str, str | None]
     return frozenset(services)
 
 
-def refuse_half_set(said: Mapping[str, str | None], facts: Mapping[str, str | None], needs: Collection[str]) -> None:
+def refuse_half_set(
+    said: Mapping[str, str | None],
+    facts: Mapping[str, str | None],
+    needs: Collection[str],
+    private: Mapping[str, str],
+) -> None:
     """Refuse what leaves a server that is needed to chance.
 
-    :param said: :func:`as_set`; ``facts``: :func:`elsewhere`.
-    :raises ConfigurationError: an URL is unset, or leads to a private server, though another one leads elsewhere.
+    :param said: :func:`as_set`; ``facts``: :func:`elsewhere`; ``private``: :func:`private_servers`.
+    :raises ConfigurationError: an URL is unset, or leads to a private server, though another one leads elsewhere; or
+        that other one cannot be read, or is a private server's with a mistake in it.
     """
     other = next((VARIABLES[name] for name in _SERVERS if facts[name]), None)
     if other is None:
@@ -122,6 +130,8 @@ def refuse_half_set(said: Mapping[str, str | None], facts: Mapping[str, str | No
     if databases_elsewhere:
         for name in _DATABASES:
             if facts[name] is None and (name == "database_url" or said[name] is not None):
+                for other_name in databases_elsewhere:
+                    _refuse_mistaken(other_name, facts[other_name] or "", private[other_name])
                 raise _half_set(name, said[name], VARIABLES[databases_elsewhere[0]])
     elif "postgres" in needs and said["database_url"] is None:
         raise _half_set("database_url", None, other)
@@ -154,6 +164,26 @@ def refuse_without_provider(said: Mapping[str, str | None], facts: Mapping[str, 
             hint=f"Set one. {other} leads to a server of your own, so the simulator is used only when it is asked for: "
             "HEADRACE_SIMULATOR_URL=private.",
         )
+
+
+def _refuse_mistaken(name: str, url: str, private: str) -> None:
+    """Refuse a database URL that leads to no server of anybody's own: it has a mistake, and the others need none."""
+    # here, so that a command whose settings are in order does not load Postgres's library for this
+    from storage.connect import parts_of
+
+    given, ours = parts_of(url, setting=VARIABLES[name]), parts_of(private)
+    if given.get("host") != ours["host"]:
+        return
+    others = [
+        f"the {spoken} {given[part][:60]!r} instead of {ours[part]!r}" if given.get(part) else f"no {spoken}"
+        for part, spoken in (("user", "user"), ("port", "port"), ("dbname", "database"))
+        if given.get(part) != ours[part]
+    ]
+    raise ConfigurationError(
+        f"is a URL of the private server, but with {' and '.join(others) or 'other parameters than it is known by'}",
+        field=VARIABLES[name],
+        hint="Set it as `headrace services env` prints it, or unset every URL.",
+    )
 
 
 def _half_set(name: str, value: str | None, other: str) -> ConfigurationError:

@@ -198,8 +198,9 @@ def check_whole(settings: Settings, needs: Collection[str]) -> None:
 
     :raises ConfigurationError: which variable is missing, or contradicts another one.
     """
-    said, facts = as_set(settings), elsewhere(settings, place.known(place.of(settings.dir)))
-    refuse_half_set(said, facts, needs)
+    here = place.known(place.of(settings.dir))
+    said, facts = as_set(settings), elsewhere(settings, here)
+    refuse_half_set(said, facts, needs, private_servers(here))
     if "simulator" in needs:
         refuse_without_provider(said, facts)
 

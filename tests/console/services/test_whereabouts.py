@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from console.reach import child_environment
-from console.services import endpoints, start
-from console.services.elsewhere import simulated
+from console.services import endpoints, place, start
+from console.services.elsewhere import private_servers, simulated
 from console.services.whereabouts import check_whole, private_services, running_environment
 from errors import ConfigurationError
 from settings import Settings
@@ -156,6 +156,28 @@ def test_our_own_urls_in_the_environment_count_as_unset(home, blank, monkeypatch
         with pytest.raises(ConfigurationError, match="leads to the private server") as caught:
             check_whole(mixed, ["postgres"])
         assert caught.value.field == field
+
+
+@pytest.mark.parametrize("name", ["database_url", "ops_database_url", "owner_database_url"])
+@pytest.mark.parametrize(
+    ("mistake", "says"),
+    [
+        (lambda url: url.replace("postgresql://", "postgresql//"), "the database URL cannot be read"),
+        (lambda url: f"postgresql://nobody@{url.partition('@')[2]}", "the user 'nobody' instead of"),
+        (lambda url: f"postgresql:///{url.partition('@/')[2]}", "is a URL of the private server, but with no user"),
+        (lambda url: url.replace("port=5432", "port=1"), "with the port '1' instead of '5432'"),
+        (lambda url: url.replace("@/headrace?", "@/other?"), "the database 'other' instead of 'headrace'"),
+        (lambda url: f"{url}&connect_timeout=3", "with other parameters than it is known by"),
+    ],
+    ids=["malformed", "user", "no user", "port", "database", "parameter"],
+)
+def test_a_mistake_in_a_private_url_is_told_of_that_url(given, tmp_path, name, mistake, says):
+    private = private_servers(place.known(place.of(tmp_path / "unused")))
+
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        check_whole(given(**{**private, name: mistake(private[name])}), ["postgres"])
+    assert caught.value.field == f"HEADRACE_{name.upper()}"
+    assert "of your own" not in caught.value.message
 
 
 class Shell:
