@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 import typer
+from psycopg.conninfo import make_conninfo
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
@@ -256,15 +257,24 @@ def test_sql_for_operators_runs_as_the_operators_role(ops: Database, tenant: UUI
         assert [row["limit_usd"] for row in capped] == [Decimal("0.50")], "the example names a tenant called Acme"
 
 
-def test_enqueueing_from_sql_runs_as_the_producers_role(urls: Urls, ops: Database, tenant: UUID) -> None:
-    enqueue, read, *_ = fences(DOCS / "how-to" / "enqueue-from-sql.md", "sql")
+def test_enqueueing_from_sql_runs_as_the_login_that_the_page_makes(urls: Urls, ops: Database, tenant: UUID) -> None:
+    page = DOCS / "how-to" / "enqueue-from-sql.md"
+    heredocs = re.findall(r"<<'SQL'\n(.*?)^SQL$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    login, enqueue = (text.replace("shop", "shop_of_the_page") for text in heredocs)
+    (read,) = fences(page, "sql")
     placeholder = "01a20c9f-d18d-709b-8b14-a2c030361fb0"
-    assert placeholder in enqueue
+    assert ":'tenant'" in enqueue
     assert placeholder in read
-    with psycopg.connect(urls.producer, autocommit=True) as connection:
-        connection.execute("create temporary table orders (id integer)")
-        connection.execute(enqueue.replace(placeholder, str(tenant)).encode())
-        assert connection.execute(read.replace(placeholder, str(tenant)).encode()).fetchall() == []
+    with psycopg.connect(urls.owner, autocommit=True) as owner:
+        owner.execute(login.encode())
+        try:
+            with psycopg.connect(make_conninfo(urls.owner, user="shop_of_the_page"), autocommit=True) as connection:
+                connection.execute(enqueue.replace(":'tenant'", f"'{tenant}'").encode())
+                assert connection.execute("select id from shop_of_the_page.orders").fetchall() == [(4711,)]
+                assert connection.execute(read.replace(placeholder, str(tenant)).encode()).fetchall() == []
+        finally:
+            owner.execute("drop owned by shop_of_the_page cascade")
+            owner.execute("drop role shop_of_the_page")
     with ops.connection() as connection:
         assert [row["idempotency_key"] for row in connection.execute("select idempotency_key from headrace.jobs")] == [
             "order-4711"
