@@ -26,7 +26,7 @@ from errors import (
 )
 from producers.fields import Fields
 from producers.quote import Quote
-from producers.requests import JobRequest, as_row, as_rows, check, refusal, size_of
+from producers.requests import NAMES_OF_TENANTS, JobRequest, as_row, as_rows, check, refusal, size_of
 from queues.turns import FEW_JOBS, Wire, is_light, within_cap
 from storage import jobs
 from storage.database import Database
@@ -372,7 +372,8 @@ def _id(given: UUID | str, name: str) -> UUID:
     try:
         return given if isinstance(given, UUID) else UUID(given)
     except (ValueError, TypeError, AttributeError):
-        raise InvalidInputError("is not a UUID", field=name, value=str(given)) from None
+        hint = NAMES_OF_TENANTS if name == "tenant_id" else None
+        raise InvalidInputError("must be a UUID", field=name, value=str(given), hint=hint) from None
 
 
 def _raised(done: Enqueued, request: JobRequest | None = None) -> UUID:

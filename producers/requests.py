@@ -34,6 +34,9 @@ from storage.ids import new_id
 from wording import said
 
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together
+NAMES_OF_TENANTS = (
+    "Only options and arguments of the command line take a tenant's name: `headrace tenants list` shows the ids."
+)
 _MAX_RAW = 2 * MAX_INPUT_BYTES  # characters and values of one field before it is cleaned, which makes it shorter
 _MAX_FIELDS = 100  # far more than there are: each unknown one would be told
 # headrace.is_usable_time says the same: a day from the ends of the calendar, so that any time zone can show it
@@ -314,4 +317,5 @@ def _named(error: ValidationError) -> InvalidInputError:
     if not isinstance(given, str | float | None) and not (isinstance(given, int) and given.bit_length() <= 64):
         given = _shown(given)
     kind = InvalidSchemaError if field.startswith("output_schema") else InvalidInputError
-    return kind(said(first), field=field or "request", value=given)
+    hint = NAMES_OF_TENANTS if field == "tenant_id" and first["type"].startswith("uuid") else None
+    return kind(said(first), field=field or "request", value=given, hint=hint)

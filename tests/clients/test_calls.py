@@ -119,6 +119,26 @@ def test_a_job_that_must_end_and_does_not_is_an_error(door: Door, tenant: UUID) 
         assert f"`headrace jobs why {job_id}`" in str(raised.value)
 
 
+def test_a_tenant_by_its_name_is_told_where_the_ids_are(door: Door, client: WholeClient, tenant: UUID) -> None:
+    told = []
+    doors: list[Any] = [door, client]
+    for one in doors:
+        asked: list[tuple[Call, tuple[Any, ...], dict[str, Any]]] = [
+            (one.enqueue, (), {"tenant_id": "Acme", **CHAT}),
+            (one.result, (tenant,), {"tenant_id": "Acme"}),
+            (one.result, ("4711",), {"tenant_id": tenant}),
+        ]
+        for call, given, named in asked:
+            with pytest.raises((HeadraceError, WholeError)) as raised:
+                call(*given, **named)
+            told.append(str(raised.value))
+    of_the_tenant = (
+        "tenant_id: must be a UUID (got 'Acme'). "
+        "Only options and arguments of the command line take a tenant's name: `headrace tenants list` shows the ids."
+    )
+    assert told == [of_the_tenant, of_the_tenant, "job_id: must be a UUID (got '4711')"] * 2
+
+
 class Thanks(BaseModel):
     """What an answer holds."""
 

@@ -78,6 +78,11 @@ class Fields(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
 
 
+_NAMES_OF_TENANTS: Final = (
+    "Only options and arguments of the command line take a tenant's name: `headrace tenants list` shows the ids."
+)
+
+
 def tenant_of(fields: object) -> UUID:
     """Who pays for a request. Raises :class:`headrace_client.errors.InvalidInputError`."""
     if not isinstance(fields, Mapping):
@@ -94,7 +99,8 @@ def as_uuid(value: object, field: str) -> UUID:
     try:
         return UUID(str(value) if isinstance(value, str) else "")
     except ValueError:
-        raise InvalidInputError("must be a UUID", field=field, value=value) from None
+        hint = _NAMES_OF_TENANTS if field == "tenant_id" else None
+        raise InvalidInputError("must be a UUID", field=field, value=value, hint=hint) from None
 
 
 def as_row(fields: Mapping[str, Any]) -> dict[str, Any]:
