@@ -138,7 +138,11 @@ def told(name: str, ran: Sequence[Ran], jobs: int) -> float:
     middle = walls[len(walls) // 2]
     peak = max(one.peak_mb for one in ran)
     spread = f"{walls[0]:.2f} to {walls[-1]:.2f}"
-    print(f"{name:<34} {middle:8.2f} s ({spread}) {jobs / middle:10,.0f} a second {peak:8.1f} MB", flush=True)
+    load = os.getloadavg()[0]
+    print(
+        f"{name:<34} {middle:8.2f} s ({spread}) {jobs / middle:10,.0f} a second {peak:8.1f} MB, load {load:.1f}",
+        flush=True,
+    )
     return middle
 
 
