@@ -82,8 +82,7 @@ def _walked(database: Database, chosen: Selection, after: UUID | None) -> Iterat
 
 
 def _looked_up(database: Database, chosen: Selection, ids: IdFile) -> Iterator[Portion]:
-    for block in ids.chunks(_IDS):
-        chunk = list(dict.fromkeys(block))
+    for chunk in ids.chunks(_IDS):
         named = database.patiently(
             lambda connection, _repeat, chunk=chunk: selection.by_ids(connection, chosen, chunk),  # type: ignore[misc]
             within_s=WITHIN_S,

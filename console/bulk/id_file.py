@@ -1,4 +1,4 @@
-"""A file of jobs' ids, of any size: on disk it takes 16 bytes an id, in memory nothing."""
+"""A file of jobs' ids, each of them once. An id takes 16 bytes on disk, and while the file is read 80 in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HINT = "Write one id a line, or JSON lines with `job_id` or `id`, as `jobs enqu
 
 
 class IdFile:
-    """The ids of a file, read once and kept for as many passes as are wanted. Close it when done."""
+    """The different ids of a file, read once and kept for as many passes as are wanted. Close it when done."""
 
     def __init__(self, file: Path) -> None:
         """Read all of it; ``-`` is standard input.
@@ -29,23 +29,25 @@ class IdFile:
         :raises InvalidInputError: it cannot be read, or a line holds no id; the line is named.
         """
         self._kept = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as this object)
-        self._count = 0
         with ExitStack() as stack:
             stream = sys.stdin.buffer if str(file) == "-" else stack.enter_context(_opened(file))
             number = 0
+            seen: set[int] = set()
             while raw := stream.readline(LONGEST_LINE + 1):
                 number += 1
                 if len(raw) > LONGEST_LINE:
                     raise _refused(number, f"<over {LONGEST_LINE} bytes>")
-                if raw.strip():
-                    self._kept.write(_id_of(raw, number).bytes)
-                    self._count += 1
+                if raw.strip() and (one := _id_of(raw, number)).int not in seen:
+                    seen.add(one.int)
+                    self._kept.write(one.bytes)
+            self._count = len(seen)
 
     def __len__(self) -> int:
+        """How many different ids there are."""
         return self._count
 
     def chunks(self, size: int) -> Iterator[list[UUID]]:
-        """The ids in their order, so many at a time."""
+        """The ids in the order in which each came first, so many at a time."""
         place = 0
         while True:
             self._kept.seek(place)
