@@ -64,11 +64,21 @@ def said(found: Mapping[str, Any]) -> str:
     kind: str = found["type"]
     context: Mapping[str, Any] = found.get("ctx", {})
     if kind in ("value_error", "assertion_error"):
-        return str(found["msg"]).removeprefix(_BEFORE_OURS[0]).removeprefix(_BEFORE_OURS[1])
+        return without_foreign_words(str(found["msg"]))
     if kind in ("string_too_short", "too_short", "string_too_long", "too_long", "bytes_too_short", "bytes_too_long"):
         return _length(kind, found.get("input"), context)
     template = _BY_KIND.get(kind) or _BY_FAMILY.get(kind.partition("_")[0], _ANY_OTHER)
     return template.format_map(context)
+
+
+def without_foreign_words(message: str) -> str:
+    """The message without what pydantic puts before a check's own words, at its start or after a colon.
+
+    What must be is told as what "must be", not as what an "input should be".
+    """
+    for before in _BEFORE_OURS:
+        message = message.removeprefix(before).replace(f": {before}", ": ", 1)
+    return message.replace(": Input should be ", ": must be ", 1)
 
 
 def of_settings(error: ValueError) -> ConfigurationError | None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from console.output import print_json, printable, screen, width
 from console.tables import hanging
 from errors import HeadraceError, InvalidInputError, joined
-from wording import of_settings
+from wording import of_settings, without_foreign_words
 
 REFUSED = 2
 """Exit code of an error that has a name: configuration, services, input."""
@@ -29,7 +29,7 @@ def report(error: HeadraceError, *, as_json: bool) -> int:
 
 def report_usage(error: typer.TyperException, *, as_json: bool) -> int:
     """Tell of a command line that cannot be understood; the exit code."""
-    message = " ".join(error.format_message().split())
+    message = without_foreign_words(" ".join(error.format_message().split()))
     if not message:  # no command was given, and the help has been shown
         return error.exit_code
     if as_json:

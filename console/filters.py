@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,27 @@ from storage.jobs import State
 from storage.selection import Selection
 
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only jobs of this tenant: its id, external id or name.")]
+
+
+class StateWord(StrEnum):
+    """What ``--state`` takes: a state, or a word for several."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    WAITING = "waiting"  # scheduled or queued
+
+
 States = Annotated[
-    list[State] | None, typer.Option("--state", help="Only jobs in this state. It may be given several times.")
+    list[StateWord] | None,
+    typer.Option(
+        "--state", help="Only jobs in this state; waiting is scheduled or queued. It may be given several times."
+    ),
 ]
 Feature = Annotated[str | None, typer.Option("--feature", help="Only jobs of this feature.")]
 User = Annotated[str | None, typer.Option("--user", help="Only jobs of this user.")]
@@ -41,6 +61,7 @@ OneId = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")]
 Everything = Annotated[bool, typer.Option("--all", help="All jobs, where no other option narrows them.")]
 
+_WAITING = (State.SCHEDULED, State.QUEUED)
 _AGE = re.compile(r"(\d{1,6})([smhdw])(?: ago)?")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998
@@ -52,12 +73,23 @@ class Filters:
     """What the command line says of which jobs are meant."""
 
     tenant: str | None = None
-    states: Sequence[State] | None = None
+    states: Sequence[StateWord] | None = None
     feature: str | None = None
     user: str | None = None
     lane: str | None = None
     since: str | None = None
     until: str | None = None
+
+    @property
+    def meant(self) -> tuple[State, ...]:
+        """The states that are given, each once; none means that no state is given."""
+        return tuple(
+            dict.fromkeys(
+                state
+                for word in self.states or ()
+                for state in (_WAITING if word is StateWord.WAITING else (State(word),))
+            )
+        )
 
     @property
     def narrows(self) -> bool:
@@ -98,7 +130,7 @@ class Filters:
             raise InvalidInputError("is not after --since", field="until", value=self.until)
         return Selection(
             tenant_id=None if self.tenant is None else tenants.resolve(connection, self.tenant).id,
-            states=tuple(dict.fromkeys(self.states or ())),
+            states=self.meant,
             feature=None if self.feature is None else policy.known_feature(connection, self.feature, retired=True),
             user_id=None if self.user is None else names.cleaned(self.user, field="user"),
             lane=None if self.lane is None else policy.known_lane(connection, self.lane, retired=True),

@@ -10,7 +10,7 @@ from pydantic_core._pydantic_core import list_all_errors
 
 from errors import ConfigurationError
 from settings import Settings
-from wording import of_settings, said
+from wording import of_settings, said, without_foreign_words
 
 THEIRS = re.compile(r"Input should|Value should|required|a valid |instance of|permitted|pydantic|after validation")
 
@@ -56,3 +56,11 @@ def test_a_setting_is_named_as_it_is_set(monkeypatch: pytest.MonkeyPatch, variab
 
 def test_what_is_of_no_setting_is_left_alone() -> None:
     assert of_settings(ValueError("x")) is None
+
+
+def test_a_message_of_the_command_line_says_what_must_be() -> None:
+    asleep = "Invalid value for '--state': Value error, 'asleep' is not one of 'queued'."
+    none = "Invalid value for '--limit': Input should be greater than or equal to 1"
+
+    assert without_foreign_words(asleep) == "Invalid value for '--state': 'asleep' is not one of 'queued'."
+    assert without_foreign_words(none) == "Invalid value for '--limit': must be greater than or equal to 1"

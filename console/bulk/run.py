@@ -52,7 +52,7 @@ class Asked:
 
         :raises InvalidInputError: a filter cannot be read, or a state is not one that the command is for.
         """
-        wrong = [one for one in self.filters.states or () if allowed and one not in allowed]
+        wrong = [one for one in self.filters.meant if allowed and one not in allowed]
         if wrong:
             raise InvalidInputError(
                 "is not a state that this command is for", field="state", value=wrong[0].value,

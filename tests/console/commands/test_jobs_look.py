@@ -115,6 +115,7 @@ def test_list_narrows_by_what_is_given(
     assert listed() == [str(others), str(waiting), str(answered)], "newest first"
     assert listed("--tenant", "Acme", "--limit", "1") == [str(waiting)]
     assert listed("--feature", "chat", "--state", "succeeded") == [str(answered)]
+    assert listed("--state", "waiting") == [str(others), str(waiting)], "queued or scheduled"
     table = headrace("jobs", "list", "--tenant", "Bee")
     assert " ".join(table.out.splitlines()[2].split()).startswith(
         f"{others} Bee bob support_reply interactive scheduled asked_for 0"
@@ -125,10 +126,13 @@ def test_what_is_not_there_is_told_of(headrace: Headrace, tenant: UUID) -> None:
     no_job = headrace("jobs", "show", new_id(), "--json")
     no_tenant = headrace("jobs", "list", "--tenant", "Nobody", "--json")
     no_state = headrace("jobs", "list", "--state", "asleep")
+    nothing = headrace("jobs", "list", "--state", "waiting")
 
     assert (no_job.code, no_job.json["error"]["code"]) == (2, "not_found")
     assert (no_tenant.code, no_tenant.json["error"]["code"]) == (2, "unknown_tenant")
-    assert (no_state.code, "scheduled" in no_state.err) == (2, True)
+    assert no_state.err.startswith("error: Invalid value for '--state': 'asleep' is not one of 'scheduled',")
+    assert no_state.code == 2 and "'waiting'" in no_state.err
+    assert (nothing.code, nothing.err) == (0, "No job fits.\n")
 
 
 def test_the_first_digits_of_an_id_are_enough_where_they_mean_one_job(
