@@ -95,6 +95,11 @@ def note(text: str) -> None:
         screen(to_error=True).print(Text(line), soft_wrap=True)
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """``1 job``, ``2,000 jobs``. ``many``: the plural that is not made by an s alone."""
+    return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
+
+
 def screen(*, to_error: bool = False, markup: bool = False) -> Console:
     """Standard output (or error) as rich knows it. Nothing in what is printed is markup, unless the caller says so."""
     stream = sys.stderr if to_error else sys.stdout

@@ -20,7 +20,7 @@ from console.bulk.choice import Choice, id_file, operator_database
 from console.bulk.export import Exported, export, sink
 from console.bulk.lines import FileFormat
 from console.filters import Filters
-from console.output import dumped, note, print_json, print_table
+from console.output import counted, dumped, note, print_json, print_table
 from console.reach import DATABASE, DATABASE_AND_WIRE, reach
 from console.stopping import CUT_OFF, INTERRUPTED, forget_output
 from errors import InvalidInputError
@@ -158,12 +158,12 @@ def _may(seen: Preview, asked: Asked, verb: str, done: str, *, yes: bool, as_jso
         return True
     if as_json or str(asked.ids) == "-" or not sys.stdin.isatty():
         raise InvalidInputError(
-            f"{_jobs(seen.count)} would be {done}, and nothing was done",
+            f"{counted(seen.count, 'job')} would be {done}, and nothing was done",
             field="yes",
             hint=f"Give --yes to {verb} them.",
             states={state: seen.states[state] for state in State if seen.states[state]},
         )
-    if typer.confirm(f"{verb.capitalize()} {_jobs(seen.count)}?", default=False, err=True):
+    if typer.confirm(f"{verb.capitalize()} {counted(seen.count, 'job')}?", default=False, err=True):
         return True
     note("Nothing was done.")
     return False
@@ -205,11 +205,11 @@ def _tell_change(counts: Mapping[str, int], seen: Preview, done: Changed) -> Non
     told = [f"{n:,} {_SPOKEN[one]}" for one, n in counts.items() if n] or ["no job fits"]
     note(f"{', '.join(told)}.")
     if seen.left_out:
-        note(f"Left alone, in another state or not of these filters: {_jobs(seen.left_out)} of the file.")
+        note(f"Left alone, in another state or not of these filters: {counted(seen.left_out, 'job')} of the file.")
     if seen.unknown:
         note(f"Ids of the file that are of no job: {seen.unknown:,}.")
     if done.interrupted or done.error is not None:
-        note(f"Stopped after {done.dealt:,} of {_jobs(seen.count)}. The same command again does the rest.")
+        note(f"Stopped after {done.dealt:,} of {counted(seen.count, 'job')}. The same command again does the rest.")
 
 
 def _tell_results(done: Exported, output: Path | None) -> None:
@@ -221,16 +221,13 @@ def _tell_results(done: Exported, output: Path | None) -> None:
         last = "" if done.last is None else f" The last one is {done.last}: --after {done.last} goes on from there."
         note(f"Stopped after {done.count:,} results.{last}")
     else:
-        note(f"{done.count:,} results{f' ({states})' if states else ''}{'' if output is None else f' in {output}'}.")
+        of_states, where = f" ({states})" if states else "", "" if output is None else f" in {output}"
+        note(f"{counted(done.count, 'result')}{of_states}{where}.")
     if done.not_ended:
-        note(f"Not ended yet: {_jobs(done.not_ended)}.")
+        note(f"Not ended yet: {counted(done.not_ended, 'job')}.")
     if done.unknown:
         named = ", ".join(map(str, done.unknown_ids)) + (" …" if done.unknown > len(done.unknown_ids) else "")
         note(f"Ids of the file that are of no job: {done.unknown:,} ({named})")
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count:,} jobs"
 
 
 def _rest(seen: Preview, done: Changed) -> dict[str, Any]:

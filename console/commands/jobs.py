@@ -24,7 +24,7 @@ from console.intake.intake import Quoted, Taken
 from console.intake.report import Report
 from console.intake.run import enqueue, only, opened, quote
 from console.job_ids import whole_id
-from console.output import Json, cell, note, print_facts, print_json, print_table, printable
+from console.output import Json, cell, counted, note, print_facts, print_json, print_table, printable
 from console.reach import DATABASE, DATABASE_AND_WIRE, reach
 from console.services.whereabouts import Endpoints
 from console.wire_trial import why_no_offers
@@ -103,6 +103,8 @@ def list_command(
         numbers=["attempts"],
         spare=["ended (UTC)", "lane", "attempts", "created (UTC)", "reason", "tenant"],
     )
+    if not found:
+        note("No job fits." if given.narrows else "There are no jobs.")
 
 
 @app.command("show")
@@ -150,7 +152,8 @@ def why_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID)
             "why": waiting.sentence(told),
             "starts": waiting.start(told),
             "deadline": told.deadline,
-            "workers": f"{told.running} of {told.threads} threads of {told.workers} processes run a job",
+            "workers": f"{told.running} of {counted(told.threads, 'thread')} of "
+            f"{counted(told.workers, 'process', 'processes')} run a job",
             "schedulers": f"{told.schedulers} live",
         }
     )

@@ -14,7 +14,7 @@ import typer
 
 from console import charts, export
 from console.export import Kind
-from console.output import Json, note, print_json, print_table, say
+from console.output import Json, counted, note, print_json, print_table, say
 from console.reach import DATABASE, reach
 from errors import InvalidInputError
 from settings import Settings
@@ -233,11 +233,11 @@ def _export(rows: Sequence[Spend], by: Collection[By], *, csv: str | None, parqu
     columns = {name: _kind(name) for name in (*spent.names(by), *spent.FIGURES)}
     if parquet is not None:
         export.write_parquet(parquet, columns, documents)
-        note(f"{len(rows)} rows in {parquet}")
+        note(f"{counted(len(rows), 'row')} in {parquet}")
     if csv is not None:
         export.write_csv(csv, columns, documents)
         if csv != export.STANDARD_OUTPUT:
-            note(f"{len(rows)} rows in {csv}")
+            note(f"{counted(len(rows), 'row')} in {csv}")
 
 
 def _kind(column: str) -> Kind:

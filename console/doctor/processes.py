@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from console.doctor.finding import Finding, moment
+from console.output import counted
 from settings import Settings
 from storage import chores, health, pauses, retention, schedulers, workers
 from storage.connect import Connection
@@ -36,7 +37,8 @@ def examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
     alive = [one for one in workers.alive(connection, settings.worker_silent_s) if not one["draining"]]
     if alive:
         threads, running = (sum(one[name] for one in alive) for name in ("threads", "running"))
-        yield Finding("workers", "ok", f"{len(alive)} processes, {threads} threads, {running} jobs running")
+        there = f"{counted(len(alive), 'process', 'processes')}, {counted(threads, 'thread')}"
+        yield Finding("workers", "ok", f"{there}, {counted(running, 'job')} running")
     else:  # only wrong where there is work: a fleet may be scaled to none
         yield Finding("workers", "wrong" if work else "note", "none is alive", "Start one: `headrace worker`.")
     yield from _schedulers(settings, connection, needed=work or bool(alive))

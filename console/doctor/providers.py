@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from console.doctor.finding import Finding, Verdict
+from console.output import counted
 from console.services.whereabouts import Endpoints, check_whole
 from errors import (
     HeadraceError,
@@ -150,9 +151,9 @@ def _of_calls(name: str, calls: Sequence[RecentCalls]) -> tuple[Verdict, str, st
         under_way = sum(one.calls for one in calls)
         return "ok", f"no call has ended {within}" + (f", {under_way} under way" if under_way else ""), None
     if failed == 0:
-        return "ok", f"{settled} calls {within}, none failed for a fault of its own", None
+        return "ok", f"{counted(settled, 'call')} {within}, none failed for a fault of its own", None
     code, most = faults.most_common(1)[0]
-    told = f"{failed} of {settled} calls {within} failed for a fault of its own, most often {code} ({most})"
+    told = f"{failed} of {counted(settled, 'call')} {within} failed for a fault of its own, most often {code} ({most})"
     to_do = _TO_DO.get(code, "Look at `headrace jobs show` of a job that failed, and at its status page.")
     to_do = to_do.format(variable=_VARIABLES[name], base_url=f"HEADRACE_{name.upper()}_BASE_URL")
     answered_s = min((one.last_s_ago for one in calls if one.status == "succeeded"), default=None)
@@ -188,14 +189,15 @@ def _kept_away(name: str, reporting: Sequence[dict[str, Any]]) -> tuple[Verdict,
 
 def _held(held: Sequence[HeldJobs]) -> Iterator[Finding]:
     for one in sorted(held, key=lambda one: one.reason):
+        waiting = counted(one.jobs, "job waits", "jobs wait")
         longest = "" if one.longest_s is None else f", the first for {one.longest_s:.0f} s"
         if one.reason == "provider_held":
             bad = (one.longest_s or 0.0) > HELD_TOO_LONG_S
-            says = f"{one.jobs} jobs wait for providers that are away or refuse us{longest}"
+            says = f"{waiting} for providers that are away or refuse us{longest}"
             to_do = "See the lines of the providers. They go on by themselves, and burn no attempt."
             yield Finding("held jobs", "wrong" if bad else "note", says, to_do)
         else:
-            says = f"{one.jobs} jobs wait for a provider that limits our rate{longest}"
+            says = f"{waiting} for a provider that limits our rate{longest}"
             yield Finding("held jobs", "note", says, "Have the limit raised there, or lower the load.")
 
 

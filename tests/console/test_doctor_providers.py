@@ -18,11 +18,12 @@ def calls(status: str, n: int, code: str | None = None, *, last_s_ago: float = 1
         ([], "ok", "no call has ended"),
         ([calls("started", 4)], "ok", "no call has ended in the last 5 min, 4 under way"),
         ([calls("succeeded", 9)], "ok", "9 calls"),
+        ([calls("succeeded", 1)], "ok", "1 call in"),
         ([calls("succeeded", 9), calls("failed", 9, "provider_refused")], "ok", "18 calls"),
         ([calls("succeeded", 9), calls("failed", 3, "provider_timeout")], "note", "3 of 12 calls"),
         ([calls("succeeded", 2), calls("unknown", 2, "provider_timeout")], "note", "2 of 4 calls"),
         ([calls("succeeded", 3), calls("failed", 3, "provider_quota")], "wrong", "most often provider_quota (3)"),
-        ([calls("failed", 1, "provider_unreachable")], "wrong", "1 of 1 calls"),
+        ([calls("failed", 1, "provider_unreachable")], "wrong", "1 of 1 call in"),
         (
             [calls("succeeded", 990, last_s_ago=30.0), calls("failed", 3, "provider_unavailable")],
             "wrong",
