@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -52,11 +53,15 @@ def test_a_waiting_job_is_cancelled_once(client: Client, ready: Fleet, tenant: U
 def test_a_running_job_is_cancelled_and_what_its_call_used_is_paid(
     client: Client, ready: Fleet, ops: Database, tenant: UUID
 ) -> None:
-    ready.behave(openai={"latency_ms": 1500})
     ready.worker()
-    job_id = _ask(client, tenant)
-    eventually(lambda: client.result(job_id, tenant_id=tenant).state == "running")
-    assert json.loads(headrace(ready, "jobs", "cancel", str(job_id)).stdout)["state"] == "cancelling"
+    simulator = ready.processes["simulator"]
+    simulator.send_signal(signal.SIGSTOP)  # the call lasts as long as the command takes
+    try:
+        job_id = _ask(client, tenant)
+        eventually(lambda: client.result(job_id, tenant_id=tenant).state == "running")
+        assert json.loads(headrace(ready, "jobs", "cancel", str(job_id)).stdout)["state"] == "cancelling"
+    finally:
+        simulator.send_signal(signal.SIGCONT)
     result = client.result(job_id, tenant_id=tenant, timeout=20)
     assert (result.state, result.output) == ("cancelled", None)
     assert (result.cost_usd > 0) == bool(ready.journal())
