@@ -6,6 +6,7 @@ Each is started as its how-to says, with the client installed from its wheel and
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -46,12 +47,13 @@ def post(url: str, **body: Any) -> tuple[int, Any]:
 
 def make_shop(urls: Urls, *, tables: bool) -> None:
     """What the how-to has an administrator run, with the tests' login in place of its own."""
-    _role, schema, orders = [block.split("```")[0] for block in PAGE.split("```sql\n")[1:]]
+    (schema,) = re.findall(r"-c '(create schema [^']*)'", PAGE)
+    (orders,) = re.findall(r"-c '(create table [^']*)'", PAGE)
     with psycopg.connect(urls.owner) as owner:
-        for statements in (schema, orders) if tables else (schema,):
-            for said in ("authorization", "owner to"):
-                statements = statements.replace(f"{said} shop;", f"{said} headrace_producer;")
-            owner.execute(statements.encode())
+        owner.execute(schema.replace("authorization shop", "authorization headrace_producer").encode())
+        if tables:
+            owner.execute("set role headrace_producer")
+            owner.execute(orders.encode())
 
 
 @contextmanager
