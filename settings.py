@@ -1,8 +1,8 @@
 """Every setting, once.
 
 Read from the environment with the prefix ``HEADRACE_`` (and the providers' own key names). Only composition roots read
-it: ``console/``, ``workers/boot.py``, ``workers/scheduler_boot.py`` and the default client in ``producers/enqueue.py``;
-everything else is handed what it needs. An empty variable counts as unset.
+it: ``console/`` and the default client in ``producers/enqueue.py``; everything else is handed what it needs. An empty
+variable counts as unset.
 """
 
 from __future__ import annotations

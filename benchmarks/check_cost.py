@@ -18,8 +18,10 @@ import psycopg
 
 from benchmarks.hot_tenant import books, call, claimed
 from benchmarks.rig import Rig, rig
-from storage import jobs, recovery, runs
-from storage.database import Database
+from storage.db.database import Database
+from storage.fleet import recovery
+from storage.jobs import jobs
+from storage.money import runs
 
 PAIRS, TURNS, STEP = 200, 5, 1_000_000
 FILL = """

@@ -27,7 +27,7 @@ from uuid import UUID
 import psycopg
 
 from benchmarks.rig import Rig, rig
-from storage.wake_signals import CHANNEL
+from storage.fleet.wake_signals import CHANNEL
 from tests.bouncer import bouncer
 
 JOBS, HELD_S = 200, 30.0
@@ -64,7 +64,7 @@ def _scheduler(bench: Rig, ops_url: str, ready: str) -> Iterator[None]:
     env = {"PATH": os.environ["PATH"], "HOME": str(bench.directory), **bench.endpoints.environment()}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workers.scheduler_boot"],
+            [sys.executable, "-m", "console.processes.scheduler"],
             env=env | {"HEADRACE_OPS_DATABASE_URL": ops_url},
             stdout=out,
             stderr=out,

@@ -29,10 +29,12 @@ from benchmarks.figures import keep
 from benchmarks.hot_tenant import books, call
 from benchmarks.rig import Rig, rig
 from queues.broker_url import open_wire
-from storage import jobs, recovery, runs
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import recovery
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob
+from storage.money import runs
 from workers.turn_account import TurnAccount
 
 LANE, W = "interactive", 64

@@ -17,11 +17,13 @@ from typing import Any
 from uuid import UUID
 
 from benchmarks.rig import Rig, rig
-from storage import jobs, recovery, runs
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob
-from storage.runs import PlannedCall
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import recovery
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob
+from storage.money import runs
+from storage.money.runs import PlannedCall
 from workers.ledger import Ledger
 
 THREADS, PAIRS, ROUNDS = 32, 60, 5  # pairs of each thread in a round

@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from benchmarks.rig import Rig, rig
-from storage import jobs, runs
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob
-from storage.runs import PlannedCall
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob
+from storage.money import runs
+from storage.money.runs import PlannedCall
 
 TENANTS, THREADS, BACKLOG = 20, 8, 10_000
 

@@ -34,10 +34,10 @@ from uuid import UUID
 from benchmarks.rig import Rig, rig
 from console.pausing import pause, resume
 from queues.rabbitmq.partitions import PARTITIONS, partition_of
-from storage import jobs
-from storage.database import Database
-from storage.ids import new_id
-from storage.pauses import Kind
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet.pauses import Kind
+from storage.jobs import jobs
 from tests.queues.rabbit import SERVER, PrivateRabbit
 
 PROCESSES, THREADS = 2, 24

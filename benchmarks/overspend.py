@@ -22,8 +22,8 @@ from uuid import UUID
 import psycopg
 
 from benchmarks.rig import Rig, rig
-from storage import audit
-from storage.database import Database
+from storage.db.database import Database
+from storage.fleet import audit
 
 ROUNDS, JOBS, FIT, THREADS = 20, 256, 100, 64
 OVER = """

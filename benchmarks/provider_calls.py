@@ -93,7 +93,7 @@ def _cpu_ms(call: Callable[[], object], threads: int, calls: int) -> float:
 def _simulator() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         port_file = Path(folder) / "port"
-        command = [sys.executable, "-m", "console.simulator", "--port", "0", "--port-file", str(port_file)]
+        command = [sys.executable, "-m", "simulator", "--port", "0", "--port-file", str(port_file)]
         process = subprocess.Popen(command)
         try:
             while not (port_file.exists() and port_file.read_text().strip()):

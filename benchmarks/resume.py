@@ -17,7 +17,7 @@ from benchmarks.rig import Rig, rig
 from console import pausing
 from queues.broker_url import open_wire
 from queues.turns import Wire
-from storage.pauses import Kind
+from storage.fleet.pauses import Kind
 
 ROUNDS, JOBS = 15, 5
 

@@ -21,13 +21,13 @@ from uuid import UUID
 
 import psycopg
 
-from console.services import Endpoints, start, stop
+from console.endpoints import Endpoints, start, stop
 from producers import Client
 from producers.enqueue import connect
 from queues.broker_url import open_wire
 from settings import Settings
-from storage import tenants
-from storage.database import Database
+from storage.catalogue import tenants
+from storage.db.database import Database
 from workers.scheduler import Scheduler
 
 
@@ -53,7 +53,10 @@ class Rig:
         env = {"PATH": os.environ["PATH"], "HOME": str(self.directory), **self.endpoints.environment(), **settings}
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "workers.boot", "--threads", str(threads)], env=env, stdout=out, stderr=out
+                [sys.executable, "-m", "console.processes.worker", "--threads", str(threads)],
+                env=env,
+                stdout=out,
+                stderr=out,
             )
         self.processes.append(process)
         while "worker.ready" not in log.read_text():

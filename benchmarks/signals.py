@@ -12,8 +12,9 @@ from uuid import UUID
 
 from benchmarks.rig import Rig, rig
 from console.metrics.exposition import exposition
-from storage import metrics, why
-from storage.connect import Connection
+from storage.db.connect import Connection
+from storage.fleet import metrics
+from storage.jobs import why
 
 TENANTS, JOBS, LOOKS = 500, 50_000, 15
 

@@ -14,11 +14,12 @@ import time
 from uuid import UUID
 
 from benchmarks.rig import Rig, rig
-from storage import jobs, limits
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob
-from storage.limits import SlotScope
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob
+from storage.money import limits
+from storage.money.limits import SlotScope
 
 CLAIMS, JOBS = 1500, 300
 FAILED = {"outcome": "failed", "reason": "x", "error": {}}

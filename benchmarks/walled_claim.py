@@ -26,12 +26,14 @@ import psutil
 import psycopg
 
 from benchmarks.rig import Rig, rig
-from storage import jobs, limits, pauses, recovery
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, Stopped
-from storage.limits import SlotScope
-from storage.pauses import Kind, Pausable
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import pauses, recovery
+from storage.fleet.pauses import Kind, Pausable
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob, Stopped
+from storage.money import limits
+from storage.money.limits import SlotScope
 
 LANE, GOAL = "interactive", 1.5
 CLAIMS = 300  # of each tenant, system and wall

@@ -15,7 +15,7 @@ from datetime import datetime
 from uuid import UUID
 
 from benchmarks.rig import Rig, rig
-from storage import why
+from storage.jobs import why
 
 BACKLOG, THREADS, LATENCY_MS = {"free": 200, "pro": 400, "enterprise": 400}, 8, 250
 ASKED_AFTER_S, ASKED_OF_EACH = (3.0, 8.0, 13.0), 15

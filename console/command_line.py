@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from console.stopping import CUT_OFF, INTERRUPTED, forget_output, quiet_interrupt
+from console.processes.stop import CUT_OFF, INTERRUPTED, forget_output, quiet_interrupt
 from errors import HeadraceError, InvalidInputError
 
 _COMPLETES = "_HEADRACE_COMPLETE"  # set by a shell that asks how a command line may go on
@@ -161,7 +161,7 @@ def _write_any_text() -> None:
 
 
 def _told(error: HeadraceError | typer.TyperException | ValueError) -> int:
-    from console import failure  # only when something failed, so that `headrace --help` is quick
+    from console.terminal import failure  # only when something failed, so that `headrace --help` is quick
 
     as_json = "--json" in sys.argv
     if isinstance(error, typer.TyperException):

@@ -6,8 +6,8 @@ import re
 from uuid import UUID
 
 from errors import InvalidInputError, NotFoundError
-from storage import jobs
-from storage.session import operator_session
+from storage.db.session import operator_session
+from storage.jobs import jobs
 
 LEAST_DIGITS = 8
 """The first eight digits of an id are the time to 65 s, so fewer would mean too many jobs."""

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from console.actor import actor
-from console.output import note
-from console.services.whereabouts import Endpoints
+from console.endpoints import Endpoints
+from console.terminal.output import note
 from errors import InvalidInputError, ServiceError
 from queues.broker_url import open_wire
 from settings import Settings
-from storage import pauses
-from storage.pauses import Kind, Pausable
-from storage.recovery import Turns
-from storage.session import operator_session
+from storage.db.session import operator_session
+from storage.fleet import pauses
+from storage.fleet.pauses import Kind, Pausable
+from storage.fleet.recovery import Turns
 
 Tenant = Annotated[str | None, typer.Option(help="This tenant: its id, external id or name.")]
 Feature = Annotated[str | None, typer.Option(help="This feature, of all tenants.")]

@@ -10,13 +10,14 @@ from errors import InvalidSchemaError
 from guards.schemas import check_schema
 from prompts.front_matter import PromptFile, load_prompts
 from router.policy import Policy, load_policy
-from storage import policy as stored_policy
-from storage import price_sync, prompts
-from storage.connect import connect
+from storage.catalogue import policy as stored_policy
+from storage.catalogue import prompts
+from storage.catalogue.policy import PublishedFeature
+from storage.catalogue.prompts import Published
+from storage.db.connect import connect
 from storage.migrate import Migrated, migrate
-from storage.policy import PublishedFeature
-from storage.prices import Change
-from storage.prompts import Published
+from storage.money import price_sync
+from storage.money.prices import Change
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from queues.redis.cluster import Cluster
 from queues.silence import Silence
-from storage.rates import Rate
+from storage.money.rates import Rate
 
 #: Before every key in Redis.
 PREFIX: Final = "headrace:rate"

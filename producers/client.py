@@ -28,9 +28,9 @@ from producers.fields import Fields
 from producers.quote import Quote
 from producers.requests import NAMES_OF_TENANTS, JobRequest, as_row, as_rows, check, refusal, size_of
 from queues.turns import FEW_JOBS, Wire, is_light, within_cap
-from storage import jobs
-from storage.database import Database
-from storage.jobs import Enqueued, State
+from storage.db.database import Database
+from storage.jobs import jobs
+from storage.jobs.jobs import Enqueued, State
 
 if TYPE_CHECKING:
     from producers.quoter import Quoter  # it loads the policy's reader and more, which plain enqueues do without

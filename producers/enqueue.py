@@ -19,8 +19,8 @@ from producers.fields import Fields, OutputSchema
 from producers.quote import Quote
 from queues.broker_url import open_wire, redis_client
 from settings import Settings, plain
-from storage.database import Database
-from storage.logins import refuse_unsafe_role
+from storage.db.database import Database
+from storage.db.logins import refuse_unsafe_role
 from wording import of_settings
 
 if TYPE_CHECKING:

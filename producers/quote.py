@@ -17,8 +17,8 @@ from uuid import UUID
 from errors import DeadlinePassedError, HeadraceError
 from guards import budgets
 from producers.requests import JobRequest
-from storage.quotes import MoneyLook
-from storage.rates import Rate
+from storage.money.quotes import MoneyLook
+from storage.money.rates import Rate
 
 
 class Verdict(StrEnum):

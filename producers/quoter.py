@@ -18,13 +18,14 @@ from router.current_policy import CurrentPolicy
 from router.plan import Plan, messages_of, plan_job
 from router.policy import Policy
 from router.tokens import CountedTexts
-from storage import prompts, quotes
-from storage.connect import Connection
-from storage.database import Database
-from storage.prompts import PromptVersion
-from storage.quotes import CallLook, JobLook, MoneyLook, RequestLook
-from storage.rates import Rate
-from storage.runs import PlannedCall
+from storage.catalogue import prompts
+from storage.catalogue.prompts import PromptVersion
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.money import quotes
+from storage.money.quotes import CallLook, JobLook, MoneyLook, RequestLook
+from storage.money.rates import Rate
+from storage.money.runs import PlannedCall
 
 _WITHIN_S = 10.0  # how long a quote waits for Postgres to come back
 

@@ -29,8 +29,8 @@ from errors import (
 from guards.cleaning import clean_json, clean_text, room_after
 from guards.schemas import check_schema
 from router.tokens import count_o200k, frame_tokens
-from storage import names
-from storage.ids import new_id
+from storage.db import names
+from storage.db.ids import new_id
 from wording import said
 
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together

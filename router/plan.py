@@ -18,9 +18,9 @@ from router.heuristic import JobTraits, has_code_block
 from router.policy import Policy, Target
 from router.routes import Route, plan_route
 from router.tokens import CountedTexts, estimate_input_tokens, input_token_bound
-from storage.ids import new_id
-from storage.prompts import PromptVersion
-from storage.runs import PlannedCall
+from storage.catalogue.prompts import PromptVersion
+from storage.db.ids import new_id
+from storage.money.runs import PlannedCall
 
 #: The shortest answer that a provider can be asked for, tokens; 1 where none is named. OpenAI's API reference gives it
 #: for ``max_output_tokens``. A reservation that shrank the answer below it would buy a refusal.

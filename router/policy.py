@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from errors import ConfigurationError, InvalidInputError
-from storage import names
+from storage.db import names
 from wording import said
 
 PROVIDERS = ("openai", "anthropic")

@@ -16,7 +16,7 @@ class Pseudonyms:
     """Makes the pseudonyms of one deployment."""
 
     def __init__(self, key: bytes) -> None:
-        """``key``: the deployment's (:func:`storage.deployment.pseudonym_key`)."""
+        """``key``: the deployment's (:func:`storage.catalogue.deployment.pseudonym_key`)."""
         self._key = key
 
     def of_user(self, tenant_id: str, user_id: str) -> str:

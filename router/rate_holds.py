@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from errors import RateLimitHeldError
-from router.providers.failures import LONGEST_WAIT_S
+from router.http.retry_after import LONGEST_WAIT_S
 
 #: The wait where a provider names none, or one shorter than this, s; doubled as long as it answers nothing else.
 FIRST_WAIT_S: Final = 1.0

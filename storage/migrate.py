@@ -17,10 +17,11 @@ from typing import Final
 import psycopg
 
 from errors import MigrationError
-from storage import recovery
-from storage.connect import Connection, connect
+from storage.db.connect import Connection, connect
+from storage.fleet import recovery
 
 LEAST_SERVER = 180000
+_ROOMS: Final = ("db", "fleet", "money", "jobs")
 _LOCK = 0x4865_6164_7261_6365  # "Headrace"
 # A change of a table waits for every transaction that has touched it, and all that come later wait behind it: a
 # producer that leaves its transaction open would stop everybody. So it gives way after so long, and is tried again.
@@ -90,7 +91,7 @@ def _in_one_transaction(connection: Connection) -> tuple[list[str], int]:
         _run(connection, "bootstrap.sql", _read(files("storage") / "bootstrap.sql"))
         connection.execute("set local role headrace_owner")
         applied = _apply_missing(connection)
-        functions = _files(files("storage") / "functions")
+        functions = _functions()
         # bodies may name functions that come later in the alphabet
         connection.execute("set local check_function_bodies = off")
         for name, text in functions:
@@ -155,6 +156,12 @@ def _run(connection: Connection, name: str, text: str) -> None:
         if isinstance(error, _IN_THE_WAY):
             hint += " A transaction that stays open is in the way (see pg_stat_activity): end it and run this again."
         raise MigrationError(f"{name} failed: {error}", hint=hint) from error
+
+
+def _functions() -> list[tuple[str, str]]:
+    """Every function file of every room, each by its path."""
+    rooms = [(room, _files(files("storage") / room / "functions")) for room in _ROOMS]
+    return [(f"{room}/functions/{name}", text) for room, found in rooms for name, text in found]
 
 
 def _files(folder: Traversable) -> list[tuple[str, str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage import audit
-from storage.database import Database
+from storage.db.database import Database
+from storage.fleet import audit
 
 
 def check_books(ops: Database, journal: list[dict[str, Any]] | None, *, all_ended: bool = True) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from console.services import account
+from embedded import account
 from tests.absent import absent
 from tests.fleet import eventually
 

@@ -22,14 +22,14 @@ import pytest
 import redis
 from hypothesis import settings as property_tests
 
+from console.endpoints import Endpoints, start, stop
 from console.provisioning import provision
-from console.services import Endpoints, start, stop
 from producers import Client
 from queues.broker_url import open_wire
 from queues.turns import Wire
 from settings import Settings
-from storage import tenants
-from storage.database import Database
+from storage.catalogue import tenants
+from storage.db.database import Database
 from tests.bouncer import WayIn, bouncer, is_wanted
 from tests.fleet import Fleet, Urls
 from tests.queues.cluster import PrivateCluster

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import yaml
 
-from console.services import account, binaries
+from embedded import account, binaries
 from tests.fleet import eventually
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -73,9 +73,7 @@ class Fleet:
         """Start the simulator and lead the workers to it."""
         port_file = self.directory / "port"
         port_file.unlink(missing_ok=True)
-        process = self.start(
-            "simulator", "console.simulator", "--port", "0", "--port-file", str(port_file), "--seed", "7"
-        )
+        process = self.start("simulator", "simulator", "--port", "0", "--port-file", str(port_file), "--seed", "7")
         eventually(lambda: port_file.exists() or process.poll() is not None, why="the simulator listens")
         assert process.poll() is None, self.log("simulator")
         port = port_file.read_text().strip()
@@ -100,7 +98,7 @@ class Fleet:
     def worker(self, name: str = "worker", *, threads: int = 8, **env: str) -> subprocess.Popen[bytes]:
         """Start a worker process and wait until it takes turns."""
         already = self.log(name).count("worker.ready")
-        process = self.start(name, "workers.boot", "--threads", str(threads), **env)
+        process = self.start(name, "console.processes.worker", "--threads", str(threads), **env)
         eventually(
             lambda: self.log(name).count("worker.ready") > already or process.poll() is not None, why="worker.ready"
         )

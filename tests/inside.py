@@ -14,9 +14,9 @@ from router.breakers import Breakers
 from router.gateway import Gateway, build_providers
 from router.policy import load_policy
 from router.pseudonyms import Pseudonyms
-from storage import workers
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import workers
 from tests.fleet import Fleet, Urls
 from workers.backoff import Backoff
 from workers.pipeline import Pipeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from storage.database import Database
+from storage.db.database import Database
 from tests.fleet import Urls
 
 

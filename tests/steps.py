@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from storage import jobs, recovery, runs
-from storage.connect import Connection
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, Enqueued, Stopped
-from storage.runs import Grant, PlannedCall
+from storage.db.connect import Connection
+from storage.db.ids import new_id
+from storage.fleet import recovery
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob, Enqueued, Stopped
+from storage.money import runs
+from storage.money.runs import Grant, PlannedCall
 
 CHEAP = ("openai", "gpt-6-luna")
 CLAIM_S = 60.0

@@ -27,15 +27,16 @@ import yaml
 from pydantic import AliasChoices
 
 from console.commands import worker
+from console.endpoints import Endpoints
 from console.metrics.catalogue import METRICS
-from console.services import Endpoints, account, binaries
+from embedded import account, binaries
 from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
-from storage import tenants
-from storage.connect import connect
-from storage.database import Database
-from storage.jobs import State
+from storage.catalogue import tenants
+from storage.db.connect import connect
+from storage.db.database import Database
+from storage.jobs.jobs import State
 from tests.deployed import ROOT, SUPERUSER_PASSWORD, Guarded, compose, guarded_postgres, procfile
 from tests.fleet import Fleet, Urls, eventually
 

@@ -23,22 +23,26 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 import errors
+from console.processes.logs import LIBRARY_EVENT
 from prompts.front_matter import load_prompt
 from router.policy import load_policy
 from settings import Settings
-from storage import jobs, runs
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob
-from storage.runs import Grant, PlannedCall
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob
+from storage.money import runs
+from storage.money.runs import Grant, PlannedCall
 from tests.conftest import new_tenant
 from tests.fleet import Urls
-from workers.logs import LIBRARY_EVENT
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CLIENT = ROOT / "clients" / "python"
-ROOMS = ("console", "evals", "workers", "producers", "router", "guards", "storage", "queues", "prompts")
+ROOMS = (
+    "console", "evals", "workers", "producers", "router", "guards", "storage", "queues", "prompts", "simulator",
+    "embedded",
+)  # fmt: skip
 SAYS_SQL_FILES = ("docs/how-to/read-spend.md",)
 
 _FENCE = re.compile(r"^```(?P<kind>[a-z]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -50,7 +54,7 @@ _SETTING = re.compile(r"\b(?:HEADRACE_[A-Z_]+|OPENAI_API_KEY|ANTHROPIC_API_KEY)\
 
 def pages() -> list[Path]:
     """Every page of the project, as paths."""
-    others = [ROOT / "examples" / "data" / "README.md", CLIENT / "README.md"]
+    others = [ROOT / "console" / "demo" / "data" / "README.md", CLIENT / "README.md"]
     return [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), *others]
 
 
@@ -239,7 +243,7 @@ def test_the_routing_that_is_shown_is_a_policy(tmp_path: Path) -> None:
 
 def test_the_sql_of_every_reported_figure_is_in_the_docs_word_for_word() -> None:
     blocks = [text.strip() for page in SAYS_SQL_FILES for text in fences(ROOT / page, "sql")]
-    for file in sorted((ROOT / "storage" / "queries" / "report").glob("*.sql")):
+    for file in sorted((ROOT / "storage" / "money" / "queries" / "report").glob("*.sql")):
         assert blocks.count(file.read_text("utf-8").strip()) == 1, f"{file.name} is not in {SAYS_SQL_FILES} as it is"
 
 
@@ -341,7 +345,7 @@ def _slug(heading: str) -> str:
 
 def _sources() -> Iterator[Path]:
     for pattern in ("*.py", "*.sql", "*.lua"):
-        for room in (*ROOMS, "examples", "benchmarks"):
+        for room in (*ROOMS, "benchmarks"):
             yield from (ROOT / room).rglob(pattern)
     yield from (ROOT / "pyproject.toml", ROOT / "errors.py", ROOT / "settings.py", ROOT / "Makefile")
 

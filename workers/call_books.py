@@ -13,7 +13,7 @@ from typing import Any, Final
 from errors import ProviderError, ProviderHeldError
 from router.providers.calls import CallReply, Usage
 from router.providers.tiers import priced_as
-from storage.runs import PlannedCall
+from storage.money.runs import PlannedCall
 
 #: So many times its bound is what a call may be said to have used.
 BELIEVED: Final = 4

@@ -18,8 +18,8 @@ from uuid import UUID
 import structlog
 
 from errors import HeadraceError, PostgresUnavailableError, ServiceError
-from storage import health, workers
-from storage.database import Database
+from storage.db.database import Database
+from storage.fleet import health, workers
 
 START_WITHIN_S = 10.0
 """How long the first heartbeat may take; after that the start has failed, and is worth another one."""

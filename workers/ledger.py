@@ -21,12 +21,12 @@ from uuid import UUID
 import structlog
 
 from errors import NotTogetherError, ServiceError
-from storage import books
-from storage.books import Begin, Claim, Done, Settle, Step
-from storage.connect import Connection
-from storage.database import Database
-from storage.jobs import ClaimedJob, Settled, Stopped
-from storage.runs import Grant, PlannedCall
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.jobs import books
+from storage.jobs.books import Begin, Claim, Done, Settle, Step
+from storage.jobs.jobs import ClaimedJob, Settled, Stopped
+from storage.money.runs import Grant, PlannedCall
 
 #: Most steps of one transaction; it holds its tenants' caps for their time.
 AT_ONCE: Final = 16
@@ -67,12 +67,12 @@ class Ledger:
         timeout_s: float,
         turns_per_tenant: int,
     ) -> ClaimedJob | Stopped | None:
-        """Claim the tenant's next job of a lane; see :func:`storage.jobs.claim`."""
+        """Claim the tenant's next job of a lane; see :func:`storage.jobs.jobs.claim`."""
         step = Claim(lane, claim_id, worker_id, timeout_s, turns_per_tenant)
         return cast("ClaimedJob | Stopped | None", self._do(tenant_id, step))
 
     def begin(self, tenant_id: UUID, job_id: UUID, claim_id: UUID, call: PlannedCall) -> Grant:
-        """Check the caps, reserve, write the run; see :func:`storage.runs.begin`."""
+        """Check the caps, reserve, write the run; see :func:`storage.money.runs.begin`."""
         return cast("Grant", self._do(tenant_id, Begin(job_id, claim_id, call)))
 
     def settle(
@@ -85,7 +85,7 @@ class Ledger:
         verdict: str,
         outcome: Mapping[str, Any],
     ) -> Settled:
-        """Price the run and carry out the verdict; see :func:`storage.jobs.settle`."""
+        """Price the run and carry out the verdict; see :func:`storage.jobs.jobs.settle`."""
         return cast("Settled", self._do(tenant_id, Settle(job_id, claim_id, run, verdict, outcome)))
 
     def _do(self, tenant_id: UUID, step: Step) -> Done:

@@ -33,7 +33,7 @@ from errors import (
 from guards import budgets
 from guards.rates import NoRoom
 from router.providers.text import one_line
-from storage.runs import Grant
+from storage.money.runs import Grant
 from workers.backoff import Backoff
 
 SCHEMA_READ_WITHIN_S = 1.0  # a large schema takes 0.3 s, and those of other tenants stand in line too
@@ -41,7 +41,7 @@ FEATURE_AGAIN_S = 2.0  # a process reads its policy again after 5 s at most, and
 LONGEST_FEATURE_WAIT_S = 60.0
 SETTLES_WITHIN_S = 1.0  # what a person is told of others' reservations: about a call's time
 LONGEST_WAIT_S = (
-    3_600.0  # what a provider asks for beyond this is not heeded; failures.retry_after_s has the same ceiling
+    3_600.0  # what a provider asks for beyond this is not heeded; router/http/retry_after.py has the same ceiling
 )
 OUTPUT_FAULT_LENGTH = 400
 """So much of what was wrong with an answer is told to the model in the next attempt, characters."""

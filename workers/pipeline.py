@@ -41,11 +41,11 @@ from router.plan import Plan, plan_job
 from router.policy import Policy, Target
 from router.providers.calls import CallRequest
 from router.pseudonyms import Pseudonyms
-from storage import policy as stored_policy
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, Stopped
-from storage.runs import Grant, PlannedCall
+from storage.catalogue import policy as stored_policy
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs.jobs import ClaimedJob, Stopped
+from storage.money.runs import Grant, PlannedCall
 from workers import call_books, outcomes
 from workers.answers import read_answer
 from workers.backoff import Backoff

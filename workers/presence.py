@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from errors import CutOffError, ServiceError
-from storage import schedulers
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import schedulers
 
 BEATS_IN_SILENCE = 4
 """Heartbeats in the time after which a scheduler counts as gone."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 import threading
 from uuid import UUID
 
-from storage import prompts
-from storage.database import Database
-from storage.prompts import PromptVersion
+from storage.catalogue import prompts
+from storage.catalogue.prompts import PromptVersion
+from storage.db.database import Database
 
 _MOST = 512
 

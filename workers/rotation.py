@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from errors import CutOffError
-from storage.recovery import Looked
+from storage.fleet.recovery import Looked
 
 FIRST: Final = UUID(int=0)
 MOST_TENANTS: Final = 200

@@ -26,12 +26,14 @@ import structlog
 from errors import CutOffError, InternalFaultError, ServiceError
 from guards.rates import RateGuard
 from queues.turns import FEW_JOBS, Wire, is_light, within_cap
-from storage import chores as notes
-from storage import jobs, rates, recovery, retention, spend
-from storage.connect import Connection
-from storage.database import Database
-from storage.rates import WaitingForRate
-from storage.recovery import Looked, Released, TakenBack, Turns
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.fleet import chores as notes
+from storage.fleet import recovery, retention
+from storage.fleet.recovery import Looked, Released, TakenBack, Turns
+from storage.jobs import jobs
+from storage.money import rates, spend
+from storage.money.rates import WaitingForRate
 from workers.chores import Chore, ChoreLoop
 from workers.presence import Presence
 from workers.rotation import Backlog, Rotation

@@ -14,7 +14,7 @@ import structlog
 from errors import DeadlinePassedError, HeadraceError, ProviderError
 from router.breakers import BreakerChange
 from router.policy import Target
-from storage.runs import PlannedCall
+from storage.money.runs import PlannedCall
 from workers.call_books import CallBooks
 from workers.log_sample import LogSample
 

@@ -13,7 +13,7 @@ import structlog
 
 from errors import ServiceError
 from queues.turns import Turn, Wire
-from storage.jobs import ClaimedJob
+from storage.jobs.jobs import ClaimedJob
 from workers.expected_tokens import ExpectedTokens
 
 #: A charge that is off by less than this part of it is left as it is until the job has ended.

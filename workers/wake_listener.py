@@ -17,12 +17,12 @@ from typing import Final
 import structlog
 
 from errors import HeadraceError
-from storage import wake_signals
-from storage.connect import Connection
-from storage.database import Database
-from storage.schedulers import BY_SIGNAL
-from storage.session import OPERATOR
-from storage.wake_signals import Unfit
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.session import OPERATOR
+from storage.fleet import wake_signals
+from storage.fleet.schedulers import BY_SIGNAL
+from storage.fleet.wake_signals import Unfit
 
 #: Signals are asked for so long at a time, s, and again after so long. A killed scheduler asks for none soon after.
 WANTED_S: Final = 10.0

@@ -22,9 +22,9 @@ import redis
 
 from benchmarks.fairness_sim.postgres import PostgresBacklog
 from benchmarks.fairness_sim.scenarios import PROCESSES, SCENARIOS, SLOTS, Bench, Finding
-from console.services import Endpoints, start, stop
+from console.endpoints import Endpoints, start, stop
 from settings import Settings
-from storage.database import Database
+from storage.db.database import Database
 
 #: Those that need no endless tenants.
 WITH_REAL_CLAIM = ("zipf", "flood", "split", "lanes")

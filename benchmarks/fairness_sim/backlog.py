@@ -16,7 +16,7 @@ from typing import Protocol
 from uuid import UUID
 
 from benchmarks.fairness_sim.jobs import Asked, Source
-from storage.jobs import ClaimedJob
+from storage.jobs.jobs import ClaimedJob
 
 TURNS_PER_TENANT = 64
 _NOBODY = UUID(int=0)

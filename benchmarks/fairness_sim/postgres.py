@@ -7,9 +7,10 @@ from uuid import UUID
 
 from benchmarks.fairness_sim.backlog import TURNS_PER_TENANT, Held
 from benchmarks.fairness_sim.jobs import Asked
-from storage import jobs, tenants
-from storage.database import Database
-from storage.ids import new_id
+from storage.catalogue import tenants
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
 
 _CLAIM_S = 3600.0
 

@@ -14,14 +14,14 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from console.bulk.choice import WITHIN_S, Choice
-from console.stopping import Stop
+from console.processes.stop import Stop
 from errors import HeadraceError, ServiceError, UnknownLaneError
 from queues.turns import Wire
-from storage import jobs
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import Repeated, State
-from storage.selection import Found
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
+from storage.jobs.jobs import Repeated, State
+from storage.jobs.selection import Found
 
 CHUNK: Final = 100
 """Jobs a transaction."""

@@ -10,11 +10,11 @@ from typing import Final
 from uuid import UUID
 
 from console.bulk.id_file import IdFile
-from storage import selection
-from storage.database import Database
-from storage.logins import refuse_unsafe_role
-from storage.selection import Found, Selection
-from storage.session import OPERATOR, translated
+from storage.db.database import Database
+from storage.db.logins import refuse_unsafe_role
+from storage.db.session import OPERATOR, translated
+from storage.jobs import selection
+from storage.jobs.selection import Found, Selection
 
 WITHIN_S: Final = 10.0
 """How long a step waits for Postgres to come back."""

@@ -17,13 +17,13 @@ from uuid import UUID
 from console.bulk import lines
 from console.bulk.choice import WITHIN_S, Choice
 from console.bulk.lines import FileFormat
-from console.output import printable
-from console.stopping import Stop
+from console.processes.stop import Stop
+from console.terminal.output import printable
 from errors import HeadraceError, InvalidInputError
-from storage import results
-from storage.database import Database
-from storage.jobs import State
-from storage.selection import Found
+from storage.db.database import Database
+from storage.jobs import results
+from storage.jobs.jobs import State
+from storage.jobs.selection import Found
 
 _PAGE: Final = 1000  # jobs; a page of large answers has fewer
 _MOST_NAMED: Final = 20

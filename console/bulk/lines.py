@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from storage.results import RAW_JSON
+from storage.jobs.results import RAW_JSON
 
 COLUMNS: Final = (
     "job_id", "tenant_id", "user_id", "feature", "lane", "idempotency_key", "metadata", "repeats", "asked_again_as",
@@ -37,7 +37,7 @@ def head(form: FileFormat) -> str:
 
 
 def written(form: FileFormat, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The lines of some rows of :func:`storage.results.page`."""
+    """The lines of some rows of :func:`storage.jobs.results.page`."""
     if form is FileFormat.JSONL:
         return "".join(map(_json_line, rows))
     return _csv([[_cell(row[name]) for name in COLUMNS] for row in rows])

@@ -12,26 +12,26 @@ from uuid import UUID
 
 import typer
 
-from console import failure
 from console.actor import actor
 from console.bulk import change
 from console.bulk.change import Changed, Preview
 from console.bulk.choice import Choice, id_file, operator_database
 from console.bulk.export import Exported, export, sink
+from console.bulk.filters import Filters
 from console.bulk.lines import FileFormat
-from console.filters import Filters
-from console.output import counted, dumped, note, print_json, print_table
-from console.reach import DATABASE, DATABASE_AND_WIRE, reach
-from console.stopping import CUT_OFF, INTERRUPTED, forget_output
+from console.connect import DATABASE, DATABASE_AND_WIRE, reach
+from console.processes.stop import CUT_OFF, INTERRUPTED, forget_output
+from console.terminal import failure
+from console.terminal.output import counted, dumped, note, print_json, print_table
 from errors import InvalidInputError
 from queues.broker_url import open_wire
 from settings import Settings
-from storage import selection
-from storage.database import Database
-from storage.jobs import Repeated, State
+from storage.db.database import Database
+from storage.jobs import selection
+from storage.jobs.jobs import Repeated, State
 
 DONE, DECLINED, SOME_UNKNOWN = 0, 1, 3
-"""Exit codes, beside those of :mod:`console.stopping`."""
+"""Exit codes, beside those of :mod:`console.processes.stop`."""
 
 
 @dataclass(frozen=True, slots=True)

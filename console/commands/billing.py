@@ -13,18 +13,19 @@ from typing import Annotated
 import typer
 
 from console.actor import actor
-from console.amounts import usd
 from console.commands.spend import first_day
-from console.output import Json, note, print_json, print_table, say
-from console.reach import DATABASE, reach
+from console.connect import DATABASE, reach
+from console.terminal.amounts import usd
+from console.terminal.output import Json, note, print_json, print_table, say
 from errors import ConfigurationError, InvalidInputError, NotFoundError
 from settings import Settings, plain
-from storage import billing, tenants
-from storage.billing import Margin, TenantPrice, Unsent
-from storage.database import Database
-from storage.session import OPERATOR, operator_session, translated
-from workers.biller import Biller, Round
-from workers.stripe_meter import StripeMeter
+from storage.catalogue import tenants
+from storage.db.database import Database
+from storage.db.session import OPERATOR, operator_session, translated
+from storage.money import billing
+from storage.money.billing import Margin, TenantPrice, Unsent
+from workers.outbox.billing import Biller, Round
+from workers.outbox.stripe_meter import StripeMeter
 
 app = typer.Typer(help="Say what tenants pay, see what that leaves, send closed days to Stripe.", no_args_is_help=True)
 

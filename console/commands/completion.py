@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer._completion_shared import get_completion_script
 
-from console.output import Json, print_json
+from console.terminal.output import Json, print_json
 
 
 class Shell(StrEnum):

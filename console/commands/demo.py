@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from console.connect import child_environment, reach
 from console.demo.play import play
-from console.output import screen
-from console.reach import child_environment, reach
-from console.services.whereabouts import Endpoints
+from console.endpoints import Endpoints
+from console.terminal.output import screen
 from errors import ConfigurationError
 from settings import Settings
 

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from console.audit import examine_promises
-from console.doctor.examine import examine
+from console.connect import DATABASE_AND_WIRE, reach
+from console.doctor.checkup import examine
 from console.doctor.finding import Finding
-from console.output import Json, print_json, printable, say_wrapped
-from console.reach import DATABASE_AND_WIRE, reach
+from console.doctor.promises import examine_promises
+from console.terminal.output import Json, print_json, printable, say_wrapped
 from settings import Settings
 
 _STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}

@@ -13,29 +13,30 @@ from uuid import UUID
 
 import typer
 
-from console import filters, waiting
 from console.actor import actor
+from console.bulk import filters
 from console.bulk import run as bulk
+from console.bulk.filters import Filters
 from console.bulk.lines import FileFormat
 from console.bulk.run import Asked
-from console.filters import Filters
-from console.intake import quotes, report
-from console.intake.intake import Quoted, Taken
-from console.intake.report import Report
-from console.intake.run import enqueue, only, opened, quote
+from console.connect import DATABASE, DATABASE_AND_WIRE, reach
+from console.doctor.wire_trial import why_no_offers
+from console.endpoints import Endpoints
+from console.enqueue_file import quotes, report
+from console.enqueue_file.intake import Quoted, Taken
+from console.enqueue_file.report import Report
+from console.enqueue_file.run import enqueue, only, opened, quote
 from console.job_ids import whole_id
-from console.output import Json, cell, counted, note, print_facts, print_json, print_table, printable
-from console.reach import DATABASE, DATABASE_AND_WIRE, reach
-from console.services.whereabouts import Endpoints
-from console.wire_trial import why_no_offers
+from console.terminal import waiting
+from console.terminal.output import Json, cell, counted, note, print_facts, print_json, print_table, printable
 from errors import InvalidInputError, NotFoundError, ServiceError
 from queues.broker_url import open_wire
 from settings import Settings
-from storage import jobs, why
-from storage.ids import new_id
-from storage.jobs import AskedAgain, JobView, State
-from storage.session import operator_session
-from storage.why import Explanation
+from storage.db.ids import new_id
+from storage.db.session import operator_session
+from storage.jobs import jobs, why
+from storage.jobs.jobs import AskedAgain, JobView, State
+from storage.jobs.why import Explanation
 
 app = typer.Typer(help="Enqueue jobs, list them, look at one, cancel it, ask it anew.", no_args_is_help=True)
 

@@ -9,17 +9,19 @@ from typing import Annotated
 
 import typer
 
-from console import amounts
 from console.actor import actor
-from console.output import Json, note, print_json, print_table, say
-from console.reach import DATABASE, reach
+from console.connect import DATABASE, reach
+from console.terminal import amounts
+from console.terminal.output import Json, note, print_json, print_table, say
 from errors import InvalidInputError
 from settings import Settings
-from storage import limits, names, tenants
-from storage.connect import Connection
-from storage.limits import Cap, Concurrency, Plan, RateLimit, Scope, SlotScope, Source
-from storage.session import operator_session
-from storage.tenants import Tenant
+from storage.catalogue import tenants
+from storage.catalogue.tenants import Tenant
+from storage.db import names
+from storage.db.connect import Connection
+from storage.db.session import operator_session
+from storage.money import limits
+from storage.money.limits import Cap, Concurrency, Plan, RateLimit, Scope, SlotScope, Source
 
 app = typer.Typer(help="Show and change what tenants, users and features may use.", no_args_is_help=True)
 

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
+from console.connect import DATABASE, reach
 from console.metrics.exposition import exposition
 from console.metrics.server import PATH, build_server
-from console.output import Json, dumped, note, print_json
-from console.reach import DATABASE, reach
+from console.terminal.output import Json, dumped, note, print_json
 from settings import Settings
-from storage.metrics import Snapshot, snapshot
-from storage.session import operator_session
+from storage.db.session import operator_session
+from storage.fleet.metrics import Snapshot, snapshot
 
 
 def metrics(

@@ -9,13 +9,13 @@ from typing import Any
 
 import typer
 
-from console.output import Json, cell, print_json, printable
+from console.connect import DATABASE, reach
+from console.processes.logs import configure_logs
 from console.provisioning import Provisioned, provision
-from console.reach import DATABASE, reach
+from console.terminal.output import Json, cell, print_json, printable
 from settings import Settings, plain
-from storage.prompts import Published
-from storage.session import OWNER, translated
-from workers.logs import configure_logs
+from storage.catalogue.prompts import Published
+from storage.db.session import OWNER, translated
 
 
 def migrate(as_json: Json = False) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from console import pausing
-from console.output import Json, note, print_json, print_table, say
+from console.connect import DATABASE, reach
 from console.pausing import Feature, Lane, Tenant
-from console.reach import DATABASE, reach
+from console.terminal.output import Json, note, print_json, print_table, say
 from settings import Settings
-from storage import pauses
-from storage.session import operator_session
+from storage.db.session import operator_session
+from storage.fleet import pauses
 
 
 def pause(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as_json: Json = False) -> None:

@@ -9,26 +9,28 @@ from typing import Annotated
 import typer
 
 import storage
-from console import price_report
 from console.actor import actor
-from console.amounts import share, usd
-from console.output import Json, note, print_json, say
+from console.connect import DATABASE, reach
 from console.provisioning import routed_models
-from console.reach import DATABASE, reach
+from console.terminal import price_report
+from console.terminal.amounts import share, usd
+from console.terminal.output import Json, note, print_json, say
 from errors import InvalidInputError
 from router.policy import PROVIDERS, load_policy
 from settings import Settings
-from storage import names, price_sync, price_table, prices, repricing, tenants
+from storage.catalogue import tenants
+from storage.db import names
+from storage.db.session import operator_session
 from storage.migrate import migrate
-from storage.price_sync import Drift
-from storage.prices import Model, Price
-from storage.published_prices import published
-from storage.repricing import Mispriced, Period
-from storage.session import operator_session
+from storage.money import price_sync, price_table, prices, repricing
+from storage.money.price_sync import Drift
+from storage.money.prices import Model, Price
+from storage.money.published_prices import published
+from storage.money.repricing import Mispriced, Period
 
 app = typer.Typer(help="Look at prices, keep them current, price history anew.", no_args_is_help=True)
 
-REVIEWED = Path(storage.__file__).with_name("prices.csv")
+REVIEWED = Path(storage.__file__).parent / "money" / "prices.csv"
 """The reviewed prices of every model that the shipped routing policy can reach."""
 _MAY_BE_NEGATIVE = {"ignore_unknown_options": True}  # so that -5 is refused as a number, not as an option
 

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from console.actor import actor
-from console.output import Json, note, print_json, print_table, say
-from console.reach import DATABASE, reach
+from console.connect import DATABASE, reach
+from console.terminal.output import Json, note, print_json, print_table, say
 from errors import InvalidInputError
 from settings import Settings
-from storage import producers, tenants
-from storage.session import operator_session
+from storage.catalogue import producers, tenants
+from storage.db.session import operator_session
 
 app = typer.Typer(help="Bind logins that enqueue by SQL to tenants.", no_args_is_help=True)
 

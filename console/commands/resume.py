@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from console import pausing
-from console.output import Json, print_json, say
+from console.connect import DATABASE_AND_WIRE, reach
 from console.pausing import Feature, Lane, Tenant
-from console.reach import DATABASE_AND_WIRE, reach
+from console.terminal.output import Json, print_json, say
 from errors import InvalidInputError
 from settings import Settings
 

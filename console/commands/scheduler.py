@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from console.output import LogJson
-from console.processes import Processes, python
-from console.reach import DATABASE_AND_WIRE, child_environment, reach
-from console.readiness import check_ready
-from console.services.whereabouts import Endpoints
+from console.connect import DATABASE_AND_WIRE, child_environment, reach
+from console.doctor.readiness import check_ready
+from console.endpoints import Endpoints
+from console.processes.supervisor import Processes, python
+from console.terminal.output import LogJson
 from settings import Settings
 
 _PATIENCE_S = 15.0  # its chores take a second each at most; one that waits for Stripe a few more
@@ -38,5 +38,5 @@ def run(settings: Settings, services: Endpoints, *, parent: int = 0) -> int:
     services.require_ops()
     environment = child_environment(services) | {"HEADRACE_LOG_FORMAT": settings.log_format}
     with Processes(environment, patience_s=_PATIENCE_S) as children:
-        children.start("scheduler", python("workers.scheduler_boot"))
+        children.start("scheduler", python("console.processes.scheduler"))
         return children.serve(parent=parent)

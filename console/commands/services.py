@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from console.output import Json, note, print_json, print_table, say
-from console.services import ServiceStatus, place, start, status, stop
-from console.services.whereabouts import running_environment
+from console.endpoints import ServiceStatus, running_environment, start, status, stop
+from console.terminal.output import Json, note, print_json, print_table, say
+from embedded import place
 from errors import ServiceError
 from settings import Settings
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from console.simulator.server import HOST, serve
+from simulator.server import HOST, serve
 
 
 def simulate(

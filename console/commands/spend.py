@@ -12,18 +12,18 @@ from typing import Annotated
 
 import typer
 
-from console import charts, export
-from console.export import Kind
-from console.output import Json, counted, note, print_json, print_table, say
-from console.reach import DATABASE, reach
+from console.connect import DATABASE, reach
+from console.terminal import charts, export
+from console.terminal.export import Kind
+from console.terminal.output import Json, counted, note, print_json, print_table, say
 from errors import InvalidInputError
 from settings import Settings
-from storage import spend as spent
-from storage import spend_unusual as rule
-from storage import tenants
-from storage.session import operator_session
-from storage.spend import By, Spend, Unusual
-from storage.spend_forecast import HORIZON_HOURS, Forecast, forecast
+from storage.catalogue import tenants
+from storage.db.session import operator_session
+from storage.money import spend as spent
+from storage.money import spend_unusual as rule
+from storage.money.spend import By, Spend, Unusual
+from storage.money.spend_forecast import HORIZON_HOURS, Forecast, forecast
 
 app = typer.Typer()
 

@@ -9,16 +9,16 @@ from uuid import UUID
 
 import typer
 
-from console import amounts
 from console.actor import actor
-from console.amounts import usd
-from console.output import Json, note, print_json, print_table, say
-from console.reach import DATABASE, reach
+from console.connect import DATABASE, reach
+from console.terminal import amounts
+from console.terminal.amounts import usd
+from console.terminal.output import Json, note, print_json, print_table, say
 from errors import InvalidInputError
 from settings import Settings
-from storage import tenants
-from storage.session import operator_session
-from storage.tenants import Tenant
+from storage.catalogue import tenants
+from storage.catalogue.tenants import Tenant
+from storage.db.session import operator_session
 
 app = typer.Typer(help="Add and list tenants, set their caps.", no_args_is_help=True)
 

@@ -7,7 +7,7 @@ from importlib.metadata import version as installed
 
 import typer
 
-from console.output import Json, print_json
+from console.terminal.output import Json, print_json
 
 
 def version(as_json: Json = False) -> None:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from console.output import LogJson
-from console.processes import Processes, python
-from console.reach import child_environment, reach
-from console.readiness import check_ready
-from console.services.whereabouts import Endpoints
+from console.connect import child_environment, reach
+from console.doctor.readiness import check_ready
+from console.endpoints import Endpoints
+from console.processes.supervisor import Processes, python
+from console.terminal.output import LogJson
 from settings import Settings
 
 _BEYOND_DRAIN_S = 15.0  # a worker hands back what has not ended when its drain is over; then it has to go
@@ -40,5 +40,5 @@ def run(settings: Settings, services: Endpoints, *, processes: int, threads: int
     environment = child_environment(services) | {"HEADRACE_LOG_FORMAT": settings.log_format}
     with Processes(environment, patience_s=settings.drain_s + _BEYOND_DRAIN_S) as children:
         for number in range(1, processes + 1):
-            children.start(f"worker-{number}", python("workers.boot", "--threads", str(threads)))
+            children.start(f"worker-{number}", python("console.processes.worker", "--threads", str(threads)))
         return children.serve(parent=parent)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from examples.dataset import load_clauses, load_questions, load_tickets
+from console.demo.dataset import load_clauses, load_questions, load_tickets
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from console.output import print_table, printable
-from storage import report
-from storage.connect import Connection
+from console.terminal.output import print_table, printable
+from storage.db.connect import Connection
+from storage.money import report
 
 Columns: TypeAlias = list[tuple[str, str, Callable[[Any], str]]]
 _QUESTIONS = ("ticket", "clause", "question")  # the variables that hold what was asked

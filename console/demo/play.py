@@ -17,11 +17,11 @@ from rich.table import Column
 from console.demo import stage
 from console.demo.cast import cast
 from console.demo.closing import closing
-from console.processes import Processes, python
-from console.services import Endpoints
+from console.endpoints import Endpoints
+from console.processes.supervisor import Processes, python
 from producers.enqueue import connect
 from settings import Settings
-from storage.database import Database
+from storage.db.database import Database
 
 FLOODING_CAP_USD = Decimal("0.07")  # low enough that the flood meets it
 BAR_WIDTH = 12  # leaves room for the states' counts at 80 columns; more of them wrap

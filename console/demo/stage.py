@@ -16,8 +16,8 @@ from uuid import UUID
 from console.demo.cast import Customer
 from errors import HeadraceError
 from producers import Client
-from storage import report
-from storage.database import Database
+from storage.db.database import Database
+from storage.money import report
 
 TRICKLE = 6  # requests at a time of those who do not flood
 TRICKLE_PAUSE_S = 0.8

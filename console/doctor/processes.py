@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from console.doctor.finding import Finding, moment
-from console.output import counted
+from console.terminal.output import counted
 from settings import Settings
-from storage import chores, health, pauses, retention, schedulers, workers
-from storage.connect import Connection
-from storage.schedulers import BY_SIGNAL, SchedulerProcess
+from storage.db.connect import Connection
+from storage.fleet import chores, health, pauses, retention, schedulers, workers
+from storage.fleet.schedulers import BY_SIGNAL, SchedulerProcess
 
 SCHEDULER_ANSWERS_WITHIN_S = 2.0
 LATE_S = 60.0

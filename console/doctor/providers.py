@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from console.doctor.finding import Finding, Verdict
-from console.output import counted
-from console.services.whereabouts import Endpoints, check_whole
+from console.endpoints import Endpoints, check_whole
+from console.terminal.output import counted
 from errors import (
     HeadraceError,
     NotNowError,
@@ -24,10 +24,10 @@ from errors import (
 )
 from router.policy import Policy, load_policy
 from settings import Settings
-from storage import health, workers
-from storage.connect import redacted
-from storage.health import HeldJobs, RecentCalls
-from storage.session import OPERATOR, session
+from storage.db.connect import redacted
+from storage.db.session import OPERATOR, session
+from storage.fleet import health, workers
+from storage.fleet.health import HeldJobs, RecentCalls
 
 RECENT_S: Final = 300.0
 """Calls that began within so many seconds are looked at."""

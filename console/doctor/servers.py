@@ -7,15 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 from console.doctor import processes
 from console.doctor.finding import Finding, milliseconds
+from console.endpoints import Endpoints
 from console.provisioning import routed_models
-from console.services.whereabouts import Endpoints
 from router.policy import load_policy
 from settings import Settings
-from storage import health, logins
-from storage.connect import Connection, redacted
-from storage.health import ServerFacts
+from storage.db import logins
+from storage.db.connect import Connection, redacted
+from storage.db.session import OPERATOR, OWNER, session
+from storage.fleet import health
+from storage.fleet.health import ServerFacts
 from storage.migrate import LEAST_SERVER, pending
-from storage.session import OPERATOR, OWNER, session
 
 MOST_CLOCK_DIFFERENCE_S = 5.0
 LEAST_MONTHS_AHEAD = 2

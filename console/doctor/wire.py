@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console.doctor.finding import Finding, milliseconds
-from console.services.whereabouts import Endpoints
-from console.wire_trial import try_turn
+from console.doctor.wire_trial import try_turn
+from console.endpoints import Endpoints
 from queues.broker_url import open_wire
 from settings import Settings
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from storage.jobs import State
-from storage.metrics import Snapshot
+from storage.fleet.metrics import Snapshot
+from storage.jobs.jobs import State
 
 Sample = tuple[tuple[str, ...], float]
 """Values of the labels, in their order, and the figure."""

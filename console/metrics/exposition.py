@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console.metrics.catalogue import METRICS
-from storage.metrics import Snapshot
+from storage.fleet.metrics import Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -13,9 +13,10 @@ import anthropic
 import httpx2
 
 from errors import ProviderError
-from router.providers import bodies, dialects, failures, schemas, secrecy, tags, tiers
+from router.http import secrecy
+from router.http.deadline import CallOnTheWire, deadline, http_client, timeouts
+from router.providers import bodies, dialects, failures, schemas, tags, tiers
 from router.providers.calls import CallReply, CallRequest, Finish
-from router.providers.deadline import CallOnTheWire, deadline, http_client, timeouts
 from router.providers.objects import BrokenObjectError, read_object
 from router.providers.server import ServerHabits
 from router.providers.text import one_line, storable

@@ -15,7 +15,7 @@ from typing import Any, Final, TypedDict
 
 import httpx2
 
-from router.providers.secrecy import hide
+from router.http.secrecy import hide
 from router.providers.text import one_line
 
 #: So much of a body is looked at, bytes.

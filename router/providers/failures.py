@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx2
@@ -28,19 +25,15 @@ from errors import (
     ProviderUnavailableError,
     ProviderUnreachableError,
 )
+from router.http.retry_after import retry_after_s
+from router.http.secrecy import hide
 from router.providers.bodies import reason_of
 from router.providers.calls import Usage, is_simulated
 from router.providers.connections import why_it_broke, why_not_connected
-from router.providers.secrecy import hide
 from router.providers.text import one_line
 from router.providers.whole import TooLargeError
 
-#: Longest wait that a provider can ask for, s. What asks for more is asked again after this.
-LONGEST_WAIT_S: Final = 3_600.0
-#: A number of seconds this close to the time now, in Unix time, is a moment and not a wait, s.
-_ABOUT_NOW_S: Final = 7 * 86_400.0
 _TEXT_LENGTH = 300
-_HEADER_LENGTH = 100
 
 _NO_MONEY_LEFT = frozenset(
     {
@@ -208,32 +201,6 @@ def without_text(provider: str, why: str, *, request_id: str | None, usage: Usag
     )
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a provider asks us to wait, by whichever of the usual headers; ``None`` if it does not say.
-
-    At most :data:`LONGEST_WAIT_S`. A number that is Unix time of about now (gateways send that) is the time until then.
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return min(milliseconds / 1000, LONGEST_WAIT_S)
-    raw = headers.get("retry-after")
-    seconds = _number(raw)
-    if seconds is None:
-        seconds = _seconds_until(raw)
-    elif abs(seconds - time.time()) <= _ABOUT_NOW_S:
-        seconds -= time.time()
-    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT_S)
-
-
-def _seconds_until(date: str | None) -> float | None:
-    if date is None or len(date) > _HEADER_LENGTH:
-        return None
-    try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
-    except (ValueError, OverflowError, TypeError, OSError, IndexError):
-        return None
-
-
 def _word(value: object) -> str:
     """A code as it may stand in a message: a word, or a number of few digits."""
     is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9
@@ -274,11 +241,3 @@ def _kind(refusal: Refusal) -> type[ProviderError]:
 def _is_a_page(refusal: Refusal) -> bool:
     """Whether this is a page for people: neither provider answers with one, so a gateway or a firewall did."""
     return refusal.headers.get("content-type", "").lower().startswith(("text/html", "application/xhtml"))
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float((text or "")[:_HEADER_LENGTH])
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None

@@ -1,5 +1,5 @@
 -- A concurrency cap with burst may be passed while threads are idle: the scheduler lends it slots beyond its own
--- (storage/functions/operations/bursts.sql). A model's cap never: what it bounds is the provider's, not the fleet's.
+-- (storage/fleet/functions/bursts.sql). A model's cap never: what it bounds is the provider's, not the fleet's.
 
 alter table headrace.concurrency add column burst boolean not null default false, add check (not burst or scope <> 'model');
 

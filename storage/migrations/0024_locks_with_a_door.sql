@@ -1,6 +1,6 @@
 -- Locks of ours that only roles of ours can take. An advisory lock is open to every login of the database, and pg_locks tells
 -- each of them the keys that are held: one `select pg_advisory_lock(…)` of a stranger stood in the way of every `begin`.
--- A table lock and a row lock ask for a privilege (storage/functions/operations/locks.sql, decision 30).
+-- A table lock and a row lock ask for a privilege (storage/db/functions/locks.sql, decision 30).
 
 -- Locked by its rows: of each chore that runs one at a time. The names are in locks.sql.
 create table headrace.chore_locks (

@@ -1,5 +1,5 @@
 -- One user is one user: ids and names are kept in Unicode's composed form (NFC) from now on, whichever way they come in
--- (storage/functions/operations/names.sql). What was kept before is composed where that is safe:
+-- (storage/db/functions/names.sql). What was kept before is composed where that is safe:
 --
 -- * Tenants' names and external ids.
 -- * A cap or a rate that an operator set for a decomposed id, which has bound nobody: it moves to the composed id, unless that

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.rows import dict_row
 
-from console import services
+from console import endpoints as services
+from console.endpoints import Endpoints
 from console.provisioning import provision
-from console.services import Endpoints
-from console.services.account import for_servers
+from embedded.account import for_servers
 from settings import Settings
 from tests.chaos.schedule import SCHEDULERS
 

@@ -21,8 +21,9 @@ import psycopg
 
 from errors import DeadlinePassedError, ServiceError
 from producers import Client
-from storage import jobs, tenants
-from storage.database import Database
+from storage.catalogue import tenants
+from storage.db.database import Database
+from storage.jobs import jobs
 from tests.chaos.stage import Stage
 
 MARK = "chaos"

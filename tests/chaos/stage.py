@@ -24,7 +24,7 @@ import redis
 from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
-from storage.database import Database
+from storage.db.database import Database
 from tests.chaos.ground import TEMPLATE, Ground
 from tests.chaos.schedule import SCHEDULERS, WORKERS
 from tests.fleet import Fleet, Urls, eventually
@@ -284,10 +284,10 @@ def stage(ground: Ground, name: str) -> Iterator[Stage]:
         fleet.simulator()
         stage.behave()
         for worker in WORKERS:
-            stage.lives[worker] = Life(worker, ("workers.boot", "--threads", str(THREADS)), {})
+            stage.lives[worker] = Life(worker, ("console.processes.worker", "--threads", str(THREADS)), {})
         for scheduler in SCHEDULERS:
             env = {"HEADRACE_OPS_DATABASE_URL": ground.url(scheduler, name)}
-            stage.lives[scheduler] = Life(scheduler, ("workers.scheduler_boot",), env)
+            stage.lives[scheduler] = Life(scheduler, ("console.processes.scheduler",), env)
         for one in stage.lives:
             stage.start(one)
         stage.calm()

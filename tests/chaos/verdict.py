@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from storage import audit
+from storage.fleet import audit
 from tests.chaos.load import MARK, Fate, Ledger
 from tests.chaos.schedule import WORKERS
 from tests.chaos.stage import CLAIM_TIMEOUT_S, Stage

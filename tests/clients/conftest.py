@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from storage.database import Database
+from storage.db.database import Database
 from tests.clients.place import Place, install
 from tests.steps import answer, ask, call, end, take, used
 

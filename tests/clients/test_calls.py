@@ -39,8 +39,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from errors import HeadraceError as WholeError
 from producers import Client as WholeClient
-from storage import producers
-from storage.database import Database
+from storage.catalogue import producers
+from storage.db.database import Database
 from tests.clients.conftest import answer_next
 from tests.conftest import new_tenant
 from tests.fleet import Urls

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from storage.database import Database
+from storage.db.database import Database
 from tests.clients.conftest import answer_next
 from tests.clients.place import CLIENT, Place
 from tests.fleet import Urls, eventually

@@ -18,8 +18,8 @@ from headrace_client import ids, outcomes
 import errors
 from producers import client as whole
 from producers import fields as whole_fields
-from storage import ids as whole_ids
-from storage import jobs
+from storage.db import ids as whole_ids
+from storage.jobs import jobs
 from tests.clients.place import CLIENT, Place
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +97,7 @@ def test_its_errors_are_headraces_own() -> None:
 
 
 def test_every_code_that_the_functions_refuse_with_has_its_class() -> None:
-    texts = [file.read_text("utf-8") for file in (ROOT / "storage" / "functions").rglob("*.sql")]
+    texts = [file.read_text("utf-8") for file in (ROOT / "storage").glob("*/functions/*.sql")]
     codes = {code for text in texts for code in re.findall(r"refusal\('(\w+)'", text)}
     codes |= {code for text in texts for code in re.findall(r"'code', '(\w+)', 'field'", text)}
     assert {"unknown_tenant", "idempotency_conflict", "too_long"} <= codes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console.doctor.providers import _of_calls
-from storage.health import RecentCalls
+from storage.fleet.health import RecentCalls
 
 
 def calls(status: str, n: int, code: str | None = None, *, last_s_ago: float = 1.0) -> RecentCalls:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from console.filters import Filters, StateWord
-from storage.jobs import State
+from console.bulk.filters import Filters, StateWord
+from storage.jobs.jobs import State
 
 
 def test_every_state_can_be_asked_for_and_waiting_is_two_of_them() -> None:

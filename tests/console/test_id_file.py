@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from console.bulk.id_file import IdFile
-from storage.ids import new_id
+from storage.db.ids import new_id
 
 
 def test_an_id_that_stands_again_far_below_is_passed_over(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from console.output import cell, dumped, printable
-from storage.jobs import State
+from console.terminal.output import cell, dumped, printable
+from storage.jobs.jobs import State
 
 ID = UUID("01a20ca4-cb10-708b-97d0-a0022f528f85")
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from console import processes as module
-from console.processes import CANNOT_START, TOLD_TWICE, Processes, python
+from console.processes import supervisor as module
+from console.processes.supervisor import CANNOT_START, TOLD_TWICE, Processes, python
 from errors import ServiceError
 from tests.fleet import eventually
 
@@ -170,7 +170,7 @@ def test_the_loss_of_its_parent_is_a_reason_to_drain(children: Processes, log: P
 def test_our_modules_are_ours_wherever_a_command_is_called(log: Path) -> None:
     (log / "settings.py").write_text("raise SystemExit('not ours')")
     (log / "workers").mkdir()
-    command = python("workers.boot", "--help")
+    command = python("console.processes.worker", "--help")
 
     assert command[-2:] == ["--parent", str(os.getpid())]
     process = psutil.Popen(command, cwd=log, stdout=-1)

@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from console.endpoints import Endpoints
 from console.provisioning import Provisioned, provision
-from console.services import Endpoints
 from errors import InvalidSchemaError, MigrationError
 from router.policy import SHIPPED_POLICY
 from settings import Settings

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from console.output import printable
-from console.tables import MOST_LINES, Layout, cards, table, unbroken, wrapped
+from console.terminal.output import printable
+from console.terminal.tables import MOST_LINES, Layout, cards, table, unbroken, wrapped
 
 ID = str(UUID("01a20ca4-cb10-708b-97d0-a0022f528f85"))
 COLUMNS = ["id", "who", "what happened", "cost USD", "empty"]

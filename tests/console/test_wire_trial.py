@@ -8,7 +8,7 @@ import pika
 import pytest
 import redis
 
-from console.wire_trial import TENANT, try_turn
+from console.doctor.wire_trial import TENANT, try_turn
 from errors import RabbitUnavailableError, RedisUnavailableError
 from queues.broker_url import open_wire
 from queues.rabbitmq.partitions import partition_of, queue_name

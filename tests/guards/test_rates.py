@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from guards.rates import PREFIX, RateGuard
 from queues.redis.client import client
-from storage.rates import Rate
+from storage.money.rates import Rate
 from tests.queues.cluster import PrivateCluster
 from tests.queues.valkey import PrivateValkey
 

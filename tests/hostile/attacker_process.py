@@ -20,7 +20,7 @@ import psycopg
 from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
-from storage.database import Database
+from storage.db.database import Database
 from tests.fleet import Urls
 from tests.hostile.attacks import ATTACKS, Attacker
 

@@ -17,9 +17,11 @@ from psycopg.rows import dict_row
 from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
-from storage import audit, limits, tenants
-from storage.database import Database
-from storage.limits import SlotScope
+from storage.catalogue import tenants
+from storage.db.database import Database
+from storage.fleet import audit
+from storage.money import limits
+from storage.money.limits import SlotScope
 from tests.fleet import Fleet, Urls, eventually
 from tests.hostile.attacker_process import attacking
 
@@ -185,7 +187,7 @@ def scene(urls: Urls, directory: Path, *, ordinary: int) -> Iterator[Scene]:
         try:
             for name in WORKERS:
                 fleet.worker(name, threads=THREADS)
-            fleet.start("scheduler", "workers.scheduler_boot")
+            fleet.start("scheduler", "console.processes.scheduler")
             eventually(lambda: "scheduler.ready" in fleet.log("scheduler"), why="scheduler.ready")
             yield Scene(urls, fleet, Client(database, wire), hostile, others, fleet.simulator_url)
         finally:

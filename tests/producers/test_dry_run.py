@@ -25,8 +25,8 @@ from producers.quoter import Quoter
 from queues.broker_url import redis_client
 from queues.turns import Wire
 from router.policy import load_policy
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls
 from tests.inside import fresh, one_simulator, pipeline, turn

@@ -38,10 +38,10 @@ from producers import Client
 from producers.requests import MAX_INPUT_BYTES
 from queues.broker_url import open_wire
 from queues.turns import Wire
-from storage import jobs
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import State
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
+from storage.jobs.jobs import State
 from tests.conftest import new_tenant
 from tests.fleet import Urls, eventually
 from workers.scheduler import Scheduler

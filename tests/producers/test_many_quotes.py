@@ -20,7 +20,7 @@ from producers.quoter import Quoter
 from queues.broker_url import redis_client
 from queues.turns import Wire
 from router.policy import load_policy
-from storage.database import Database
+from storage.db.database import Database
 from tests.clock import Clock
 from tests.conftest import new_tenant
 from tests.fleet import Urls

@@ -19,9 +19,9 @@ from producers.quoter import Quoter
 from queues.broker_url import redis_client
 from queues.turns import Wire
 from router.policy import Policy, load_policy
-from storage import runs
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.money import runs
 from tests.clock import Clock
 from tests.fleet import Fleet, Urls
 from tests.inside import fresh, one_simulator, pipeline, turn

@@ -16,9 +16,9 @@ from errors import InvalidInputError, InvalidSchemaError
 from producers import Client
 from producers.client import CHUNK_BYTES
 from producers.requests import check, size_of
-from storage import jobs
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
 from tests.conftest import new_tenant
 from tests.fleet import Urls
 from tests.producers.test_enqueue import BAD, CHAT, JSON_FIELDS, MESSAGES, PROMPT, count, enqueue_by_sql

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from storage.database import Database
+from storage.db.database import Database
 from tests.conftest import new_tenant
 from tests.fleet import Fleet
 
@@ -27,7 +27,7 @@ def request(tenant: UUID, i: int, **more: object) -> dict[str, object]:
 def staff(fleet: Fleet, ops: Database) -> list[UUID]:
     """A scheduler, two workers of four threads and providers of 100 ms; the five tenants."""
     fleet.simulator(openai={"latency_ms": 100}, anthropic={"latency_ms": 100})
-    fleet.start("scheduler", "workers.scheduler_boot")
+    fleet.start("scheduler", "console.processes.scheduler")
     for name in ("worker-1", "worker-2"):
         fleet.worker(name, threads=4)
     return [new_tenant(ops, f"T{i}") for i in range(5)]

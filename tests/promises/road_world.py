@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from hypothesis import strategies as st
 
-from storage.connect import Connection, connect
+from storage.db.connect import Connection, connect
 from tests.clock import Clock
 from tests.fleet import Urls
 from tests.promises.road_model import Price

@@ -18,10 +18,11 @@ import psycopg
 import pytest
 
 from errors import BillerAnswerLostError, BillerAuthError, BillerUnavailableError
-from storage import audit, billing
-from storage.billing import SURE_S
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit
+from storage.money import billing
+from storage.money.billing import SURE_S
 from tests.clock import Clock
 from tests.conftest import new_tenant
 from tests.fleet import Urls, eventually
@@ -29,8 +30,8 @@ from tests.meter_server import EVENT_NAME, KEY, MeterServer, meter_server
 from tests.proxy import PostgresProxy
 from tests.steps import answer, ask, call, end, put_one, take, unheard, used
 from workers.backoff import Backoff
-from workers.biller import LEASE_S, Biller
-from workers.stripe_meter import TIMEOUT_S, StripeMeter
+from workers.outbox.billing import LEASE_S, Biller
+from workers.outbox.stripe_meter import TIMEOUT_S, StripeMeter
 
 START = datetime(2031, 3, 1, 9, tzinfo=UTC)
 FAULTS = ("500", "429", "cut", "dropped", "recorded_then_500", "400")
@@ -234,9 +235,9 @@ def test_two_senders_at_once_count_each_day_once(
 
 DYING = """
 import sys
-from storage.database import Database
-from workers.biller import Biller
-from workers.stripe_meter import TIMEOUT_S, StripeMeter
+from storage.db.database import Database
+from workers.outbox.billing import Biller
+from workers.outbox.stripe_meter import TIMEOUT_S, StripeMeter
 meter = StripeMeter(sys.argv[3], event_name=sys.argv[4], base_url=sys.argv[2], timeout_s=100)
 Biller(Database(sys.argv[1]), meter).send_some()
 """
@@ -267,7 +268,9 @@ def test_a_sender_that_was_held_up_leaves_the_event_to_whoever_has_it_now(
     app: Database, ops: Database, clock: Clock, server: MeterServer, biller: Biller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting_days(app, ops, clock, [billed_tenant(ops, 0)], 1)
-    monkeypatch.setattr("workers.biller.LEASE_S", TIMEOUT_S)  # so that any moment between take and try is too long
+    monkeypatch.setattr(
+        "workers.outbox.billing.LEASE_S", TIMEOUT_S
+    )  # so that any moment between take and try is too long
 
     assert biller.send_some().sent == 0
     assert server.asked == []
@@ -333,8 +336,8 @@ def test_a_day_that_is_too_old_for_stripe_is_sent_as_of_now(
 def test_the_loop_closes_and_sends_survives_faults_and_ends_when_told(
     app: Database, ops: Database, urls: Urls, clock: Clock, server: MeterServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.biller._SEND_EVERY_S", 0.02)
-    monkeypatch.setattr("workers.biller._CLOSE_EVERY_S", 0.02)
+    monkeypatch.setattr("workers.outbox.billing._SEND_EVERY_S", 0.02)
+    monkeypatch.setattr("workers.outbox.billing._CLOSE_EVERY_S", 0.02)
     tenant = billed_tenant(ops, 0)
     stopping = threading.Event()
     with psycopg.connect(urls.owner, autocommit=True) as owner, a_biller(ops, server) as biller:

@@ -9,14 +9,16 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from storage import books, jobs, limits, pauses, recovery
-from storage.books import Begin, Claim
-from storage.connect import Connection
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, Stopped
-from storage.limits import SlotScope
-from storage.pauses import Kind, Pausable
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import pauses, recovery
+from storage.fleet.pauses import Kind, Pausable
+from storage.jobs import books, jobs
+from storage.jobs.books import Begin, Claim
+from storage.jobs.jobs import ClaimedJob, Stopped
+from storage.money import limits
+from storage.money.limits import SlotScope
 from tests.conftest import new_tenant
 from tests.fleet import Urls, eventually
 from tests.steps import call, put, request

@@ -10,11 +10,14 @@ import pytest
 
 from errors import InvalidInputError
 from producers import Client
-from storage import audit, jobs, limits, recovery, tenants, workers
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, Settled, Stopped
-from storage.limits import SlotScope
+from storage.catalogue import tenants
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit, recovery, workers
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob, Settled, Stopped
+from storage.money import limits
+from storage.money.limits import SlotScope
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, eventually
 from tests.steps import everybody, put, request

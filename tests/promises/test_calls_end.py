@@ -17,9 +17,10 @@ from uuid import UUID
 import pytest
 
 from producers import Client, Result
-from storage import jobs, tenants
-from storage.database import Database
-from storage.jobs import State
+from storage.catalogue import tenants
+from storage.db.database import Database
+from storage.jobs import jobs
+from storage.jobs.jobs import State
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, eventually

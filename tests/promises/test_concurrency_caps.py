@@ -15,12 +15,14 @@ from uuid import UUID
 
 import pytest
 
-from storage import audit, jobs, limits, recovery, workers
-from storage.connect import Connection, connect
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, Settled, Stopped
-from storage.limits import SlotScope
+from storage.db.connect import Connection, connect
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit, recovery, workers
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob, Settled, Stopped
+from storage.money import limits
+from storage.money.limits import SlotScope
 from tests.conftest import new_tenant
 from tests.fleet import Urls, eventually
 from tests.steps import everybody, put, request
@@ -307,9 +309,9 @@ class Watcher:
 WORK = """
 import random, sys
 from uuid import UUID
-from storage import jobs
-from storage.connect import connect
-from storage.ids import new_id
+from storage.jobs import jobs
+from storage.db.connect import connect
+from storage.db.ids import new_id
 url, tenant, worker, seed = sys.argv[1], UUID(sys.argv[2]), UUID(sys.argv[3]), int(sys.argv[4])
 dice = random.Random(seed)
 with connect(url) as connection:

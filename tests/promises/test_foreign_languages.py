@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from console.services import account, binaries
+from embedded import account, binaries
 from producers import Client
-from storage.database import Database
-from storage.jobs import State
+from storage.db.database import Database
+from storage.jobs.jobs import State
 from tests.absent import absent
 from tests.books import check_books
 from tests.fleet import Fleet, Urls

@@ -19,9 +19,9 @@ from psycopg.types.json import Jsonb
 
 from errors import IdempotencyConflict, NotFoundError
 from producers import Client
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import State
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs.jobs import State
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from storage.database import Database
+from storage.db.database import Database
 from tests.conftest import new_tenant
 from tests.fleet import Urls
 from tests.queues.cluster import PrivateCluster

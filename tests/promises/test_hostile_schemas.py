@@ -16,9 +16,9 @@ import pytest
 
 from errors import InvalidSchemaError
 from producers import Client
-from storage import jobs
-from storage.database import Database
-from storage.jobs import State
+from storage.db.database import Database
+from storage.jobs import jobs
+from storage.jobs.jobs import State
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from producers import Client
-from storage.database import Database
-from storage.jobs import State
+from storage.db.database import Database
+from storage.jobs.jobs import State
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, eventually

@@ -18,9 +18,10 @@ from producers import Client
 from queues.broker_url import open_wire
 from queues.turns import Wire
 from settings import Settings
-from storage import jobs, recovery
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import recovery
+from storage.jobs import jobs
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually

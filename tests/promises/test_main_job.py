@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from producers import Client
-from storage.jobs import State
+from storage.jobs.jobs import State
 from tests.fleet import Fleet
 
 

@@ -14,13 +14,15 @@ from uuid import UUID
 import pytest
 
 from producers import Client
-from storage import audit, jobs, limits, recovery, runs, workers
-from storage.connect import connect
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, Settled
-from storage.limits import SlotScope
-from storage.runs import Grant
+from storage.db.connect import connect
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit, recovery, workers
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob, Settled
+from storage.money import limits, runs
+from storage.money.limits import SlotScope
+from storage.money.runs import Grant
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually

@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from console.services import Endpoints
-from storage import jobs, recovery, runs, workers
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob
-from storage.runs import Grant, PlannedCall
+from console.endpoints import Endpoints
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import recovery, workers
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob
+from storage.money import runs
+from storage.money.runs import Grant, PlannedCall
 from tests.books import check_books
 from tests.conftest import TEMPLATE, new_tenant
 from tests.fleet import Urls, eventually

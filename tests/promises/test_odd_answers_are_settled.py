@@ -21,10 +21,10 @@ from router.gateway import Gateway
 from router.policy import load_policy
 from router.providers.calls import Provider, Usage
 from router.pseudonyms import Pseudonyms
-from storage import tenants
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import State
+from storage.catalogue import tenants
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs.jobs import State
 from tests.books import check_books
 from tests.fleet import Urls
 from tests.router.providers.conftest import Told, build_adapter, told_server

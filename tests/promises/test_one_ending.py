@@ -8,7 +8,7 @@ from uuid import UUID
 import redis
 
 from producers import Client
-from storage.database import Database
+from storage.db.database import Database
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually

@@ -20,12 +20,12 @@ from router.gateway import Gateway
 from router.policy import load_policy
 from router.providers.calls import CallReply, CallRequest, Usage
 from router.pseudonyms import Pseudonyms
-from storage import jobs, why
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, State
-from storage.reading import LAST
-from storage.selection import Selection
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.db.reading import LAST
+from storage.jobs import jobs, why
+from storage.jobs.jobs import ClaimedJob, State
+from storage.jobs.selection import Selection
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Urls, eventually

@@ -14,12 +14,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from console.services import Endpoints
+from console.endpoints import Endpoints
 from producers import Client
-from storage import schedulers, wake_signals
-from storage.database import Database
-from storage.jobs import State
-from storage.wake_signals import Unfit
+from storage.db.database import Database
+from storage.fleet import schedulers, wake_signals
+from storage.fleet.wake_signals import Unfit
+from storage.jobs.jobs import State
 from tests.books import check_books
 from tests.bouncer import WayIn, bouncer
 from tests.conftest import new_tenant
@@ -109,7 +109,7 @@ def test_a_scheduler_behind_it_says_once_that_no_signal_comes_and_looks(
 ) -> None:
     fleet.simulator()
     fleet.worker()
-    fleet.start("scheduler", "workers.scheduler_boot")
+    fleet.start("scheduler", "console.processes.scheduler")
     eventually(lambda: "scheduler.no_signals" in fleet.log("scheduler"), why="it finds out")
 
     with psycopg.connect(urls.producer, autocommit=True, prepare_threshold=None) as service:

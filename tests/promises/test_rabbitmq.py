@@ -14,9 +14,9 @@ from producers import Client
 from queues.broker_url import open_wire
 from queues.rabbitmq.partitions import LIGHT, queue_name, queue_names
 from settings import Settings
-from storage import jobs
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually

@@ -10,7 +10,7 @@ import time
 from uuid import UUID
 
 from producers import Client
-from storage.database import Database
+from storage.db.database import Database
 from tests.books import check_books
 from tests.fleet import Fleet, Urls, eventually
 from tests.read_only import read_only
@@ -24,7 +24,7 @@ def test_a_read_only_postgres_costs_time_and_nothing_else(
     fleet: Fleet, urls: Urls, client: Client, ops: Database, tenant: UUID
 ) -> None:
     fleet.simulator(openai={"latency_ms": 1000}, anthropic={"latency_ms": 1000})
-    fleet.start("scheduler", "workers.scheduler_boot")
+    fleet.start("scheduler", "console.processes.scheduler")
     for name in PROCESSES[1:]:
         fleet.worker(name, threads=4)
     chat = {"tenant_id": tenant, "user_id": "u", "feature": "chat", "max_output_tokens": 50}

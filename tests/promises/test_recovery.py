@@ -13,9 +13,10 @@ import pytest
 
 from producers import Client, Result
 from queues.turns import Wire
-from storage import jobs, recovery, workers
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import recovery, workers
+from storage.jobs import jobs
 from tests.books import check_books
 from tests.clock import Clock
 from tests.fleet import Fleet, Urls, eventually

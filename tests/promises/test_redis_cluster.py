@@ -13,7 +13,7 @@ import pytest
 from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
-from storage.database import Database
+from storage.db.database import Database
 from tests.books import check_books
 from tests.fleet import Fleet, Urls, eventually
 from tests.promises.arithmetic import JOBS, all_ended_well, ended, request, staff

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 
 from producers import Client
-from storage.database import Database
+from storage.db.database import Database
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually
@@ -50,7 +50,7 @@ def test_a_user_that_asks_too_often_waits_and_nobody_else_does(
     rate(ops, tenant, "user", "", 6)
     rate(ops, tenant, "user", "backfill", 1000)
     fleet.simulator()
-    fleet.start("scheduler", "workers.scheduler_boot")
+    fleet.start("scheduler", "console.processes.scheduler")
     fleet.worker()
     put(client, tenant, "eager", 20)
     put(client, tenant, "calm", 5)
@@ -83,7 +83,7 @@ def test_a_feature_may_let_its_users_ask_more_often(
         owner.execute("update headrace.plans set user_per_minute = 3")
         owner.execute("update headrace.features set user_per_minute = 9 where name = 'chat'")
     fleet.simulator()
-    fleet.start("scheduler", "workers.scheduler_boot")
+    fleet.start("scheduler", "console.processes.scheduler")
     fleet.worker()
     put(client, tenant, "ann", 12)
     eventually(
@@ -100,7 +100,7 @@ def test_without_redis_rates_open_and_dollars_do_not(fleet: Fleet, client: Clien
     fleet.simulator()
     # the wire is there, the server that counts requests is not
     nowhere = {"HEADRACE_BROKER_URL": fleet.urls.redis, "HEADRACE_REDIS_URL": "unix:///nowhere/s"}
-    fleet.start("scheduler", "workers.scheduler_boot", **nowhere)
+    fleet.start("scheduler", "console.processes.scheduler", **nowhere)
     fleet.worker(**nowhere)
     put(client, tenant, "ann", 40)
     eventually(

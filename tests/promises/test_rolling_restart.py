@@ -11,7 +11,7 @@ import threading
 from uuid import UUID
 
 from producers import Client
-from storage.database import Database
+from storage.db.database import Database
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, eventually

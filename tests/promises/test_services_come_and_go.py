@@ -22,13 +22,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from console.endpoints import start, status, stop
 from console.provisioning import provision
-from console.services import start, status, stop
 from errors import PostgresUnavailableError
 from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
-from storage.database import Database
+from storage.db.database import Database
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Fleet, Urls, eventually
@@ -165,7 +165,7 @@ def work(private: Services, tmp_path: Path) -> Iterator[Work]:
         client = Client(app, open_wire(urls.redis, lanes=LANES))
         try:
             fleet.simulator(openai={"latency_ms": 150}, anthropic={"latency_ms": 150})
-            fleet.start("scheduler", "workers.scheduler_boot")
+            fleet.start("scheduler", "console.processes.scheduler")
             for name in ("worker-1", "worker-2"):
                 fleet.worker(name, threads=4)
             tenants = [new_tenant(ops, f"T{i}") for i in range(4)]

@@ -24,9 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from storage import audit, jobs, recovery, tenants, workers
-from storage.jobs import AskedAgain
-from storage.runs import PlannedCall
+from storage.catalogue import tenants
+from storage.fleet import audit, recovery, workers
+from storage.jobs import jobs
+from storage.jobs.jobs import AskedAgain
+from storage.money.runs import PlannedCall
 from tests.fleet import Urls
 from tests.promises.road_model import MAX_DEATHS, Claim, Job, Road, Run, Worker
 from tests.promises.road_world import (

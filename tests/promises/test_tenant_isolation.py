@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 
 from producers import Client
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
 from tests.conftest import new_tenant
 from tests.fleet import Urls
 

@@ -11,9 +11,9 @@ import pytest
 
 from queues.redis.wire import RedisWire
 from settings import Settings
-from storage import chores, recovery
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import chores, recovery
 from tests.conftest import new_tenant
 from tests.fleet import Urls
 from tests.steps import everybody, put, put_one, request, take

@@ -15,11 +15,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from storage import recovery
-from storage.database import Database
-from storage.ids import new_id
-from storage.rates import Rate
-from storage.runs import Grant
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import recovery
+from storage.money.rates import Rate
+from storage.money.runs import Grant
 from tests.books import check_books
 from tests.clock import Clock
 from tests.conftest import new_tenant

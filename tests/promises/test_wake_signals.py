@@ -20,12 +20,12 @@ from psycopg.types.json import Jsonb
 from producers import Client
 from queues.redis.wire import RedisWire
 from settings import Settings
-from storage import metrics, wake_signals
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import State
-from storage.schedulers import BY_SIGNAL
-from storage.wake_signals import CHANNEL, Unfit
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import metrics, wake_signals
+from storage.fleet.schedulers import BY_SIGNAL
+from storage.fleet.wake_signals import CHANNEL, Unfit
+from storage.jobs.jobs import State
 from tests import steps
 from tests.bouncer import is_wanted
 from tests.fleet import Fleet, Urls, eventually
@@ -238,7 +238,7 @@ def test_no_signal_is_asked_for_where_one_could_fail_somebodys_commit(
 def test_a_scheduler_that_stands_still_is_seen_by_what_it_does_not_do(
     ops: Database, fleet: Fleet, tenant: UUID, service: psycopg.Connection[Any]
 ) -> None:
-    process = fleet.start("scheduler", "workers.scheduler_boot")
+    process = fleet.start("scheduler", "console.processes.scheduler")
     eventually(lambda: seen(ops).schedulers == 1, why="its heart beats")
     assert seen(ops).behind_s == 0
 

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from console.services import Endpoints
+from console.endpoints import Endpoints
 from tests.conftest import TEMPLATE
 from tests.promises import walls
 from tests.promises.walls import World

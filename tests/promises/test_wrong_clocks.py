@@ -11,10 +11,10 @@ import pytest
 
 from console.doctor import servers
 from producers import Client
-from storage import health
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import State
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import health
+from storage.jobs.jobs import State
 from tests.books import check_books
 from tests.fleet import Fleet, Urls
 from tests.promises.test_foreign_transactions import ask, foreign
@@ -36,7 +36,7 @@ def test_jobs_of_a_service_whose_clock_is_years_behind_run_once_and_none_comes_f
     client: Client, fleet: Fleet, ops: Database, urls: Urls, tenant: UUID
 ) -> None:
     fleet.simulator()
-    fleet.start("scheduler", "workers.scheduler_boot")
+    fleet.start("scheduler", "console.processes.scheduler")
     fleet.worker()
     ids = [made_at(datetime(year, 1, 1, tzinfo=UTC)) for year in (1999, 2020)]
     with foreign(urls) as connection:

@@ -20,7 +20,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from storage.ids import new_id
+from storage.db.ids import new_id
 
 Connection = psycopg.Connection[Any]
 APP, OPS, PRODUCER, OWNER = "headrace_app", "headrace_ops", "headrace_producer", "headrace_owner"

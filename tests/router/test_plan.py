@@ -24,8 +24,8 @@ from router import plan as plans
 from router.plan import Plan
 from router.policy import Policy, Target, load_policy
 from router.tokens import estimate_input_tokens, input_token_bound
-from storage.jobs import ClaimedJob
-from storage.prompts import PromptVersion
+from storage.catalogue.prompts import PromptVersion
+from storage.jobs.jobs import ClaimedJob
 
 LUNA, HAIKU = Target("openai", "luna"), Target("anthropic", "haiku")
 SONNET, SOL = Target("anthropic", "sonnet"), Target("openai", "sol")

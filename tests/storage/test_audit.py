@@ -12,14 +12,17 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from console.services import Endpoints
+from console.endpoints import Endpoints
 from producers import Client
-from storage import audit, jobs, limits, tenants, workers
-from storage.audit import CHECKS, Finding
-from storage.connect import Connection, connect
-from storage.database import Database
-from storage.ids import new_id
-from storage.limits import SlotScope
+from storage.catalogue import tenants
+from storage.db.connect import Connection, connect
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit, workers
+from storage.fleet.audit import CHECKS, Finding
+from storage.jobs import jobs
+from storage.money import limits
+from storage.money.limits import SlotScope
 from tests.books import check_books
 from tests.conftest import TEMPLATE, _in_database, new_tenant
 from tests.fleet import Fleet

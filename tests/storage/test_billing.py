@@ -15,10 +15,11 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from errors import InvalidInputError
-from storage import audit, billing, outbox
-from storage.billing import METER_EVENT, SURE_S
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit
+from storage.money import billing, outbox
+from storage.money.billing import METER_EVENT, SURE_S
 from tests.clock import Clock
 from tests.conftest import new_tenant
 from tests.fleet import Urls

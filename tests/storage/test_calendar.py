@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from console.doctor import servers
-from storage import recovery
-from storage.database import Database
+from storage.db.database import Database
+from storage.fleet import recovery
 from tests.clock import Clock
 from tests.fleet import Urls
 from tests.promises.test_wrong_clocks import made_at

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from storage import jobs
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import Enqueued
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
+from storage.jobs.jobs import Enqueued
 from tests.conftest import new_tenant
 
 

@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from storage import jobs, runs
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, Enqueued, State
-from storage.runs import Grant, PlannedCall
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
+from storage.jobs.jobs import ClaimedJob, Enqueued, State
+from storage.money import runs
+from storage.money.runs import Grant, PlannedCall
 from tests.conftest import new_tenant
 
 CHEAP = ("openai", "gpt-6-luna")  # $0.10 in, $0.50 out a million tokens; $0.125 for a cache write

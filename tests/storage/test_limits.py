@@ -19,11 +19,13 @@ from console.provisioning import provision
 from errors import InvalidInputError, UnknownFeatureError, UnknownTenantError
 from router.policy import SHIPPED_POLICY
 from settings import Settings
-from storage import audit, limits, tenants
-from storage.database import Database
-from storage.ids import new_id
-from storage.limits import Scope, Source
-from storage.runs import Grant
+from storage.catalogue import tenants
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit
+from storage.money import limits
+from storage.money.limits import Scope, Source
+from storage.money.runs import Grant
 from tests.clock import Clock
 from tests.conftest import new_tenant
 from tests.fleet import Urls

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import psycopg
 
-from storage import audit
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit
 from tests.clock import Clock
 from tests.fleet import Urls, eventually
 from tests.steps import answer, ask, call, end, put_one, take, used

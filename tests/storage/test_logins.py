@@ -16,14 +16,14 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from console.services import Endpoints
+from console.endpoints import Endpoints
 from errors import ConfigurationError, HeadraceError, UnsafeRoleError
 from queues.broker_url import open_wire
-from storage.connect import connect
-from storage.database import Database
-from storage.logins import excess, refuse_unsafe_role
+from storage.db.connect import connect
+from storage.db.database import Database
+from storage.db.logins import excess, refuse_unsafe_role
+from storage.db.session import operator_session
 from storage.migrate import migrate
-from storage.session import operator_session
 from tests.conftest import TEMPLATE
 from tests.fleet import Urls
 
@@ -129,7 +129,7 @@ def test_every_way_in_refuses_another_s_login(urls: Urls, services: Endpoints) -
         "PATH": os.environ["PATH"], "OPENAI_API_KEY": "k", "HEADRACE_REDIS_URL": urls.redis,
         "HEADRACE_DATABASE_URL": urls.ops, "HEADRACE_OPS_DATABASE_URL": urls.app,
     }  # fmt: skip
-    for module in ("workers.boot", "workers.scheduler_boot"):
+    for module in ("console.processes.worker", "console.processes.scheduler"):
         done = subprocess.run(
             [sys.executable, "-m", module], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
@@ -190,7 +190,9 @@ def test_a_url_that_cannot_be_read_is_named_by_its_own_variable() -> None:
     ]
 
 
-@pytest.mark.parametrize("entry", ["workers.boot", "workers.scheduler_boot", "console.main", "enqueue"])
+@pytest.mark.parametrize(
+    "entry", ["console.processes.worker", "console.processes.scheduler", "console.main", "enqueue"]
+)
 def test_no_process_tells_a_password_at_any_level(entry: str) -> None:
     command = {
         "console.main": ["-m", "console.main", "tenants", "list"],

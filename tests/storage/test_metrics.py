@@ -10,12 +10,13 @@ from uuid import UUID
 
 import pytest
 
-from storage import limits, metrics, pauses, workers
-from storage.database import Database
-from storage.ids import new_id
-from storage.limits import SlotScope
-from storage.metrics import Snapshot
-from storage.pauses import Kind, Pausable
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import metrics, pauses, workers
+from storage.fleet.metrics import Snapshot
+from storage.fleet.pauses import Kind, Pausable
+from storage.money import limits
+from storage.money.limits import SlotScope
 from tests import steps
 from tests.conftest import new_tenant
 

@@ -19,11 +19,14 @@ from headrace_client.errors import HeadraceError as LightError
 import storage
 from errors import HeadraceError, InvalidInputError, UnknownFeatureError, UnknownTenantError
 from producers import Client
-from storage import audit, limits, names, pauses, policy, prices, tenants
-from storage.database import Database
-from storage.ids import new_id
-from storage.limits import Scope, SlotScope
-from storage.pauses import Kind
+from storage.catalogue import policy, tenants
+from storage.db import names
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit, pauses
+from storage.fleet.pauses import Kind
+from storage.money import limits, prices
+from storage.money.limits import Scope, SlotScope
 from tests import naughty
 from tests.conftest import new_tenant
 from tests.fleet import Urls
@@ -69,7 +72,7 @@ def test_every_combining_mark_is_known() -> None:
     marks = re.compile(f"[{names.MARKS}]")
     every = {one for one in map(chr, range(0x110000)) if marks.match(one)}
     assert every >= {one for one in map(chr, range(0x110000)) if unicodedata.combining(one)}
-    text = (Path(storage.__file__).parent / "functions" / "operations" / "names.sql").read_text()
+    text = (Path(storage.__file__).parent / "db" / "functions" / "names.sql").read_text()
     in_sql = re.search(r"p_text ~ \('\['(.*?)\|\| '\]\{31\}'\)", text, re.DOTALL)
     assert in_sql is not None
     assert "".join(re.findall(r"\|\| '([^']*)'", in_sql[1])) == _as_sql_has_it(every)

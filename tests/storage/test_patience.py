@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from storage.connect import Connection
-from storage.database import Database
+from storage.db.connect import Connection
+from storage.db.database import Database
 from tests.fleet import Urls, eventually
 from tests.gate import Gate
 

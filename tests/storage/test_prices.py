@@ -21,18 +21,18 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from console.commands.prices import REVIEWED
+from console.endpoints import Endpoints
 from console.provisioning import routed_models
-from console.services import Endpoints
 from errors import InvalidInputError, UnpricedModelError
 from router.policy import load_policy
-from storage import price_sync, price_table, prices
-from storage.connect import Connection
-from storage.database import Database
-from storage.ids import new_id
-from storage.price_sync import due
-from storage.price_table import compare
-from storage.prices import BY_HAND, Kind, Model, Price, in_force
-from storage.published_prices import published
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.money import price_sync, price_table, prices
+from storage.money.price_sync import due
+from storage.money.price_table import compare
+from storage.money.prices import BY_HAND, Kind, Model, Price, in_force
+from storage.money.published_prices import published
 from tests.books import check_books
 from tests.conftest import TEMPLATE, new_tenant
 from tests.fleet import Urls

@@ -12,11 +12,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from storage import quotes
-from storage.database import Database
-from storage.ids import new_id
-from storage.quotes import MoneyLook
-from storage.runs import PlannedCall
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.money import quotes
+from storage.money.quotes import MoneyLook
+from storage.money.runs import PlannedCall
 from tests.clock import Clock
 from tests.conftest import new_tenant
 from tests.fleet import Urls

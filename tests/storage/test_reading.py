@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from storage.database import Database
-from storage.reading import FIRST, LAST, MOST_LEVELS, Unreadable, is_deeper_than, read_json
+from storage.db.database import Database
+from storage.db.reading import FIRST, LAST, MOST_LEVELS, Unreadable, is_deeper_than, read_json
 
 
 @pytest.mark.parametrize(

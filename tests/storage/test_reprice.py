@@ -14,12 +14,13 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from storage import audit, prices, repricing
-from storage.connect import connect
-from storage.database import Database
-from storage.ids import new_id
-from storage.prices import Price
-from storage.repricing import Mispriced, Period
+from storage.db.connect import connect
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit
+from storage.money import prices, repricing
+from storage.money.prices import Price
+from storage.money.repricing import Mispriced, Period
 from tests.books import check_books
 from tests.clock import Clock
 from tests.conftest import new_tenant

@@ -9,10 +9,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from storage import audit, billing, outbox, retention, workers
-from storage.connect import Connection
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit, retention, workers
+from storage.money import billing, outbox
 from tests.conftest import new_tenant
 from tests.fleet import Urls
 from tests.steps import answer, ask, call, end, put_one, take, used

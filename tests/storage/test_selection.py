@@ -10,13 +10,13 @@ from uuid import UUID
 
 import pytest
 
-from storage import jobs, selection
-from storage.connect import Connection
-from storage.database import Database
-from storage.ids import first_id_at, new_id
-from storage.jobs import State
-from storage.selection import Selection
-from storage.statements import sql
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.ids import first_id_at, new_id
+from storage.db.statements import sql
+from storage.jobs import jobs, selection
+from storage.jobs.jobs import State
+from storage.jobs.selection import Selection
 from tests.conftest import new_tenant
 
 NOW = datetime.now(UTC)

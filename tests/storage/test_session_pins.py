@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from storage.connect import PINNED, connect
-from storage.database import Database
+from storage.db.connect import PINNED, connect
+from storage.db.database import Database
 from tests.fleet import Urls
 
 ODD = {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.spend_forecast import Forecast, Window, forecast
+from storage.money.spend_forecast import Forecast, Window, forecast
 
 NOW = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -16,12 +16,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from storage import spend
-from storage.connect import Connection, connect
-from storage.database import Database
-from storage.ids import new_id
-from storage.spend import By, SpenderDay
-from storage.spend_forecast import forecast
+from storage.db.connect import Connection, connect
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.money import spend
+from storage.money.spend import By, SpenderDay
+from storage.money.spend_forecast import forecast
 from tests.books import check_books
 from tests.clock import Clock
 from tests.conftest import new_tenant

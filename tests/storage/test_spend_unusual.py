@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from storage.spend_unusual import usual
+from storage.money.spend_unusual import usual
 
 
 def history(*amounts: str | int) -> list[Decimal]:

@@ -11,11 +11,11 @@ import psycopg
 import pytest
 
 from errors import PostgresUnavailableError, StatementError, StatementFailedError, StatementRefusedError
-from storage import database as patience
-from storage.connect import Connection
-from storage.database import Database
-from storage.session import session
-from storage.sqlstates import TABLE, Meaning, meaning, reading
+from storage.db import database as patience
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.session import session
+from storage.db.sqlstates import TABLE, Meaning, meaning, reading
 from tests.fleet import Urls, eventually
 from tests.read_only import read_only
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.start_forecast import Backlog, Recent, served_in_s, starts_in_s
+from storage.jobs.start_forecast import Backlog, Recent, served_in_s, starts_in_s
 
 STEADY = Recent(jobs=100, settled=90, tokens=10_000, span_s=100, from_idle=False)
 NOTHING = Recent(jobs=0, settled=0, tokens=0, span_s=0, from_idle=True)

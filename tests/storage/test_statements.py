@@ -19,16 +19,16 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from console.services import Endpoints
+from console.endpoints import Endpoints
 from errors import MigrationError
-from storage.connect import connect
+from storage.db.connect import connect
 from storage.migrate import Migrated, migrate, pending
 from tests.conftest import TEMPLATE
 from tests.fleet import Urls
 
 STORAGE = Path(__file__).parents[2] / "storage"
-QUERIES = sorted((STORAGE / "queries").glob("*/*.sql"))
-FUNCTIONS = sorted((STORAGE / "functions").glob("*/*.sql"))
+QUERIES = sorted(STORAGE.glob("*/queries/*/*.sql"))
+FUNCTIONS = sorted(STORAGE.glob("*/functions/*.sql"))
 MIGRATIONS = tuple(file.name for file in sorted((STORAGE / "migrations").glob("*.sql")))
 _numbers = itertools.count(1)
 
@@ -74,13 +74,13 @@ def _uses() -> dict[tuple[str, str], list[tuple[str, str]]]:
 
 def test_every_statement_has_its_one_function_by_its_name() -> None:
     uses = _uses()
-    assert uses.keys() == {(file.parent.name, file.stem) for file in QUERIES}
+    assert uses.keys() == {(f"{file.parts[-4]}/{file.parent.name}", file.stem) for file in QUERIES}
     for (noun, verb), where in uses.items():
         assert len(where) == 1, f"{noun}/{verb} is run from {where}"
         module, function = where[0]
         assert module == f"storage/{noun}.py"
         # where the verb alone would shadow a builtin, the noun goes with it
-        assert function in (verb, f"{verb}_{noun}"), f"{noun}/{verb} is run by {module}:{function}"
+        assert function in (verb, f"{verb}_{noun.partition('/')[2]}"), f"{noun}/{verb} is run by {module}:{function}"
 
 
 def test_every_statement_says_what_it_does_first() -> None:
@@ -347,6 +347,12 @@ def test_what_asks_for_a_job_asks_for_its_tenant_too() -> None:
     found: dict[str, list[bool]] = {}
     for file in (*QUERIES, *FUNCTIONS):
         for line in asks.findall(file.read_text()):
-            found.setdefault(f"{file.parent.name}/{file.name}", []).append("tenant_id = " in line)
+            found.setdefault(file.relative_to(STORAGE).as_posix(), []).append("tenant_id = " in line)
     assert {name for name, told in found.items() if not all(told)} == set()
-    assert {"jobs/show.sql", "jobs/history.sql", "why/job.sql", "runs/of_job.sql", "jobs/cancel.sql"} <= set(found)
+    assert {
+        "jobs/queries/jobs/show.sql",
+        "jobs/queries/jobs/history.sql",
+        "jobs/queries/why/job.sql",
+        "money/queries/runs/of_job.sql",
+        "jobs/functions/cancel.sql",
+    } <= set(found)

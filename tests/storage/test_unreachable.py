@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from console.services import Endpoints
+from console.endpoints import Endpoints
 from errors import ConfigurationError, PostgresUnavailableError
-from storage.connect import connect, redacted
-from storage.database import Database
+from storage.db.connect import connect, redacted
+from storage.db.database import Database
 from tests.bouncer import bouncer
 from tests.ports import free_port
 
@@ -59,7 +59,7 @@ def test_a_wrong_password_is_not_a_server_that_is_down(services: Endpoints) -> N
 def test_refused_unreachable_and_unknown_are_told_apart(
     place: str, reason: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("storage.connect").connect.SESSION, "connect_timeout", 2)
+    monkeypatch.setitem(__import__("storage.db.connect").connect.SESSION, "connect_timeout", 2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(1)

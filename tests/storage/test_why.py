@@ -9,14 +9,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from console import waiting
-from storage import limits, pauses, schedulers, why, workers
-from storage.connect import Connection
-from storage.database import Database
-from storage.ids import new_id
-from storage.limits import SlotScope
-from storage.pauses import Kind, Pausable
-from storage.why import Explanation, Why
+from console.terminal import waiting
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import pauses, schedulers, workers
+from storage.fleet.pauses import Kind, Pausable
+from storage.jobs import why
+from storage.jobs.why import Explanation, Why
+from storage.money import limits
+from storage.money.limits import SlotScope
 from tests import steps
 from tests.conftest import new_tenant
 

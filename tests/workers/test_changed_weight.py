@@ -7,9 +7,9 @@ from decimal import Decimal
 from uuid import UUID
 
 from queues.turns import Wire
-from storage import tenants
-from storage.database import Database
-from storage.ids import new_id
+from storage.catalogue import tenants
+from storage.db.database import Database
+from storage.db.ids import new_id
 from tests import steps
 from tests.conftest import new_tenant
 from workers.turn_account import TurnAccount

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from errors import PostgresUnavailableError
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
 from tests.fleet import Fleet, Urls, eventually
 from tests.read_only import read_only
 from workers.heartbeat import Heartbeat

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 
 from errors import StatementRefusedError
-from storage import books
-from storage.books import Begin, Settle
-from storage.connect import Connection
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import ClaimedJob, Settled
-from storage.runs import Grant
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import books
+from storage.jobs.books import Begin, Settle
+from storage.jobs.jobs import ClaimedJob, Settled
+from storage.money.runs import Grant
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Urls, eventually

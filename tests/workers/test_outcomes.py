@@ -29,7 +29,7 @@ from errors import (
     RateLimitHeldError,
     TooLongError,
 )
-from storage.runs import Grant
+from storage.money.runs import Grant
 from workers import outcomes
 from workers.backoff import Backoff
 from workers.outcomes import GRACE_S, Defer, Ended, HandBack, Held, Lost, Outcome, Retry, Succeeded

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from console import waiting
+from console.terminal import waiting
 from errors import (
     BreakerOpenError,
     HeadraceError,
@@ -45,11 +45,13 @@ from router.policy import Policy, Target, load_policy
 from router.providers.calls import CallReply, CallRequest, Finish, Usage
 from router.pseudonyms import Pseudonyms
 from router.rate_holds import RateHolds
-from storage import limits, recovery, why
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import State
-from storage.rates import Rate
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import recovery
+from storage.jobs import why
+from storage.jobs.jobs import State
+from storage.money import limits
+from storage.money.rates import Rate
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.fleet import Urls

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from errors import CutOffError
-from storage.recovery import Looked
+from storage.fleet.recovery import Looked
 from workers.rotation import FIRST, LEAST_ROWS, Backlog, Rotation
 
 TENANTS = [UUID(int=n) for n in range(1, 8)]

@@ -10,9 +10,9 @@ import psycopg
 
 from queues.redis.wire import RedisWire
 from settings import Settings
-from storage import chores, health, recovery, workers
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import chores, health, recovery, workers
 from tests.fleet import Urls, eventually
 from tests.gate import Gate
 from tests.steps import put_one, take

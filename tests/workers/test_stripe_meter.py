@@ -24,7 +24,7 @@ from errors import (
 )
 from tests.meter_server import EVENT_NAME, KEY, MeterServer, meter_server
 from tests.router.providers.test_key_secrecy import everything_shown
-from workers.stripe_meter import MeterEvent, StripeMeter
+from workers.outbox.stripe_meter import MeterEvent, StripeMeter
 
 NOW = datetime(2031, 3, 4, 0, 5, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from errors import ProviderRefusedError, ProviderUnreachableError
 from router.breakers import BreakerChange
 from router.policy import Target
-from storage.ids import new_id
-from storage.runs import PlannedCall
+from storage.db.ids import new_id
+from storage.money.runs import PlannedCall
 from tests.router.test_breakers import Clock
 from workers.log_sample import FIRST_LINES, FURTHER_LINES, TOLD_EVERY_S, LogSample, Suppressed
 from workers.trouble_log import TroubleLog

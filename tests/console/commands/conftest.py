@@ -102,7 +102,7 @@ def in_process(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.
             for name, value in (variables | ({"COLUMNS": str(columns)} if columns else {})).items():
                 patched.setenv(name, value)
             patched.chdir(tmp_path)
-            for module in ("console.reach", "console.commands.migrate"):
+            for module in ("console.connect", "console.commands.migrate"):
                 patched.setattr(f"{module}.configure_logs", lambda settings: None)
             patched.setattr(sys, "argv", ["headrace", *map(str, arguments)])
             patched.setattr(sys, "stdin", io.StringIO())

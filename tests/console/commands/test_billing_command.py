@@ -14,7 +14,7 @@ import pytest
 
 from console.commands.billing import day, factor, price_command
 from errors import InvalidInputError
-from storage.database import Database
+from storage.db.database import Database
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
 from tests.meter_server import KEY, MeterServer, meter_server

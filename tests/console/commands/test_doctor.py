@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from producers import Client
-from storage import chores, schedulers, workers
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import chores, schedulers, workers
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import ANTHROPIC_KEY, OPENAI_KEY, Headrace
 from tests.fleet import Fleet, Urls, eventually
@@ -249,7 +249,7 @@ def test_an_outage_of_both_providers_is_trouble(
     other = new_tenant(ops, "Globex")
     fleet.simulator(openai={"fault": "auth"}, anthropic={"fault": "529"})
     fleet.worker(HEADRACE_BREAKER_FAIL_MAX="2", HEADRACE_BREAKER_RESET_S="60")
-    fleet.start("scheduler", "workers.scheduler_boot")
+    fleet.start("scheduler", "console.processes.scheduler")
     for whose in (tenant, other) * 3:
         client.enqueue(tenant_id=whose, user_id="ada", feature="chat", messages=HI)
 
@@ -316,7 +316,7 @@ def test_workers_without_a_scheduler_are_trouble_and_a_lost_one_is_named(
 ) -> None:
     seen_by(ops, None)
     never = headrace("doctor", "--json", env=NEVER_SILENT)
-    process = fleet.start("scheduler", "workers.scheduler_boot")
+    process = fleet.start("scheduler", "console.processes.scheduler")
     eventually(lambda: listed(ops), why="its heart beats")
     fine = headrace("doctor", "--json")
     fleet.end("scheduler", with_signal=signal.SIGKILL)

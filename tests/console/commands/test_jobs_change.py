@@ -15,11 +15,12 @@ import pytest
 from psycopg.rows import dict_row
 
 from producers import Client
-from storage import audit, jobs
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import State
-from storage.selection import Selection
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet import audit
+from storage.jobs import jobs
+from storage.jobs.jobs import State
+from storage.jobs.selection import Selection
 from tests.fleet import Fleet, eventually
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from storage import jobs
-from storage.database import Database
+from storage.db.database import Database
+from storage.jobs import jobs
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import BINARY, Headrace, Ran
 from tests.fleet import eventually

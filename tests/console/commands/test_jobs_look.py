@@ -14,10 +14,11 @@ import psycopg
 import pytest
 
 from producers import Client
-from storage import jobs, runs
-from storage.database import Database
-from storage.ids import new_id
-from storage.runs import PlannedCall
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
+from storage.money import runs
+from storage.money.runs import PlannedCall
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace, Ran
 from tests.fleet import Urls
@@ -165,7 +166,7 @@ def test_the_first_digits_of_an_id_are_enough_where_they_mean_one_job(
 
 
 def test_a_beginning_of_an_id_is_looked_up_in_one_partition_by_its_index(ops: Database) -> None:
-    text = (STORAGE / "queries" / "jobs" / "by_prefix.sql").read_text("utf-8")
+    text = (STORAGE / "jobs" / "queries" / "jobs" / "by_prefix.sql").read_text("utf-8")
     with ops.connection() as connection:
         connection.execute("set enable_seqscan = off")
         plan = connection.execute(

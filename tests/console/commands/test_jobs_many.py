@@ -21,12 +21,12 @@ import pytest
 
 from console.bulk.export import Exported, sink
 from console.bulk.lines import COLUMNS
-from storage import jobs, results
-from storage.connect import Connection
-from storage.database import Database
-from storage.ids import new_id
-from storage.jobs import State
-from storage.selection import Found
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs, results
+from storage.jobs.jobs import State
+from storage.jobs.selection import Found
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import BINARY, Headrace
 from tests.fleet import eventually

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from storage.connect import Connection
-from storage.database import Database
+from storage.db.connect import Connection
+from storage.db.database import Database
 from tests.console.commands.conftest import BINARY, Headrace
 from tests.console.commands.test_jobs_enqueue import in_database, line, write
 from tests.fleet import eventually

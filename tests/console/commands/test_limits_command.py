@@ -10,12 +10,12 @@ from uuid import UUID
 
 import pytest
 
-from console.amounts import per_minute, share
 from console.commands.limits import SHOWN, bound
+from console.terminal.amounts import per_minute, share
 from errors import InvalidInputError
-from storage import limits
-from storage.database import Database
-from storage.limits import Scope
+from storage.db.database import Database
+from storage.money import limits
+from storage.money.limits import Scope
 from tests.console.commands.conftest import Headrace, Ran
 from tests.test_docs import DOCS, fences
 

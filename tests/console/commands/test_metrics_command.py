@@ -16,8 +16,8 @@ import pytest
 
 from console.metrics.catalogue import METRICS
 from console.metrics.exposition import CONTENT_TYPE, exposition
-from storage.chores import ChoreState
-from storage.metrics import Calls, Fleet, Lane, Snapshot
+from storage.fleet.chores import ChoreState
+from storage.fleet.metrics import Calls, Fleet, Lane, Snapshot
 from tests.console.commands.conftest import BINARY, Headrace
 from tests.test_docs import rows
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from console.services import Endpoints
+from console.endpoints import Endpoints
 from tests.console.commands.conftest import Headrace
 
 NAME = "migrate_test"

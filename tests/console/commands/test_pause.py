@@ -13,9 +13,9 @@ from console import pausing
 from errors import InvalidInputError
 from producers import Client
 from queues.turns import Wire
-from storage.database import Database
-from storage.ids import new_id
-from storage.pauses import Kind
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.fleet.pauses import Kind
 from tests import steps
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace

@@ -19,10 +19,10 @@ import yaml
 
 from console.commands.prices import REVIEWED, instant
 from errors import InvalidInputError
-from storage import prices
-from storage.database import Database
-from storage.ids import new_id
-from storage.prices import BY_HAND, Price
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.money import prices
+from storage.money.prices import BY_HAND, Price
 from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from storage.database import Database
+from storage.db.database import Database
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
 from tests.fleet import Urls

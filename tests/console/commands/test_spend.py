@@ -15,8 +15,8 @@ from pyarrow import parquet
 
 from console.commands.spend import first_day, period
 from errors import InvalidInputError
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
 from tests.steps import ask, call, end, put_one, take, unheard, used

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from console.amounts import usd
+from console.terminal.amounts import usd
 from errors import InvalidInputError, NameTakenError
-from storage import tenants
-from storage.database import Database
+from storage.catalogue import tenants
+from storage.db.database import Database
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
 from tests.fleet import Urls

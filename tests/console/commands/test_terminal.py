@@ -17,8 +17,8 @@ from rich.cells import cell_len
 
 from console.commands.prices import REVIEWED
 from producers import Client
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
 from tests.console.commands.conftest import BINARY, Headrace, Ran
 from tests.fleet import Urls
 from tests.steps import answer, ask, call, end, take, used
@@ -212,8 +212,8 @@ def test_the_demos_first_table_shows_its_figures_at_80_columns(
 ) -> None:
     from decimal import Decimal
 
-    from console import output
     from console.demo import closing
+    from console.terminal import output
 
     monkeypatch.setattr(output, "width", lambda *, to_error=False: 80)
     title, _, columns = closing._tables("Brightdesk Support")[0]

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from producers import Client
-from storage import jobs
-from storage.database import Database
-from storage.ids import new_id
+from storage.db.database import Database
+from storage.db.ids import new_id
+from storage.jobs import jobs
 from tests.console.commands.conftest import BINARY, Headrace
 from tests.fleet import Urls, eventually
 

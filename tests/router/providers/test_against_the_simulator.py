@@ -58,7 +58,7 @@ class Simulator:
 def running(tmp_path_factory):
     port_file = tmp_path_factory.mktemp("simulator") / "port"
     process = subprocess.Popen(
-        [sys.executable, "-m", "console.simulator", "--port", "0", "--port-file", str(port_file)], cwd=ROOT
+        [sys.executable, "-m", "simulator", "--port", "0", "--port-file", str(port_file)], cwd=ROOT
     )
     give_up_at = time.monotonic() + 30
     while not (port_file.exists() and port_file.read_text().strip()):

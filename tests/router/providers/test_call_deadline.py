@@ -14,8 +14,8 @@ import httpcore2
 import pytest
 
 from errors import ProviderTimeoutError, ProviderUnreachableError
+from router.http.deadline import _DeadlineStream, deadline
 from router.providers.calls import Message
-from router.providers.deadline import _DeadlineStream, deadline
 
 TIMEOUT_S = 0.5
 ENOUGH = 300  # drips of 0.1 s each

@@ -27,8 +27,9 @@ from errors import (
     ProviderUnreachableError,
     RetryableError,
 )
+from router.http.retry_after import LONGEST_WAIT_S, retry_after_s
 from router.providers.calls import Message
-from router.providers.failures import LONGEST_WAIT_S, retry_after_s, without_answer
+from router.providers.failures import without_answer
 from router.providers.server import ServerHabits
 
 

@@ -13,8 +13,8 @@ import httpcore2
 import pytest
 
 from errors import ConfigurationError, ProviderAnswerLostError, ProviderUnreachableError
+from router.http.deadline import DeadlineTransport
 from router.providers.calls import Message
-from router.providers.deadline import DeadlineTransport
 from tests.router.providers.conftest import ADAPTERS, OWN_KEY, PLATFORM_KEY
 
 
@@ -78,7 +78,7 @@ def test_a_request_that_meets_a_closed_connection_is_sent_again(provider, adapte
 
 
 def test_one_that_meets_closed_connections_again_was_not_sent(monkeypatch, provider, adapter_to, wire, ask, an_answer):
-    monkeypatch.setattr("router.providers.deadline._SENT_AT_MOST", 1)
+    monkeypatch.setattr("router.http.deadline._SENT_AT_MOST", 1)
     behave = Closing(json.dumps(an_answer()).encode())
     adapter = adapter_to(provider, wire(behave).url)
     request = ask(messages=(Message("user", "Two metres?"),))

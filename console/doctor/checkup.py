@@ -1,0 +1,37 @@
+"""What ``headrace doctor`` looks at, part by part, in the order in which they lean on each other.
+
+A part that fails says so and the next one goes on: nothing here raises a :class:`errors.HeadraceError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+
+from console.doctor import providers, servers, wire
+from console.doctor.finding import Finding, guarded
+from console.endpoints import Endpoints
+from settings import Settings
+
+PREFIX = "HEADRACE_"
+
+
+def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
+    """Look at every part."""
+    yield from unknown_settings(os.environ)
+    yield from guarded("database (app)", lambda: servers.app(services))
+    yield from guarded("database (ops)", lambda: servers.ops(settings, services))
+    yield from guarded("database (owner)", lambda: servers.owner(services))
+    yield from guarded("wire", lambda: wire.examine(settings, services))
+    yield from guarded("providers", lambda: providers.examine(settings, services))
+
+
+def unknown_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Variables with our prefix that mean nothing: most are a slip of the pen, and their default holds instead."""
+    known = {name.upper() for name in Settings.model_fields}
+    ours = {name.upper().removeprefix(PREFIX) for name in environment if name.upper().startswith(PREFIX)}
+    for name in sorted(ours - known):
+        near = difflib.get_close_matches(name, known, n=1)
+        to_do = f"Did you mean {PREFIX}{near[0]}?" if near else "docs/reference/settings.md lists every setting."
+        yield Finding("settings", "note", f"{PREFIX}{name} is not a setting, and nothing reads it", to_do)

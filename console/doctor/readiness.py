@@ -1,0 +1,38 @@
+"""Whether a process that is to run for long has a chance at all: asked once, before it starts."""
+
+from __future__ import annotations
+
+from console.endpoints import Endpoints
+from errors import MigrationError
+from queues.broker_url import open_wire
+from settings import Settings
+from storage.db.logins import refuse_unsafe_role
+from storage.db.session import OPERATOR, session
+from storage.migrate import pending
+
+
+def check_ready(settings: Settings, services: Endpoints) -> None:
+    """Make sure that a process has a chance: both roles log in and are safe, the schema is ours, the wire answers.
+
+    :raises PostgresUnavailableError: a database URL leads nowhere.
+    :raises UnsafeRoleError: a role could bypass row-level security.
+    :raises MigrationError: migrations are pending.
+    :raises RedisUnavailableError: the wire does not answer.
+    """
+    with session(services.database_url) as connection:
+        refuse_unsafe_role(connection)
+    with session(services.require_ops(), setting=OPERATOR) as connection:
+        refuse_unsafe_role(connection, setting=OPERATOR, role="headrace_ops")
+        missing = pending(connection)
+    if missing:
+        raise MigrationError(f"migrations are pending: {', '.join(missing)}", hint="Run `headrace migrate` first.")
+    wire = open_wire(
+        services.broker_url,
+        lanes=settings.lane_weights,
+        turns_per_tenant=settings.turns_per_tenant,
+        setting=services.wire_setting,
+    )
+    try:
+        wire.facts()
+    finally:
+        wire.close()

@@ -1,0 +1,1 @@
+"""``headrace jobs enqueue``: start reading at :mod:`console.enqueue_file.run`."""

@@ -1,0 +1,158 @@
+"""One run of an intake: the file, the services, a bar for who watches, and what is told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+from uuid import UUID
+
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from console.endpoints import Endpoints
+from console.enqueue_file.intake import Intake, Quoted, Taken
+from console.enqueue_file.lines import Line, check_file, read_lines
+from console.enqueue_file.report import End, Report
+from console.processes.stop import CUT_OFF, INTERRUPTED, Stop, forget_output
+from console.terminal import failure
+from console.terminal.output import screen
+from errors import HeadraceError, InvalidInputError
+from producers import Client
+from producers.enqueue import open_quoter
+from queues.broker_url import open_wire
+from settings import Settings
+from storage.catalogue import tenants
+from storage.db.connect import Connection
+from storage.db.database import Database
+from storage.db.session import operator_session, translated
+
+Dealt = TypeVar("Dealt", bound=Sequence[Taken] | Sequence[Quoted])
+
+
+def enqueue(
+    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[list[Taken]]
+) -> int | None:
+    """Enqueue the lines of a stream; the exit code, if something stopped it half-way. The report says how far."""
+    return _through(Intake.take, settings, services, stream, tenant=tenant, report=report)
+
+
+def quote(
+    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[list[Quoted]]
+) -> int | None:
+    """Say what the lines of a stream would cost; the exit code, if something stopped it half-way. Nothing goes in."""
+    return _through(Intake.quote, settings, services, stream, tenant=tenant, report=report)
+
+
+def _through(
+    deal: Callable[[Intake, Iterable[Line], Stop], Iterator[Dealt]],
+    settings: Settings,
+    services: Endpoints,
+    stream: BinaryIO,
+    *,
+    tenant: str | None,
+    report: Report[Dealt],
+) -> int | None:
+    line, has_begun = 0, False
+    error: HeadraceError | None = None
+    code: int | None = None
+    try:
+        with translated(services.database_url), ExitStack() as stack:
+            wire = open_wire(
+                services.broker_url,
+                lanes=settings.lane_weights,
+                turns_per_tenant=settings.turns_per_tenant,
+                setting=services.wire_setting,
+            )
+            database = Database(services.database_url)
+            client = Client(database, wire, quoter=lambda: open_quoter(settings, database, services.redis_url))
+            stack.callback(client.close)
+            stop = stack.enter_context(Stop())
+            intake = Intake(client, _finder(services, stack), tenant=tenant)
+            has_begun = True
+            for dealt in deal(intake, _with_progress(stream, stack), stop):
+                line = dealt[-1].number
+                report.add(dealt)
+                sys.stdout.flush()  # who kills us now still learns what is in
+    except HeadraceError as stopped_by:
+        error = stopped_by
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = CUT_OFF
+        forget_output()
+    report.end(End(line, error, interrupted=code is not None, has_begun=has_begun))
+    return code if error is None else failure.report(error, as_json=False)  # the report's document has it already
+
+
+def only(files: Sequence[Path]) -> Path:
+    """The one file that is named.
+
+    :raises InvalidInputError: there are several.
+    """
+    if len(files) > 1:
+        raise InvalidInputError(
+            f"was given {len(files)} times, and a run takes one file",
+            field="file",
+            hint="Put them together: cat FILES | headrace jobs enqueue --file -",
+        )
+    return files[0]
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[BinaryIO]:
+    """The file's bytes (``-`` is standard input), once it is sure that they are text to the end.
+
+    :raises InvalidInputError: it cannot be read, or is not UTF-8.
+    """
+    if str(file) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidInputError(f"cannot be read: {reason}", field="file", value=str(file)) from error
+    with stream:
+        if stream.seekable():  # nothing goes in of a file that cannot be read to its end
+            check_file(stream)
+        yield stream
+
+
+def _with_progress(stream: BinaryIO, stack: ExitStack) -> Iterator[Line]:
+    """The stream's lines, with a bar on standard error where somebody watches and the ids are not what they see."""
+    lines = read_lines(stream)
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        return lines
+    size = Path(stream.name).stat().st_size if stream.seekable() and stream is not sys.stdin.buffer else None
+    bar = stack.enter_context(
+        Progress(
+            TextColumn("{task.fields[lines]} lines"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+            console=screen(to_error=True), redirect_stdout=False,
+        )
+    )  # fmt: skip
+    return _counted(lines, bar, bar.add_task("", total=size, lines=0))
+
+
+def _counted(lines: Iterator[Line], bar: Progress, task: TaskID) -> Iterator[Line]:
+    for line in lines:
+        bar.update(task, advance=line.size, lines=line.number)
+        yield line
+
+
+def _finder(services: Endpoints, stack: ExitStack) -> Callable[[str], UUID]:
+    """What finds a tenant; it connects as the operators' role only when it is asked."""
+    connections: list[Connection] = []
+
+    def find(given: str) -> UUID:
+        if services.ops_database_url is None:
+            try:
+                return UUID(given)  # a name could not be looked up, but an id need not be
+            except ValueError:
+                pass
+        if not connections:
+            connections.append(stack.enter_context(operator_session(services.require_ops())))
+        return tenants.resolve(connections[0], given).id
+
+    return find

@@ -1,1 +1,0 @@
-"""``headrace jobs enqueue``: start reading at :mod:`console.intake.run`."""

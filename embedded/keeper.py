@@ -1,0 +1,143 @@
+"""The keeper: one small process per directory that owns the private servers.
+
+``python -m embedded.keeper DIRECTORY`` detaches itself. It runs the servers that ``run/*.server.json`` name,
+starts one that dies again, and publishes how they do in ``run/state.json``. A *user* is any process that holds the
+shared lock on ``run/users``, which the kernel frees however that process ends. With no user left and no ``run/stay``
+file it stops the servers and goes; it also goes when its directory is removed. SIGHUP makes it look for new servers,
+SIGTERM stops everything. When it is killed outright, the kernel ends its servers (Linux), and the next start ends
+whatever is left (everywhere).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+from embedded.child import Child
+from embedded.locks import open_lock_file, try_lock, unlock
+from embedded.server import KeeperState, read_server, write_state
+
+_LOOK_FOR_USERS_EVERY_S = 0.5
+_LOOK_AT_STARTS_EVERY_S = 0.01
+_TAKE_OFFICE_WITHIN_S = 2.0  # somebody who only asks whether there is a keeper holds its lock for a moment
+
+
+class Keeper:
+    """The servers of one directory, and the loop that watches them."""
+
+    def __init__(self, run: Path, office: int) -> None:
+        """Watch over the servers of a run directory.
+
+        :param office: descriptor of ``run/keeper.lock``, held.
+        """
+        self._run = run
+        self._office = office
+        self._users = open_lock_file(run / "users")
+        self._children: dict[str, Child] = {}
+        self._told_to_stop = False
+        self._told_to_look = True
+        self._looks = 0
+        self._published: KeeperState | None = None
+        self._alarm, alarm = os.pipe()
+        for end in (self._alarm, alarm):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGHUP, self._look)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def serve(self) -> None:
+        """Keep the servers up until nobody wants them any more."""
+        try:
+            look_at = 0.0
+            while not self._told_to_stop:
+                if self._told_to_look:
+                    self._told_to_look = False
+                    self._adopt()
+                    # The first time this makes our number known: signals are understood by now, and a start that
+                    # finds us sees at once what an earlier one has asked for.
+                    self._publish()
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + _LOOK_FOR_USERS_EVERY_S
+                    if self._directory_is_gone() or self._nobody_is_left():
+                        break
+                for child in self._children.values():
+                    child.step()
+                self._publish()
+                self._wait()
+        finally:
+            self._shut_down()
+
+    def _look(self, *_: object) -> None:
+        self._told_to_look = True
+
+    def _stop(self, *_: object) -> None:
+        self._told_to_stop = True
+
+    def _adopt(self) -> None:
+        self._looks += 1
+        for path in sorted(self._run.glob("*.server.json")):
+            server = read_server(path)
+            child = self._children.get(server.name)
+            if child is None or (child.condition == "failed" and child.server.request != server.request):
+                self._children[server.name] = Child(server)
+
+    def _directory_is_gone(self) -> bool:
+        try:
+            return (self._run / "keeper.lock").stat().st_ino != os.fstat(self._office).st_ino
+        except OSError:
+            return True
+
+    def _nobody_is_left(self) -> bool:
+        if not try_lock(self._users):
+            return False
+        if (self._run / "stay").exists():
+            unlock(self._users)
+            return False
+        return True  # and the lock stays ours: who comes now waits until we are gone
+
+    def _publish(self, *, stopping: bool = False) -> None:
+        servers = {name: child.state() for name, child in self._children.items()}
+        state = KeeperState(os.getpid(), stopping, self._looks, servers)
+        if state != self._published and not self._directory_is_gone():
+            write_state(self._run / "state.json", state)
+            self._published = state
+
+    def _wait(self) -> None:
+        in_transit = any(child.is_in_transit for child in self._children.values())
+        select.select([self._alarm], [], [], _LOOK_AT_STARTS_EVERY_S if in_transit else _LOOK_FOR_USERS_EVERY_S)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._alarm, 4096)
+
+    def _shut_down(self) -> None:
+        self._publish(stopping=True)
+        for child in self._children.values():
+            child.ask_to_end()
+        for child in self._children.values():
+            child.end()
+        self._publish(stopping=True)
+
+
+def main() -> None:
+    """Detach, take office unless somebody holds it, and serve."""
+    run = Path(sys.argv[1]) / "run"
+    if os.fork():
+        os._exit(0)  # whoever started us need not wait for us, nor bury us
+    os.umask(0o077)
+    office = open_lock_file(run / "keeper.lock")
+    deadline = time.monotonic() + _TAKE_OFFICE_WITHIN_S
+    while not try_lock(office):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
+    Keeper(run, office).serve()
+
+
+if __name__ == "__main__":
+    main()

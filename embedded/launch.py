@@ -1,0 +1,280 @@
+"""Bring the private services of a directory up, and hold them up; take them down; look at them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from embedded import account as accounts
+from embedded import orphans, place, postgres, probe, simulator, valkey
+from embedded.account import Account
+from embedded.locks import is_locked, lock, locked, open_lock_file, try_lock
+from embedded.place import Place
+from embedded.server import KeeperState, Server, ServerState, log_tail, read_state, write_server
+from errors import ConfigurationError, PostgresUnavailableError, RedisUnavailableError, ServiceError
+
+ServiceName = Literal["postgres", "redis", "simulator"]
+_AT_HOME: frozenset[ServiceName] = frozenset({"postgres", "redis"})  # those that have files and a user of their own
+EVERY_SERVICE: tuple[ServiceName, ...] = ("postgres", "redis", "simulator")
+
+_ROOT = Path(__file__).resolve().parents[1]  # the folder that `embedded` is imported from
+_TURN_WITHIN_S = 300.0  # a first start and its migrations may be under way in another shell
+_KEEPER_STOPS_WITHIN_S = 60.0
+_KEEPER_STARTS_WITHIN_S = 20.0
+_READY_WITHIN_S = 330.0  # the keeper itself gives up on a server earlier
+_POLL_S = 0.01
+_KNOCK_AGAIN_S = 0.1
+_TRIES = 5
+
+# What the keeper and the simulator get of our environment: enough to run this Python, and no secret.
+_PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_", "LD_LIBRARY_PATH", "DYLD_", "PYTHON", "VIRTUAL_ENV")
+_UNAVAILABLE: dict[str, type[ServiceError]] = {"postgres": PostgresUnavailableError, "redis": RedisUnavailableError}
+
+
+@contextmanager
+def held_up(
+    directory: Path, services: frozenset[ServiceName], *, prepare: Callable[[str], object], stay: bool = False
+) -> Iterator[Place]:
+    """Have the services of a directory up for the length of a block, or, with ``stay``, until :func:`take_down`.
+
+    :param prepare: called with the database owner's URL once Postgres serves, by one process at a time.
+    :raises ConfigurationError: the directory, the system user or the programs will not do.
+    :raises ServiceError: a server did not start; the message ends with what it said.
+    """
+    directory = place.of(directory)
+    # The simulator runs as ourselves: on its own it asks nothing of the system.
+    account = accounts.for_servers() if services & _AT_HOME else None
+    place.claim(directory)
+    run = directory / "run"
+    with contextlib.ExitStack() as stack:
+        with locked(run / "lock", within_s=_TURN_WITHIN_S):
+            user = lock(run / "users", shared=True, within_s=_KEEPER_STOPS_WITHIN_S)
+            stack.callback(os.close, user)
+            here = _bring_up(directory, account, services)
+            if "postgres" in services:
+                prepare(postgres.url(here, postgres.OWNER))
+            if stay:
+                (run / "stay").touch(mode=0o600)
+        yield here
+
+
+def take_down(directory: Path) -> bool:
+    """Stop every service of a directory, whoever uses it, and end what was left behind; says whether there was any.
+
+    :raises ConfigurationError: the directory belongs to another user.
+    :raises ServiceError: another process holds the directory for too long.
+    """
+    directory = place.of(directory)
+    run = directory / "run"
+    place.check_ownership(directory)
+    if not run.is_dir():
+        return False
+    with locked(run / "lock", within_s=_TURN_WITHIN_S):
+        (run / "stay").unlink(missing_ok=True)
+        was_up = _signal_keeper(run, signal.SIGTERM)
+        deadline = time.monotonic() + _KEEPER_STOPS_WITHIN_S
+        while is_locked(run / "keeper.lock"):
+            if time.monotonic() > deadline:
+                _signal_keeper(run, signal.SIGKILL)
+            time.sleep(_POLL_S)
+        orphans.end_all(place.known(directory))
+        (run / "state.json").unlink(missing_ok=True)
+    return was_up
+
+
+def states(directory: Path) -> dict[str, ServerState]:
+    """How the servers of a directory do; empty when no keeper is in office."""
+    run = place.of(directory) / "run"
+    try:
+        if not is_locked(run / "keeper.lock"):
+            return {}
+        state = read_state(run / "state.json")
+    except PermissionError as error:
+        raise ConfigurationError(
+            "the private services of this directory belong to another user", field="HEADRACE_DIR", value=str(directory)
+        ) from error
+    except NotADirectoryError as error:
+        raise ConfigurationError("is not a directory", field="HEADRACE_DIR", value=str(directory)) from error
+    return {} if state is None else state.servers
+
+
+def stays(directory: Path) -> bool:
+    """Whether the services of a directory were told to stay up when nobody uses them."""
+    return (place.of(directory) / "run" / "stay").exists()
+
+
+def _bring_up(directory: Path, account: Account | None, services: frozenset[ServiceName]) -> Place:
+    run = directory / "run"
+    for _ in range(_TRIES):
+        with contextlib.ExitStack() as office:
+            # While it is vacant we hold the office ourselves, so that no straggler of a start that was killed can
+            # take it before everything is cleaned up and asked for. Whoever takes it then does what we asked for.
+            descriptor = open_lock_file(run / "keeper.lock")
+            office.callback(os.close, descriptor)
+            is_vacant = try_lock(descriptor)
+            current = None if is_vacant else _keeper_in_office(run)
+            if is_vacant:
+                _end_earlier_life(directory)
+            elif current is None:
+                continue  # it was just left
+            here = place.known(directory)
+            if account is not None and not (current and current.servers.keys() & _AT_HOME):
+                here = _move_in(directory, account)
+            wanted = {name: _ask(name, here, account, current) for name in EVERY_SERVICE if name in services}
+        if current is None:
+            _start_keeper(here)
+        else:
+            _signal_keeper(run, signal.SIGHUP)
+        if _are_ready(here, wanted, looks=current.looks if current else 0):
+            return here
+    raise ServiceError("the keeper of the private services went away again and again", hint=_see(directory / "logs"))
+
+
+def _end_earlier_life(directory: Path) -> None:
+    """End and forget what an earlier life left."""
+    run = directory / "run"
+    orphans.end_all(place.known(directory))
+    for remains in (*run.glob("*.server.json"), run / "state.json"):
+        remains.unlink(missing_ok=True)
+
+
+def _move_in(directory: Path, account: Account) -> Place:
+    """Settle where Postgres and Valkey live, and clear what would be in their way."""
+    here = place.settle(directory, account)
+    orphans.end_housed(here)
+    for remains in here.sockets.iterdir():
+        remains.unlink()
+    for home in [] if account.is_ours else place.abandoned():
+        orphans.end_housed(Place(directory, home, home / "s"))
+        shutil.rmtree(home, ignore_errors=True)
+        place.forget(home)
+    return here
+
+
+def _ask(name: ServiceName, here: Place, account: Account | None, current: KeeperState | None) -> str:
+    """Ask the keeper for a service, unless it has it; returns the request to wait for."""
+    known = current.servers.get(name) if current else None
+    if known is not None and known.condition in ("starting", "running", "restarting"):
+        return known.request
+    request = secrets.token_hex(8)
+    write_server(here.run / f"{name}.server.json", _server(name, here, account, request))
+    return request
+
+
+def _server(name: ServiceName, here: Place, account: Account | None, request: str) -> Server:
+    if name == "simulator":
+        return simulator.prepare(here, _ROOT, _environment(), request)
+    assert account is not None, "whoever asks for these has settled who runs them"
+    return postgres.prepare(here, account, request) if name == "postgres" else valkey.prepare(here, account, request)
+
+
+def _start_keeper(here: Place) -> None:
+    log_path = here.logs / "keeper.log"
+    with log_path.open("ab") as log:
+        start = log.tell()
+        outcome = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "embedded.keeper", str(here.directory)],
+            cwd=_ROOT,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            check=False,
+        )
+    deadline = time.monotonic() + _KEEPER_STARTS_WITHIN_S
+    while not is_locked(here.run / "keeper.lock"):
+        if outcome.returncode != 0 or time.monotonic() > deadline:
+            raise ServiceError(
+                f"the keeper of the private services did not start:\n{log_tail(log_path, after=start)}",
+                hint=_see(log_path),
+            )
+        time.sleep(_POLL_S)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+
+
+def _keeper_in_office(run: Path) -> KeeperState | None:
+    """What the keeper in office has published, or ``None`` if there is no keeper.
+
+    The number in it is that keeper's own: the file is removed before a new one takes office.
+    """
+    deadline = time.monotonic() + _KEEPER_STARTS_WITHIN_S
+    while is_locked(run / "keeper.lock"):
+        if state := read_state(run / "state.json"):
+            return state
+        if time.monotonic() > deadline:
+            raise ServiceError("the keeper of the private services says nothing", hint=_see(run.parent / "logs"))
+        time.sleep(_POLL_S)
+    return None
+
+
+def _signal_keeper(run: Path, number: int) -> bool:
+    """Signal the keeper in office, if there is one; says whether there was."""
+    state = _keeper_in_office(run)
+    if state is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(state.pid, number)
+    return True
+
+
+def _are_ready(here: Place, wanted: dict[ServiceName, str], *, looks: int) -> bool:
+    """Wait for the servers; ``False`` when the keeper goes away meanwhile.
+
+    :param looks: the keeper has to have looked once more than that. A keeper that has just been told to stop, or
+        been killed, may still seem to be in office; one that has looked since we asked was alive and willing then.
+    :raises ServiceError: one of them could not be started.
+    """
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while True:
+        state = read_state(here.run / "state.json")
+        servers = state.servers if state else {}
+        mine = [
+            servers[name] for name, request in wanted.items() if name in servers and servers[name].request == request
+        ]
+        for server in mine:
+            if server.condition == "failed":
+                raise _failure(here, server)
+        is_willing = state is not None and not state.stopping and state.looks > looks
+        if is_willing and len(mine) == len(wanted) and all(server.condition == "running" for server in mine):
+            # The keeper sees processes. Whether they serve, say while Postgres recovers, only they can tell.
+            if all(_answers(name, here) for name in wanted):
+                return True
+            time.sleep(_KNOCK_AGAIN_S)
+        if not is_locked(here.run / "keeper.lock"):
+            return False
+        if time.monotonic() > deadline:
+            raise ServiceError("the private services did not become ready", hint=_see(here.logs))
+        time.sleep(_POLL_S)
+
+
+def _answers(name: ServiceName, here: Place) -> bool:
+    if name == "postgres":
+        return probe.postgres_answers(postgres.socket(here))
+    if name == "redis":
+        return probe.valkey_answers(here.valkey_socket)
+    port = simulator.port(here)
+    return port is not None and probe.port_answers(port)
+
+
+def _failure(here: Place, server: ServerState) -> ServiceError:
+    log = here.logs / ("valkey.log" if server.name == "redis" else f"{server.name}.log")
+    kind = _UNAVAILABLE.get(server.name, ServiceError)
+    return kind(f"the private {server.name} server did not start: {server.detail}\n", hint=_see(log), log=str(log))
+
+
+def _see(log: Path) -> str:
+    return f"See {log}, mend what it names and try again, or set the URL of a server of your own."

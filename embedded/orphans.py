@@ -1,0 +1,88 @@
+"""Servers and keepers that an earlier life left behind.
+
+They are known by their command lines, which name this very directory, and not by remembered process numbers, which
+the system may have given to strangers since.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from embedded.place import Place
+
+_PATIENCE_S = 5.0  # until force is used
+
+
+def end_all(place: Place) -> None:
+    """End whatever of ours still runs for this place. Call it when no keeper is in office."""
+    _end(lambda words: _signal_for_unhoused(words, place) or _signal_for_housed(words, place))
+
+
+def end_housed(place: Place) -> None:
+    """End the servers whose files are in the place's home. Call it when no keeper runs them."""
+    _end(lambda words: _signal_for_housed(words, place))
+
+
+def _signal_for_unhoused(words: list[str], place: Place) -> int | None:
+    is_keeper = words[-2:] == ["embedded.keeper", str(place.directory)]
+    is_simulator = "simulator" in words and str(place.port_file) in words
+    return signal.SIGKILL if is_keeper or is_simulator else None
+
+
+def _signal_for_housed(words: list[str], place: Place) -> int | None:
+    program = Path(words[0]).name
+    if program == "valkey-server" and str(place.valkey_socket) in words:
+        return signal.SIGKILL
+    clusters = (str(place.cluster), f"{place.home}/new-")  # the latter: one that is being made
+    named = [word.removeprefix("--pgdata=") for word in words]
+    if program in ("postgres", "initdb") and any(word.startswith(clusters) for word in named):
+        return signal.SIGQUIT  # an immediate shutdown: a fast one can hang while Postgres recovers from a crash
+    return None
+
+
+def _end(signal_for: Callable[[list[str]], int | None]) -> None:
+    found = []
+    for process in psutil.process_iter():
+        words = _command_line(process)
+        if words and (number := signal_for(words)):
+            found.append(process)
+            _send(process, number)
+    if found and not _are_gone(found):
+        for process in found:
+            _send(process, signal.SIGKILL)
+        _are_gone(found)
+
+
+def _are_gone(processes: list[psutil.Process]) -> bool:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not all(_is_gone(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []  # gone, a corpse, or not ours to see
+
+
+def _send(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)  # psutil compares start times, so a number given anew is safe
+    except psutil.Error:
+        return
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True

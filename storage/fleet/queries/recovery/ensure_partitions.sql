@@ -1,0 +1,2 @@
+-- The earliest partition that is missing, made (storage/db/functions/housekeeping.sql).
+select e.outcome, e.missing from headrace.ensure_partitions() e;

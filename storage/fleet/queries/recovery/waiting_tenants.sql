@@ -1,0 +1,2 @@
+-- Who has jobs that wait for room (storage/fleet/functions/waiting.sql).
+select tenants, looked_to from headrace.waiting_tenants(%(after)s, %(limit)s);

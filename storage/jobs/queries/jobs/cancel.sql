@@ -1,0 +1,2 @@
+-- Cancel a job (storage/jobs/functions/cancel.sql).
+select headrace.cancel(%s, %s, %s) as cancelled;

@@ -1,2 +1,0 @@
--- Close one past day of one tenant (storage/functions/money/close_day.sql).
-select tenant_id, day, revenue_usd, billed_micro_usd from headrace.close_day(%s);

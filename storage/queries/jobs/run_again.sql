@@ -1,2 +1,0 @@
--- Ask an ended job anew, or find the job that does so already (storage/functions/jobs/run_again.sql).
-select job_id, lane, created from headrace.run_again(%s, %s, %s, %s);

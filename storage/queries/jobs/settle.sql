@@ -1,2 +1,0 @@
--- Carry out a verdict on a claimed job (storage/functions/jobs/settle.sql).
-select settled as state, offers from headrace.settle(%s, %s, %s, %s::jsonb, %s, %s::jsonb);

@@ -1,2 +1,0 @@
--- Set a concurrency cap or take it away (storage/functions/operations/slots.sql).
-select headrace.set_concurrency(%s, %s, %s, %s, %s, %s) as known;

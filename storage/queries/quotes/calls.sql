@@ -1,2 +1,0 @@
--- The caps, the rates, and what begin would say to the planned calls (storage/functions/money/quote.sql).
-select headrace.quote(%s, %s, %s, %s, %s, %s, %s) as quote;

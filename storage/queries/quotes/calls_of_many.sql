@@ -1,2 +1,0 @@
--- The caps, the rates, and what begin would say to the planned calls of many jobs (storage/functions/money/quote_many.sql).
-select n, alike, look, worst_usd, own from headrace.quote_many(%s, %s) order by n;

@@ -1,2 +1,0 @@
--- What enqueue would say to many requests, and where each would stand (storage/functions/money/quote_many.sql).
-select n, error, job_id, rank, plan, prompt_id, context, output_schema from headrace.quote_requests(%s, %s) order by n;

@@ -1,2 +1,0 @@
--- Notes of transactions that were not ours (storage/functions/operations/recovery.sql).
-select tenant_id, lane, jobs as turns from headrace.drain_wakes(%(limit)s, %(tenants)s::uuid[]);

@@ -1,2 +1,0 @@
--- Whose scheduled jobs are due (storage/functions/operations/recovery.sql).
-select tenants, looked_to from headrace.due_tenants(%(after)s, %(look)s, %(limit)s);

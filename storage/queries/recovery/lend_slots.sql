@@ -1,2 +1,0 @@
--- Lend slots to caps with burst while threads are idle, and take them back (storage/functions/operations/bursts.sql).
-select tenant_id, lane, turns from headrace.lend_slots(%s, %s);

@@ -1,2 +1,0 @@
--- Scheduled jobs whose time has come (storage/functions/operations/recovery.sql).
-select tenant_id, lane, jobs as turns from headrace.release_due(%(limit)s, %(tenants)s::uuid[]);

@@ -1,3 +1,0 @@
--- The first jobs of lists that wait for a rate (storage/functions/operations/waiting.sql).
-select tenant_id, lane, jobs as turns
-from headrace.release_for_rates(%(tenants)s::uuid[], %(lists)s::text[], %(ns)s::integer[]);

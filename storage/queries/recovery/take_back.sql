@@ -1,2 +1,0 @@
--- One job of a lost worker (storage/functions/operations/recovery.sql).
-select tenant_id, lane, job_id, state, reason from headrace.take_back(%s, %s);

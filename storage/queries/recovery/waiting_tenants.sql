@@ -1,2 +1,0 @@
--- Who has jobs that wait for room (storage/functions/operations/waiting.sql).
-select tenants, looked_to from headrace.waiting_tenants(%(after)s, %(limit)s);

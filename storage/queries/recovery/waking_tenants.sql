@@ -1,2 +1,0 @@
--- Who has left notes (storage/functions/operations/recovery.sql).
-select tenants, looked_to from headrace.waking_tenants(%(after)s, %(limit)s);

@@ -1,2 +1,0 @@
--- Price some of a tenant's runs anew (storage/functions/money/reprice.sql).
-select * from headrace.reprice(%(tenant_id)s, %(since)s, %(until)s, %(model)s, %(limit)s, %(actor)s, %(reason)s);
