@@ -26,18 +26,20 @@ begin
     if not has_parameter_privilege('headrace_owner', 'app.tenant_id', 'set') then
         grant set on parameter app.tenant_id to headrace_owner;
     end if;
-    -- No session of ours works, waits for a lock or idles in a transaction for ever. Settings of a login hold behind a pooler
-    -- too, where those of a connection do not. What an administrator has set is left alone; so is all where this login may not
-    -- change others (docs/how-to/own-postgres.md has the statements).
+    -- No session of ours works, waits for a lock or idles in a transaction for ever. Settings of a login hold behind a
+    -- pooler too, where those of a connection do not. What an administrator has set is left alone; so is all where this
+    -- login may not change others (docs/how-to/own-postgres.md has the statements).
     foreach r in array array['headrace_app', 'headrace_ops'] loop
         continue when exists (
             select from pg_db_role_setting s join pg_roles o on o.oid = s.setrole
-            where o.rolname = r and s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database())));
+            where o.rolname = r and s.setdatabase in (0,
+                (select d.oid from pg_database d where d.datname = current_database())));
         begin
             execute format('alter role %I in database %I set statement_timeout = %L', r, current_database(),
                            case r when 'headrace_app' then '60s' else '10min' end);
             execute format('alter role %I in database %I set lock_timeout = %L', r, current_database(), '10s');
-            execute format('alter role %I in database %I set idle_in_transaction_session_timeout = %L', r, current_database(),
+            execute format('alter role %I in database %I set idle_in_transaction_session_timeout = %L', r,
+                current_database(),
                            case r when 'headrace_app' then '60s' else '5min' end);
         exception when insufficient_privilege then
             null;

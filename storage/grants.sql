@@ -7,8 +7,10 @@ grant usage on schema headrace to headrace_app, headrace_ops, headrace_producer;
 -- the application: reads by policy what is its tenant's, writes by functions alone
 revoke all on all tables in schema headrace from headrace_app, headrace_producer;
 grant select on headrace.plans, headrace.features, headrace.lanes, headrace.model_prices, headrace.tenants,
-    headrace.prompts, headrace.prompt_pointers, headrace.prompt_history, headrace.jobs, headrace.queue, headrace.results,
-    headrace.idempotency, headrace.job_events, headrace.job_status, headrace.runs, headrace.caps, headrace.spend_buckets,
+    headrace.prompts, headrace.prompt_pointers, headrace.prompt_history, headrace.jobs, headrace.queue,
+    headrace.results,
+    headrace.idempotency, headrace.job_events, headrace.job_status, headrace.runs, headrace.caps,
+    headrace.spend_buckets,
     headrace.reservations, headrace.spend_daily, headrace.outbox, headrace.audit, headrace.chunks,
     headrace.provider_keys, headrace.rates, headrace.tenant_prices, headrace.billing_daily, headrace.concurrency,
     headrace.deployment to headrace_app;
@@ -23,8 +25,10 @@ grant insert, update on headrace.tenants, headrace.plans, headrace.features, hea
     headrace.slot_shares to headrace_ops;
 grant insert, update, delete on headrace.chores, headrace.set_aside, headrace.schedulers to headrace_ops;
 grant update on headrace.wake_signals to headrace_ops;
-grant delete on headrace.job_events, headrace.spend_buckets, headrace.caps to headrace_ops;  -- by the rules of retention only
-grant update on headrace.chore_locks, headrace.caps_guard_models, headrace.caps_guard_0, headrace.caps_guard_1, headrace.caps_guard_2,
+-- by the rules of retention only
+grant delete on headrace.job_events, headrace.spend_buckets, headrace.caps to headrace_ops;
+grant update on headrace.chore_locks, headrace.caps_guard_models, headrace.caps_guard_0, headrace.caps_guard_1,
+    headrace.caps_guard_2,
     headrace.caps_guard_3, headrace.caps_guard_4, headrace.caps_guard_5, headrace.caps_guard_6, headrace.caps_guard_7
     to headrace_ops;  -- to lock, nothing else
 grant maintain on headrace.queue to headrace_ops;  -- to vacuum it after many endings
@@ -44,4 +48,5 @@ grant execute on function headrace.enqueue, headrace.enqueue_many, headrace.resu
 grant execute on function headrace.enqueue_batch, headrace.claim, headrace.begin, headrace.settle, headrace.keep_books,
     headrace.keep_all_books, headrace.cancel, headrace.quote_request, headrace.quote, headrace.quote_requests,
     headrace.quote_many to headrace_app;
-grant execute on function headrace.current_tenant, headrace.now, headrace.time_of to headrace_app;  -- policies and defaults call them
+-- policies and defaults call them
+grant execute on function headrace.current_tenant, headrace.now, headrace.time_of to headrace_app;

@@ -8,8 +8,10 @@ their names, and never edited afterwards (their hash is checked). Functions and 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -35,6 +37,11 @@ _LOCKS: Final = (
     "lock table headrace.tenants, headrace.jobs, headrace.queue, headrace.wakes, headrace.caps, headrace.runs"
     " in access exclusive mode"
 )
+
+
+_DEFINITION: Final = re.compile(r"^create or replace function ", re.MULTILINE)
+_DEFINED: Final = re.compile(_DEFINITION.pattern + r"headrace\.(\w+)", re.MULTILINE)
+_CALLED: Final = re.compile(r"\bheadrace\.(\w+)\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ def _in_one_transaction(connection: Connection) -> tuple[list[str], int]:
         connection.execute("set local role headrace_owner")
         applied = _apply_missing(connection)
         functions = _functions()
-        # bodies may name functions that come later in the alphabet
+        # bodies that are kept as text may name functions that come later
         connection.execute("set local check_function_bodies = off")
         for name, text in functions:
             _run(connection, name, text)
@@ -159,9 +166,20 @@ def _run(connection: Connection, name: str, text: str) -> None:
 
 
 def _functions() -> list[tuple[str, str]]:
-    """Every function file of every room, each by its path."""
+    """Every function file of every room, each by its path.
+
+    Postgres parses a body that is not a text (``return …``, ``begin atomic …``) when it makes the function, so the
+    functions that such a body calls come before it.
+    """
     rooms = [(room, _files(files("storage") / room / "functions")) for room in _ROOMS]
-    return [(f"{room}/functions/{name}", text) for room, found in rooms for name, text in found]
+    texts = {f"{room}/functions/{name}": text for room, found in rooms for name, text in found}
+    homes = {name: path for path, text in texts.items() for name in _DEFINED.findall(text)}
+    before: dict[str, set[str]] = {path: set() for path in texts}
+    for path, text in texts.items():
+        for definition in _DEFINITION.split(text)[1:]:
+            if "$$" not in definition:
+                before[path] |= {homes[name] for name in _CALLED.findall(definition) if name in homes} - {path}
+    return [(path, texts[path]) for path in TopologicalSorter(before).static_order()]
 
 
 def _files(folder: Traversable) -> list[tuple[str, str]]:

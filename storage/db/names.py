@@ -3,7 +3,7 @@
 An id (of a user, an idempotency key) and a name (of a tenant, a feature, a lane, a prompt) are kept in Unicode's
 composed form (NFC), so that the same word is the same id wherever it was typed. What cannot be seen is refused and
 never taken out in silence: two users must not become one. ``headrace.composed`` and ``headrace.name_fault`` say the
-same in SQL (``storage/db/functions/names.sql``). SQL has the last word, for its Unicode may be a newer one than
+same in SQL (``storage/db/functions/name_fault.sql``). SQL has the last word, for its Unicode may be a newer one than
 Python's. A test holds both beside each other.
 
 Pure; imports nothing of ours but the errors.

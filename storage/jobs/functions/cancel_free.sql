@@ -1,8 +1,8 @@
--- cancel_free: `cancel` for many jobs in one transaction, but for those that another transaction holds just now. Returns a row
--- for each job that it looked at; the caller cancels the others alone.
+-- cancel_free: `cancel` for many jobs in one transaction, but for those that another transaction holds just now.
+-- Returns a row for each job that it looked at; the caller cancels the others alone.
 --
--- It waits for no job while it holds one. A worker's transaction claims some jobs and then waits for others in the order of their
--- ids, so a transaction that waited for one job and held another would meet it in a deadlock.
+-- It waits for no job while it holds one. A worker's transaction claims some jobs and then waits for others in the
+-- order of their ids, so a transaction that waited for one job and held another would meet it in a deadlock.
 -- Index: primary key of queue.
 create or replace function headrace.cancel_free(p_tenants uuid[], p_jobs uuid[], p_by text)
 returns table (id uuid, cancelled text)

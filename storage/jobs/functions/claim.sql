@@ -2,20 +2,23 @@
 -- first. SKIP LOCKED, so claims never wait for each other (index queue_next). Resolves the prompt (the tenant's own
 -- pointer first, then the default), so that a rollback is in effect at the next claim.
 --
--- Takes a slot of each concurrency cap that binds the job, in the same transaction (storage/fleet/functions/slots.sql). Where the tenant has
--- caps of features, or jobs of a paused one in the lane, the features are looked at one by one (feature_heads.sql): what cannot run
--- costs one seek a feature, however much of it there is.
+-- Takes a slot of each concurrency cap that binds the job, in the same transaction
+-- (storage/fleet/functions/slot_key.sql). Where the tenant has caps of features, or jobs of a paused one in the lane,
+-- the features are looked at one by one (feature_heads.sql): what cannot run costs one seek a feature, however much of
+-- it there is.
 --
--- A claim reads a bounded number of rows. Jobs past their deadline are passed over, 64 of them at most, and ended by the
--- scheduler (`expire`), not here. It waits for no row; only for a cap of this tenant that is being changed.
+-- A claim reads a bounded number of rows. Jobs past their deadline are passed over, 64 of them at most, and ended by
+-- the scheduler (`expire`), not here. It waits for no row; only for a cap of this tenant that is being changed.
 --
--- stopped_by: there was no job, and this is why, as far as it is not a pause: the key of the cap that has no free slot, or
--- 'deadline_passed', since all that was looked at is past its deadline. The turn is used up; the sweep offers others.
--- No row: nothing to claim (or the tenant, the lane or every queued feature is paused). p_repeat: the answer to this
--- same claim was lost; what it had claimed is read back. The first try may still be under way on the connection that
--- broke, and SKIP LOCKED would not see it: the claim's own lock lets the repeat wait for it, so no claim holds two jobs.
--- rates: the request rates that bind it (rates_of.sql), null once they have counted it. more: W or more are still queued and the lane has another free slot,
--- so the caller offers one turn. held_s: since when it has waited for its providers (queue.held_since). output_fault: what was wrong with its last answer.
+-- stopped_by: there was no job, and this is why, as far as it is not a pause: the key of the cap that has no free slot,
+-- or 'deadline_passed', since all that was looked at is past its deadline. The turn is used up; the sweep offers
+-- others. No row: nothing to claim (or the tenant, the lane or every queued feature is paused). p_repeat: the answer to
+-- this same claim was lost; what it had claimed is read back. The first try may still be under way on the connection
+-- that broke, and SKIP LOCKED would not see it: the claim's own lock lets the repeat wait for it, so no claim holds two
+-- jobs.
+-- rates: the request rates that bind it (rates_of.sql), null once they have counted it. more: W or more are still
+-- queued and the lane has another free slot, so the caller offers one turn. held_s: since when it has waited for its
+-- providers (queue.held_since). output_fault: what was wrong with its last answer.
 create or replace function headrace.claim(
     p_tenant uuid, p_lane text, p_claim uuid, p_worker uuid, p_timeout_s double precision, p_w integer,
     p_repeat boolean default false)
@@ -61,7 +64,8 @@ begin
                exists (select from headrace.features f where f.paused_at is not null)
         into v_held_back, v_capped, v_by_feature;
         if v_held_back then exit work; end if;
-        if v_capped or v_by_feature then  -- a statement of its own: even what is not run of a statement costs its preparation
+        -- a statement of its own: even what is not run of a statement costs its preparation
+        if v_capped or v_by_feature then
             v_by_feature := headrace.has_walls(p_tenant, p_lane);
         end if;
         if v_capped then
@@ -89,7 +93,8 @@ begin
                 end if;
                 v_passed := array_append(v_passed, v_feature);  -- looked at once
                 select * into q from headrace.queue x
-                where x.tenant_id = p_tenant and x.lane = p_lane and x.feature between v_feature and v_feature and x.state = 'queued'
+                where x.tenant_id = p_tenant and x.lane = p_lane and x.feature between v_feature and v_feature
+                  and x.state = 'queued'
                 order by x.feature, x.rank, x.id limit 1 for update skip locked;
                 continue when not found;  -- other claims are at its last ones
             else
@@ -125,10 +130,12 @@ begin
 
     if v_by_feature then
         v_more := (
-            select coalesce(sum(w.jobs) >= p_w, false) from headrace.feature_heads(p_tenant, p_lane) h cross join lateral (
+            select coalesce(sum(w.jobs) >= p_w, false) from headrace.feature_heads(p_tenant, p_lane) h
+            cross join lateral (
                 select count(*) as jobs from (
                     select from headrace.queue x
-                    where x.tenant_id = p_tenant and x.lane = p_lane and x.feature between h.feature and h.feature and x.state = 'queued'
+                    where x.tenant_id = p_tenant and x.lane = p_lane and x.feature between h.feature and h.feature
+                      and x.state = 'queued'
                     order by x.feature, x.rank, x.id limit p_w) x) w
             where h.has_room);
     end if;
@@ -136,8 +143,10 @@ begin
     return query
     select j.id, j.user_id, j.feature, q.attempts, q.rank, j.estimated_tokens,
            t.plan, coalesce(t.weight, p.weight),
-           coalesce((select o.prompt_id from headrace.prompt_pointers o where o.tenant_id = p_tenant and o.name = j.prompt),
-                    (select o.prompt_id from headrace.prompt_pointers o where o.tenant_id is null and o.name = j.prompt)),
+           coalesce((select o.prompt_id from headrace.prompt_pointers o
+                     where o.tenant_id = p_tenant and o.name = j.prompt),
+                    (select o.prompt_id from headrace.prompt_pointers o
+                     where o.tenant_id is null and o.name = j.prompt)),
            j.variables, j.messages, j.context, j.output_schema, j.max_output_tokens, j.on_over_budget, j.on_unknown,
            j.force_tier, j.metadata, case when not q.admitted then headrace.rates_of(p_tenant, p, q) end,
            extract(epoch from j.deadline - v_now)::double precision,

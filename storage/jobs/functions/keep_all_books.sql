@@ -1,19 +1,21 @@
--- Claims, begins and settles of one tenant or several in one transaction: one flush, one round trip. Each is what `claim`,
--- `begin` or `settle` does alone, with the same identity, and safe to repeat.
+-- Claims, begins and settles of one tenant or several in one transaction: one flush, one round trip. Each is what
+-- `claim`, `begin` or `settle` does alone, with the same identity, and safe to repeat.
 --
--- p_steps: [{"do": "claim", "tenant_id", "lane", "claim_id", "worker_id", "timeout_s", "turns_per_tenant", "repeat"}, …], or a
--- step as keep_books takes it, with its "tenant_id". Returns a row a step, by its place (from 0): `claimed`, the row of a
--- claim, null when there was nothing to claim; the rest as keep_books does.
--- Locks: the claims of all tenants first, which wait for no row; then keep_books, tenant by tenant in the order of their ids. So
--- no tenant's caps are held while a claim of another one looks for its job. In each the tenants go in the order of their ids.
+-- p_steps: [{"do": "claim", "tenant_id", "lane", "claim_id", "worker_id", "timeout_s", "turns_per_tenant", "repeat"},
+-- …], or a step as keep_books takes it, with its "tenant_id". Returns a row a step, by its place (from 0): `claimed`,
+-- the row of a claim, null when there was nothing to claim; the rest as keep_books does.
+-- Locks: the claims of all tenants first, which wait for no row; then keep_books, tenant by tenant in the order of
+-- their ids. So no tenant's caps are held while a claim of another one looks for its job. In each the tenants go in the
+-- order of their ids.
 --
 -- p_wait false: raises, and so does nothing, where tenants had better go apart: when a lock is not to be had at once
--- (55P03), since nobody shall wait for what holds somebody else's caps; and when there is a cap of a model (HR409), whose
--- slots are handed from tenant to tenant and so have no such order.
+-- (55P03), since nobody shall wait for what holds somebody else's caps; and when there is a cap of a model (HR409),
+-- whose slots are handed from tenant to tenant and so have no such order.
 create or replace function headrace.keep_all_books(p_steps jsonb, p_wait boolean)
-returns table (place integer, claimed jsonb, settled text, offers jsonb, verdict text, reserved_usd numeric, max_output_tokens integer,
-               cap_scope text, cap_key text, limit_usd numeric, spent_usd numeric, others_reserved_usd numeric, room_at timestamptz,
-               remaining_s double precision)
+returns table (
+    place integer, claimed jsonb, settled text, offers jsonb, verdict text, reserved_usd numeric,
+    max_output_tokens integer, cap_scope text, cap_key text, limit_usd numeric, spent_usd numeric,
+    others_reserved_usd numeric, room_at timestamptz, remaining_s double precision)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -26,7 +28,8 @@ begin
         perform set_config('lock_timeout', '100ms', true);
     end if;
     perform headrace.hold_caps(null);  -- as begin does, before any row
-    perform headrace.hold_caps(c.tenant_id) from (  -- as claim does: a guard is shared, so it too comes before anybody's row
+    -- as claim does: a guard is shared, so it too comes before anybody's row
+    perform headrace.hold_caps(c.tenant_id) from (
         select distinct (x.step ->> 'tenant_id')::uuid as tenant_id from jsonb_array_elements(p_steps) x(step)
         where x.step ->> 'do' = 'claim' order by 1) c;
     if (select count(distinct x.step ->> 'tenant_id') from jsonb_array_elements(p_steps) x(step)) > 1 then
@@ -49,7 +52,8 @@ begin
                 s.tenant_id, s.step ->> 'lane', (s.step ->> 'claim_id')::uuid, (s.step ->> 'worker_id')::uuid,
                 (s.step ->> 'timeout_s')::double precision, (s.step ->> 'turns_per_tenant')::integer,
                 (s.step ->> 'repeat')::boolean) c),
-            null::text, null::jsonb, null::text, null::numeric, null::integer, null::text, null::text, null::numeric, null::numeric,
+            null::text, null::jsonb, null::text, null::numeric, null::integer, null::text, null::text, null::numeric,
+            null::numeric,
             null::numeric, null::timestamptz, null::double precision;
     end loop;
     for t in
@@ -62,7 +66,8 @@ begin
             perform set_config('app.tenant_id', t.id::text, true);
         end if;
         return query
-        select t.places[k.place + 1], null::jsonb, k.settled, k.offers, k.verdict, k.reserved_usd, k.max_output_tokens, k.cap_scope,
+        select t.places[k.place + 1], null::jsonb, k.settled, k.offers, k.verdict, k.reserved_usd, k.max_output_tokens,
+               k.cap_scope,
                k.cap_key, k.limit_usd, k.spent_usd, k.others_reserved_usd, k.room_at, k.remaining_s
         from headrace.keep_books(t.id, t.steps) k;
     end loop;

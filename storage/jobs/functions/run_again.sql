@@ -1,10 +1,11 @@
--- run_again: a job that ended without an answer is asked anew, as a new job (an ending is for ever), once: a second caller
--- gets the first one's new job. The new one has no deadline and no idempotency key; each names the other, in its row and in
--- its history. p_new is the new job's id, made by the caller, so a repeat does nothing. Returns the job that asks anew, its lane
--- and whether it was made now; no row when there is no such job that ended without an answer.
+-- run_again: a job that ended without an answer is asked anew, as a new job (an ending is for ever), once: a second
+-- caller gets the first one's new job. The new one has no deadline and no idempotency key; each names the other, in its
+-- row and in its history. p_new is the new job's id, made by the caller, so a repeat does nothing. Returns the job that
+-- asks anew, its lane and whether it was made now; no row when there is no such job that ended without an answer.
 --
--- The row of the ended job is locked first, so of two operators who race the second one finds what the first one did. Nothing
--- else writes to that row any more. A job that was asked again before there was a column for it has an event alone.
+-- The row of the ended job is locked first, so of two operators who race the second one finds what the first one did.
+-- Nothing else writes to that row any more. A job that was asked again before there was a column for it has an event
+-- alone.
 -- Index: primary key of jobs, job_events_by_job.
 create or replace function headrace.run_again(p_tenant uuid, p_job uuid, p_new uuid, p_by text)
 returns table (job_id uuid, lane text, created boolean)
@@ -33,7 +34,8 @@ begin
     if headrace.name_fault(v_user, 200) is not null then
         v_user := j.user_id;
     end if;
-    insert into headrace.jobs (id, tenant_id, user_id, feature, lane, prompt, variables, messages, context, output_schema,
+    insert into headrace.jobs (id, tenant_id, user_id, feature, lane, prompt, variables, messages, context,
+        output_schema,
         max_output_tokens, estimated_tokens, on_over_budget, on_unknown, force_tier, metadata, repeats, created_at)
     values (p_new, p_tenant, v_user, j.feature, j.lane, j.prompt, j.variables, j.messages, j.context, j.output_schema,
         j.max_output_tokens, j.estimated_tokens, j.on_over_budget, j.on_unknown, j.force_tier, j.metadata, p_job, v_now)

@@ -5,14 +5,14 @@
 -- p_verdict: ended | retry | defer | hand_back | next_call
 -- p_outcome: ended: {"outcome", "reason", "error", "run_id", "output", "output_json", "finish", "max_output_tokens",
 --            "simulated"};
---            retry and defer: {"delay_s" | "until", "reason"}; retry also {"output_fault"}: what was wrong with the answer,
---            for the next attempt; defer also {"waits_for", "need_usd"}: see queue.waits_for;
+--            retry and defer: {"delay_s" | "until", "reason"}; retry also {"output_fault"}: what was wrong with the
+--            answer, for the next attempt; defer also {"waits_for", "need_usd"}: see queue.waits_for;
 --            retry, defer and hand_back: {"admitted"}: whether the job's request rates have counted it.
 --            A time further off than longest_wait() is taken for that.
 -- Returns ended, scheduled, queued, kept, cancelled, expired; lost: the job is no longer this claim's (the run was
 -- settled all the same). A repeat after a lost answer returns what the first try did, or lost, which is harmless.
--- offers: turns to offer after the commit, [{"tenant_id", "lane"}, …], where a slot that was freed lets somebody in, else null. A repeat
--- does not know of them any more; the scheduler's look finds what they were for.
+-- offers: turns to offer after the commit, [{"tenant_id", "lane"}, …], where a slot that was freed lets somebody in,
+-- else null. A repeat does not know of them any more; the scheduler's look finds what they were for.
 -- Locks: queue row → run → caps → slots → queue rows of those that wait (never waited for).
 create or replace function headrace.settle(p_tenant uuid, p_job uuid, p_claim uuid, p_run jsonb, p_verdict text,
                                            p_outcome jsonb default '{}',
@@ -47,18 +47,22 @@ begin
             settled := 'cancelled';
         else
             if p_outcome ->> 'outcome' = 'succeeded' then
-                insert into headrace.results (job_id, tenant_id, run_id, output, output_json, finish, max_output_tokens, simulated, created_at)
-                values (p_job, p_tenant, (p_outcome ->> 'run_id')::uuid, p_outcome ->> 'output', p_outcome -> 'output_json',
+                insert into headrace.results (job_id, tenant_id, run_id, output, output_json, finish, max_output_tokens,
+                    simulated, created_at)
+                values (p_job, p_tenant, (p_outcome ->> 'run_id')::uuid, p_outcome ->> 'output',
+                    p_outcome -> 'output_json',
                         p_outcome ->> 'finish', (p_outcome ->> 'max_output_tokens')::integer,
                         coalesce((p_outcome ->> 'simulated')::boolean, false), v_now);
             end if;
-            perform headrace.end_job(p_tenant, q, p_outcome ->> 'outcome', p_outcome ->> 'reason', p_outcome -> 'error', v_now);
+            perform headrace.end_job(p_tenant, q, p_outcome ->> 'outcome', p_outcome ->> 'reason', p_outcome -> 'error',
+                v_now);
             settled := 'ended';
         end if;
     when 'retry', 'defer' then
         settled := headrace.put_back(p_tenant, q,
             coalesce((p_outcome ->> 'until')::timestamptz,
-                     v_now + least(greatest((p_outcome ->> 'delay_s')::numeric, 0), 1e9)::double precision * interval '1 second'),
+                     v_now + least(greatest((p_outcome ->> 'delay_s')::numeric, 0),
+                         1e9)::double precision * interval '1 second'),
             p_outcome ->> 'reason', p_verdict = 'retry', false, v_now, p_outcome ->> 'waits_for',
             (p_outcome ->> 'need_usd')::numeric, v_admitted);
         if p_outcome ? 'output_fault' then
@@ -71,8 +75,10 @@ begin
     if exists (select from headrace.slots s where s.claim_id = p_claim and s.of_tenant = p_tenant) then
         offers := headrace.free_slots(p_tenant, p_claim, p_verdict = 'next_call');
     end if;
-    if settled = 'scheduled' and p_outcome ->> 'waits_for' like 'slot:model:%' then  -- one may have become free meanwhile
-        offers := coalesce(offers, '[]') || headrace.release_for_model(substr(p_outcome ->> 'waits_for', length('slot:') + 1));
+    -- one may have become free meanwhile
+    if settled = 'scheduled' and p_outcome ->> 'waits_for' like 'slot:model:%' then
+        offers := coalesce(offers, '[]') || headrace.release_for_model(substr(p_outcome ->> 'waits_for',
+            length('slot:') + 1));
     end if;
     end work;
     perform set_config('app.tenant_id', v_caller, true);

@@ -1,6 +1,6 @@
--- Close one past UTC day of one tenant that has a customer at Stripe and a price for the day: freeze what it is worth, mark
--- it exported and put its event into the outbox, all or nothing. Of the tenants from p_from on (by id) the first that has
--- such a day, its earliest. Returns the day as it is now, or no row.
+-- Close one past UTC day of one tenant that has a customer at Stripe and a price for the day: freeze what it is worth,
+-- mark it exported and put its event into the outbox, all or nothing. Of the tenants from p_from on (by id) the first
+-- that has such a day, its earliest. Returns the day as it is now, or no row.
 --
 -- The event's value is whole millionths of a dollar, at least 0: the day's worth and what earlier days carried over. So
 -- over time all that is owed is exported, to less than a millionth. A day with nothing to export has no event.
@@ -33,7 +33,8 @@ begin
 
         select coalesce(sum(b.revenue_usd - b.billed_micro_usd * 0.000001), 0) into v_carried
         from headrace.billing_daily b where b.tenant_id = t.id and b.exported_at is not null;
-        d.revenue_usd := headrace.revenue_of(headrace.tenant_price_at(t.id, d.day), d.platform_usd, d.calls, d.input_tokens,
+        d.revenue_usd := headrace.revenue_of(headrace.tenant_price_at(t.id, d.day), d.platform_usd, d.calls,
+            d.input_tokens,
                                              d.output_tokens);
         update headrace.billing_daily b set exported_at = v_now, revenue_usd = d.revenue_usd,
             billed_micro_usd = greatest(0, least(floor((v_carried + d.revenue_usd) * 1000000), 999999999999999))
@@ -45,7 +46,8 @@ begin
                 'day', d.day,
                 'identifier', format('headrace-%s-%s', t.id, to_char(d.day, 'YYYY-MM-DD')),
                 'timestamp', extract(epoch from (d.day + 1)::timestamp at time zone 'UTC')::bigint - 1,
-                'payload', jsonb_build_object('stripe_customer_id', t.stripe_customer_id, 'value', d.billed_micro_usd::text)));
+                'payload', jsonb_build_object('stripe_customer_id', t.stripe_customer_id, 'value',
+                    d.billed_micro_usd::text)));
         end if;
         return next d;
         return;

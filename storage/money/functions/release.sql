@@ -8,7 +8,8 @@ declare
     v_unknown integer := 0;
 begin
     for v_open in select o.id from headrace.runs o
-                  where o.job_id = p_job and o.claim_id = p_claim and o.status = 'started' and o.tenant_id = p_tenant order by o.id loop
+                  where o.job_id = p_job and o.claim_id = p_claim and o.status = 'started' and o.tenant_id = p_tenant
+                  order by o.id loop
         perform headrace.settle_run(p_tenant, jsonb_build_object('id', v_open, 'status', 'unknown',
                                                                  'error_code', 'worker_lost'), v_now);
         v_unknown := v_unknown + 1;

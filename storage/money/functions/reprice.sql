@@ -1,26 +1,8 @@
--- Runs that were priced by another row than the one that was in force when they started: a row with an earlier date came
--- later. Each with the row that is right, and what it costs by that. Only calls that cost what their tokens say: an unknown
--- one costs what was reserved for it. Null arguments mean all. Index: runs_by_tenant.
-create or replace function headrace.mispriced(p_tenant uuid, p_since timestamptz, p_until timestamptz, p_model text)
-returns table (tenant_id uuid, id uuid, created_at timestamptz, was_usd numeric, price_id bigint, cost_usd numeric)
-language sql stable as $$
-    select r.tenant_id, r.id, r.created_at, r.cost_usd, p.id,
-           headrace.run_cost(p, r.input_tokens, coalesce(r.cached_input_tokens, 0), coalesce(r.cache_write_tokens, 0),
-                             coalesce(r.output_tokens, 0), r.processing = 'batch', r.priced_as, r.reserved_usd)
-    from headrace.runs r
-    cross join lateral headrace.price_in_force(r.provider, r.model, r.created_at) p
-    where (p_tenant is null or r.tenant_id = p_tenant)
-      and r.created_at >= p_since and r.created_at < p_until
-      and (p_model is null or r.model = p_model)
-      and r.status in ('succeeded', 'failed') and r.input_tokens is not null
-      and p.id <> r.price_id
-$$;
-
--- reprice: look at a tenant's runs from `p_since` on, the `p_limit` oldest (and those that started with the last of them),
--- price the mispriced anew, and book the difference in every book: the buckets and caps of the hour in which each run
--- started, the daily rollup, today's bill; and one row of audit that says who, why, how many and how much. Safe to repeat (a
--- run that has the right row is not mispriced) and beside workers: it touches settled runs only, and locks as settling does:
--- runs, by id → caps, tenant first.
+-- reprice: look at a tenant's runs from `p_since` on, the `p_limit` oldest (and those that started with the last of
+-- them), price the mispriced anew, and book the difference in every book: the buckets and caps of the hour in which
+-- each run started, the daily rollup, today's bill; and one row of audit that says who, why, how many and how much.
+-- Safe to repeat (a run that has the right row is not mispriced) and beside workers: it touches settled runs only, and
+-- locks as settling does: runs, by id → caps, tenant first.
 -- Returns how many runs were priced anew, what they cost before and after, and when the last one that it looked at had
 -- started (null: there was none): the next ones started later.
 create or replace function headrace.reprice(
@@ -58,24 +40,29 @@ begin
             (new.over_reserved_usd > 0)::integer - (old.over_reserved_usd > 0)::integer as d_over_calls,
             new.over_reserved_usd - old.over_reserved_usd as d_over_usd
     )
-    select count(*), trim_scale(coalesce(sum(c.before_usd), 0)), trim_scale(coalesce(sum(c.after_usd), 0)), jsonb_agg(c),
+    select count(*), trim_scale(coalesce(sum(c.before_usd), 0)), trim_scale(coalesce(sum(c.after_usd), 0)),
+           jsonb_agg(c),
            trim_scale(coalesce(sum(greatest(c.after_usd - c.before_usd, 0)) filter (where c.key_owner = 'platform'), 0))
     into runs, before_usd, after_usd, v_changed, v_raised from changed c;
     if runs = 0 then return; end if;
 
-    for g in select c.user_id, c.feature, date_trunc('hour', c.created_at, 'UTC') as hour, sum(c.after_usd - c.before_usd) as d_usd
+    for g in select c.user_id, c.feature, date_trunc('hour', c.created_at, 'UTC') as hour,
+        sum(c.after_usd - c.before_usd) as d_usd
              from jsonb_to_recordset(v_changed) as c(user_id text, feature text, key_owner text, created_at timestamptz,
                                                      before_usd numeric, after_usd numeric)
-             where c.key_owner = 'platform' group by 1, 2, 3 having sum(c.after_usd - c.before_usd) <> 0 order by 1, 2, 3 loop
+             where c.key_owner = 'platform' group by 1, 2, 3 having sum(c.after_usd - c.before_usd) <> 0
+             order by 1, 2, 3 loop
         perform headrace.book(p_tenant, headrace.lock_caps(p_tenant, g.user_id, g.feature), g.hour, g.d_usd, 0);
     end loop;
 
     insert into headrace.spend_daily as d (day, tenant_id, user_id, feature, prompt_id, provider, model, key_owner,
         calls, failed_calls, input_tokens, cached_input_tokens, output_tokens, cost_usd, over_calls, over_reserved_usd)
-    select (c.created_at at time zone 'UTC')::date, p_tenant, c.user_id, c.feature, c.prompt_id, c.provider, c.model, c.key_owner,
+    select (c.created_at at time zone 'UTC')::date, p_tenant, c.user_id, c.feature, c.prompt_id, c.provider, c.model,
+           c.key_owner,
            0, 0, 0, 0, 0, sum(c.after_usd - c.before_usd), sum(c.d_over_calls), sum(c.d_over_usd)
     from jsonb_to_recordset(v_changed) as c(user_id text, feature text, prompt_id uuid, provider text, model text,
-        key_owner text, created_at timestamptz, before_usd numeric, after_usd numeric, d_over_calls integer, d_over_usd numeric)
+        key_owner text, created_at timestamptz, before_usd numeric, after_usd numeric, d_over_calls integer,
+        d_over_usd numeric)
     group by 1, c.user_id, c.feature, c.prompt_id, c.provider, c.model, c.key_owner
     order by 1, c.user_id, c.feature, c.prompt_id, c.provider, c.model, c.key_owner
     on conflict (tenant_id, day, user_id, feature, prompt_id, provider, model, key_owner) do update set

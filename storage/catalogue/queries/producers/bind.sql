@@ -1,5 +1,5 @@
--- Bind a login to a tenant and say who did it. Bound already: nothing happens, and no audit row is left. A login that does
--- not exist yet may be bound. Index: the primary key.
+-- Bind a login to a tenant and say who did it. Bound already: nothing happens, and no audit row is left. A login that
+-- does not exist yet may be bound. Index: the primary key.
 with bound as (
     insert into headrace.producer_bindings (login, tenant_id)
     select %(login)s::text, t.id from headrace.tenants t where t.id = %(tenant_id)s

@@ -1,7 +1,8 @@
--- Take a login's binding to a tenant away and say who did it. p_last: also when it is the last one, after which the login may
--- enqueue for every tenant. The login's rows are locked first, so two that take one each see each other.
+-- Take a login's binding to a tenant away and say who did it. p_last: also when it is the last one, after which the
+-- login may enqueue for every tenant. The login's rows are locked first, so two that take one each see each other.
 with mine as materialized (
-    select b.login, b.tenant_id from headrace.producer_bindings b where b.login = %(login)s order by b.tenant_id for update
+    select b.login, b.tenant_id from headrace.producer_bindings b where b.login = %(login)s order by b.tenant_id
+    for update
 ),
 gone as (
     delete from headrace.producer_bindings b using mine m

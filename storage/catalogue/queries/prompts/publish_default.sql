@@ -1,21 +1,25 @@
--- What the file of a default prompt says, published. A text that is new becomes a new version and the active one. A text of
--- before, when the file said another one at the last migrate, makes the version that has it the active one again. A file that
--- did not change since then leaves the pointer where it is: a restart does not undo a rollback. Versions are immutable.
+-- What the file of a default prompt says, published. A text that is new becomes a new version and the active one. A
+-- text of before, when the file said another one at the last migrate, makes the version that has it the active one
+-- again. A file that did not change since then leaves the pointer where it is: a restart does not undo a rollback.
+-- Versions are immutable.
 -- version: the one that has the file's text; active: the one that is active now; was: the one that was (null: none).
 -- Run as headrace_ops under the lock of this chore, so version numbers do not race.
 with pointer as (
     select o.prompt_id, o.file_hash, p.version
-    from headrace.prompt_pointers o join headrace.prompts p on p.id = o.prompt_id where o.tenant_id is null and o.name = %(name)s
+    from headrace.prompt_pointers o join headrace.prompts p on p.id = o.prompt_id
+    where o.tenant_id is null and o.name = %(name)s
 ),
 known as (
     select p.id, p.version from headrace.prompts p
-    where p.tenant_id is null and p.name = %(name)s and p.content_hash = %(content_hash)s order by p.version desc limit 1
+    where p.tenant_id is null and p.name = %(name)s and p.content_hash = %(content_hash)s order by p.version desc
+    limit 1
 ),
 born as (
     insert into headrace.prompts (id, tenant_id, name, version, description, body, variables, output_schema,
                                   max_output_tokens, min_output_tokens, content_hash, created_by)
     select %(id)s, null, %(name)s,
-           1 + coalesce((select max(p.version) from headrace.prompts p where p.tenant_id is null and p.name = %(name)s), 0),
+           1 + coalesce((select max(p.version) from headrace.prompts p where p.tenant_id is null and p.name = %(name)s),
+               0),
            %(description)s, %(body)s, %(variables)s, %(output_schema)s, %(max_output_tokens)s, %(min_output_tokens)s,
            %(content_hash)s, %(actor)s
     where not exists (select from known)

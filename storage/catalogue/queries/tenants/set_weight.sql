@@ -1,5 +1,5 @@
--- Change a tenant's weight (null: the plan's) and say who did it. Claims read it fresh, and the wire only ever sees work
--- divided by it, so the backlog that is there is dealt by the new weight at once. No row: there is no such tenant.
+-- Change a tenant's weight (null: the plan's) and say who did it. Claims read it fresh, and the wire only ever sees
+-- work divided by it, so the backlog that is there is dealt by the new weight at once. No row: there is no such tenant.
 with changed as (
     update headrace.tenants t set weight = %(weight)s where t.id = %(tenant_id)s
     returning t.id, old.weight as before, new.weight as after

@@ -1,6 +1,6 @@
--- Every role that this session's login is or can become: by a membership that inherits, that may SET ROLE, or that its member
--- may hand to itself (ADMIN). The login (session_user) and the role that is in force (current_user, where a URL or ALTER ROLE …
--- SET role says so) are both a start, for `reset role` leads back. via: the way there, the start first.
+-- Every role that this session's login is or can become: by a membership that inherits, that may SET ROLE, or that its
+-- member may hand to itself (ADMIN). The login (session_user) and the role that is in force (current_user, where a URL
+-- or ALTER ROLE … SET role says so) are both a start, for `reset role` leads back. via: the way there, the start first.
 with recursive reach as (
     select r.oid, array[r.rolname::text] as via from pg_roles r where r.rolname in (session_user, current_user)
     union all

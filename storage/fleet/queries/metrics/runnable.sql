@@ -1,6 +1,6 @@
--- Runnable jobs by lane: queued, neither tenant, lane nor feature is paused, and a slot is free where a concurrency cap binds
--- the lane or the feature. No more than `most` are looked at, shared out evenly over tenants and lanes (`of_each` of one at least). And how
--- long the job that is next of its tenant has waited, the longest of all.
+-- Runnable jobs by lane: queued, neither tenant, lane nor feature is paused, and a slot is free where a concurrency cap
+-- binds the lane or the feature. No more than `most` are looked at, shared out evenly over tenants and lanes (`of_each`
+-- of one at least). And how long the job that is next of its tenant has waited, the longest of all.
 with pairs as (select q.tenant_id, q.lane from headrace.queued_lanes() q),
 of_each as (
     select p.lane, least(c.jobs, s.free) as jobs, c.next_id, p.tenant_id  -- no cap: s.free is null

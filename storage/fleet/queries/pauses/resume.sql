@@ -1,5 +1,5 @@
--- Let a paused tenant, feature or lane go on (kind, key: the tenant's id or the name) and say who did it, in one audit row.
--- What is not paused leaves none. The caller offers turns after the commit (turns.sql). Index: the primary keys.
+-- Let a paused tenant, feature or lane go on (kind, key: the tenant's id or the name) and say who did it, in one audit
+-- row. What is not paused leaves none. The caller offers turns after the commit (turns.sql). Index: the primary keys.
 with of_tenant as (
     update headrace.tenants t set paused_at = null
     where %(kind)s = 'tenant' and t.id::text = %(key)s and t.paused_at is not null

@@ -1,2 +1,2 @@
--- Figures for the planner (storage/db/functions/housekeeping.sql).
+-- Figures for the planner (storage/db/functions/analyze_grown.sql).
 select headrace.analyze_grown() as analyzed;

@@ -1,2 +1,2 @@
--- Waiting jobs past their deadline (storage/fleet/functions/recovery.sql).
+-- Waiting jobs past their deadline (storage/fleet/functions/expire.sql).
 select headrace.expire(%(limit)s, %(tenants)s::uuid[]) as expired;

@@ -1,3 +1,3 @@
--- The first jobs of lists that wait for a rate (storage/fleet/functions/waiting.sql).
+-- The first jobs of lists that wait for a rate (storage/fleet/functions/release_for_rates.sql).
 select tenant_id, lane, jobs as turns
 from headrace.release_for_rates(%(tenants)s::uuid[], %(lists)s::text[], %(ns)s::integer[]);

@@ -1,6 +1,6 @@
--- Caps that say nothing: no limit of their own, nothing reserved, and no spend in the window for their days. They are made
--- again at the next call (lock_caps.sql). Some caps after one by the primary key are looked at; how many are gone, and the
--- last that was looked at (null: there are no more).
+-- Caps that say nothing: no limit of their own, nothing reserved, and no spend in the window for their days. They are
+-- made again at the next call (lock_caps.sql). Some caps after one by the primary key are looked at; how many are gone,
+-- and the last that was looked at (null: there are no more).
 with looked_at as (
     select tenant_id, scope, key from headrace.caps
     where (tenant_id, scope, key) > (%(tenant_id)s::uuid, %(scope)s::text, %(key)s::text)

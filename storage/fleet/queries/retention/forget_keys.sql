@@ -1,4 +1,5 @@
--- Idempotency keys older than their days, a batch at a time and one scheduler at a time; how many. Index: idempotency_age.
+-- Idempotency keys older than their days, a batch at a time and one scheduler at a time; how many. Index:
+-- idempotency_age.
 with old as (
     select tenant_id, key from headrace.idempotency
     where created_at < (select headrace.now()) - make_interval(days => %(days)s)

@@ -1,5 +1,5 @@
--- Worker processes that have been silent for their days and hold no job, and schedulers that have been; how many. A row for
--- each start of a process: no index.
+-- Worker processes that have been silent for their days and hold no job, and schedulers that have been; how many. A row
+-- for each start of a process: no index.
 with old as (
     select w.id from headrace.workers w
     where w.heartbeat_at < headrace.now() - make_interval(days => %(days)s)

@@ -1,5 +1,5 @@
--- The newest jobs that fit. Index: jobs_by_tenant when a tenant is given, else the primary key; the bounds on the id prune
--- partitions.
+-- The newest jobs that fit. Index: jobs_by_tenant when a tenant is given, else the primary key; the bounds on the id
+-- prune partitions.
 select s.id, s.tenant_id, t.name as tenant, s.user_id, s.feature, s.lane, s.state, s.reason, s.attempts, s.created_at,
        s.ended_at, j.asked_again_as, j.repeats
 from headrace.job_status s join headrace.tenants t on t.id = s.tenant_id

@@ -1,5 +1,5 @@
--- How many jobs these tenants have queued and running in these lanes, each counted up to a limit. For a wire that cannot say
--- how many turns a tenant has. Reads so many index entries at most. Indexes: queue_next, queue_running.
+-- How many jobs these tenants have queued and running in these lanes, each counted up to a limit. For a wire that
+-- cannot say how many turns a tenant has. Reads so many index entries at most. Indexes: queue_next, queue_running.
 select w.tenant_id, w.lane, c.queued, r.running
 from unnest(%(tenants)s::uuid[], %(lanes)s::text[]) w(tenant_id, lane)
 cross join lateral (

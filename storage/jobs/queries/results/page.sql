@@ -1,9 +1,9 @@
--- What became of some jobs, in the order of the ids that are given: of the first of them as many as have most_bytes of answers
--- together, at least one. JSON comes as its text, money and times as texts of their own: no digit is lost, and nothing is in
--- here that a reader cannot hold. Costs and tokens are of all calls of a job; provider and model are of the call that answered,
--- else of the last one. A value's size is told without reading the value, and only those of the page are read. Each table is
--- asked job by job (lateral, limit 1): a join would read a whole month of jobs for a page of them. Indexes: primary keys,
--- runs_by_job (once a partition for all ids).
+-- What became of some jobs, in the order of the ids that are given: of the first of them as many as have most_bytes of
+-- answers together, at least one. JSON comes as its text, money and times as texts of their own: no digit is lost, and
+-- nothing is in here that a reader cannot hold. Costs and tokens are of all calls of a job; provider and model are of
+-- the call that answered, else of the last one. A value's size is told without reading the value, and only those of the
+-- page are read. Each table is asked job by job (lateral, limit 1): a join would read a whole month of jobs for a page
+-- of them. Indexes: primary keys, runs_by_job (once a partition for all ids).
 with calls as materialized (
     select x.job_id, x.tenant_id, count(*) as calls, sum(x.cost_usd) as cost_usd, sum(x.input_tokens) as input_tokens,
            sum(x.cached_input_tokens) as cached_input_tokens, sum(x.output_tokens) as output_tokens,
@@ -27,7 +27,8 @@ select * from (
     left join lateral (
         select x.state, x.reason, x.attempts from headrace.queue x
         where j.outcome is null and x.id = a.id and x.tenant_id = a.tenant_id limit 1) q on true
-    left join lateral (select x.* from headrace.results x where x.job_id = a.id and x.tenant_id = a.tenant_id limit 1) r on true
+    left join lateral (select x.* from headrace.results x where x.job_id = a.id and x.tenant_id = a.tenant_id limit 1) r
+        on true
     left join calls c on c.job_id = a.id and c.tenant_id = a.tenant_id
     left join lateral (
         select x.provider, x.model from headrace.runs x

@@ -1,4 +1,5 @@
--- Of these ids the jobs that exist, and whether each fits the other filters, in the order of the ids. Index: jobs_one_tenant.
+-- Of these ids the jobs that exist, and whether each fits the other filters, in the order of the ids. Index:
+-- jobs_one_tenant.
 select j.id, j.tenant_id, coalesce(j.outcome, q.state) as state,
        (%(tenant_id)s::uuid is null or j.tenant_id = %(tenant_id)s)
        and (%(states)s::text[] is null or coalesce(j.outcome, q.state) = any (%(states)s::text[]))
@@ -10,5 +11,6 @@ select j.id, j.tenant_id, coalesce(j.outcome, q.state) as state,
 from unnest(%(ids)s::uuid[]) with ordinality a(id, n)
 cross join lateral (select x.* from headrace.jobs x where x.id = a.id limit 1) j  -- job by job, by the index
 left join lateral (
-    select x.state from headrace.queue x where j.outcome is null and x.id = j.id and x.tenant_id = j.tenant_id limit 1) q on true
+    select x.state from headrace.queue x where j.outcome is null and x.id = j.id and x.tenant_id = j.tenant_id
+    limit 1) q on true
 order by a.n;

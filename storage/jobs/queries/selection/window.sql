@@ -1,7 +1,7 @@
--- One window of a walk over jobs, in the order of their ids: of the next looked_at jobs those that fit, how many were seen, and
--- the last of them. Bounded by looked_at, whatever fits. Indexes: jobs_by_tenant, jobs_dead_letters where only failed jobs are
--- wanted, the primary key where no tenant is given; the bounds on the id prune partitions. A condition on a parameter that is
--- null or false is gone when the statement is planned.
+-- One window of a walk over jobs, in the order of their ids: of the next looked_at jobs those that fit, how many were
+-- seen, and the last of them. Bounded by looked_at, whatever fits. Indexes: jobs_by_tenant, jobs_dead_letters where
+-- only failed jobs are wanted, the primary key where no tenant is given; the bounds on the id prune partitions. A
+-- condition on a parameter that is null or false is gone when the statement is planned.
 with seen as materialized (
     select j.id, j.tenant_id, j.user_id, j.feature, j.lane, j.outcome, j.created_at
     from headrace.jobs j

@@ -1,5 +1,5 @@
--- How many jobs of the tenant on the lane stand before one (by rank, then id), and how many of those are of its own user;
--- of each no more than `most` are looked at. What belongs to a paused feature is in nobody's way; what
+-- How many jobs of the tenant on the lane stand before one (by rank, then id), and how many of those are of its own
+-- user; of each no more than `most` are looked at. What belongs to a paused feature is in nobody's way; what
 -- waits for a slot of another feature neither. Indexes: queue_next,
 -- queue_of_user.
 select (select count(*) from (
@@ -19,5 +19,6 @@ select (select count(*) from (
             where q.tenant_id = %(tenant_id)s and q.lane = %(lane)s and q.user_id = %(user_id)s and q.state = 'queued'
               and q.rank <= %(rank)s and (q.rank, q.id) < (%(rank)s, %(job_id)s)
             order by q.rank limit %(most)s) a
-        where not exists (select from headrace.features f where f.name = a.feature and f.paused_at is not null))::integer
+        where not exists (select from headrace.features f
+            where f.name = a.feature and f.paused_at is not null))::integer
            as of_user;

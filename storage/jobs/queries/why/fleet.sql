@@ -1,5 +1,5 @@
--- The live workers that take work, their threads, and how many jobs run. Indexes: workers_alive, queue_by_worker (as many
--- entries as jobs run).
+-- The live workers that take work, their threads, and how many jobs run. Indexes: workers_alive, queue_by_worker (as
+-- many entries as jobs run).
 select count(*)::integer as workers, coalesce(sum(w.threads), 0)::integer as threads,
        (select count(*) from headrace.queue q where q.state = 'running')::integer as running
 from headrace.workers w

@@ -1,5 +1,5 @@
--- The other tenants with runnable work on a lane, at most `tenants` of them: weight, jobs that are queued, and whether there
--- are more than were looked at: `most` in all, shared out evenly (`of_each` of one at least).
+-- The other tenants with runnable work on a lane, at most `tenants` of them: weight, jobs that are queued, and whether
+-- there are more than were looked at: `most` in all, shared out evenly (`of_each` of one at least).
 with rivals as (
     select p.tenant_id, coalesce(t.weight, l.weight)::float8 as weight
     from headrace.queued_lanes() p

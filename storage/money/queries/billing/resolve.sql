@@ -1,5 +1,5 @@
--- A person has looked at Stripe: an event that waits is there (sent), or is not (to be tried again, at once). Who said so
--- is written down. No row when there is no such event.
+-- A person has looked at Stripe: an event that waits is there (sent), or is not (to be tried again, at once). Who said
+-- so is written down. No row when there is no such event.
 with found as (
     select id, tenant_id, attempts, unsure_since, last_error from headrace.outbox
     where tenant_id = %(tenant_id)s and topic = 'stripe.meter_event' and sent_at is null
@@ -12,6 +12,7 @@ changed as (
     returning o.id
 )
 insert into headrace.audit (tenant_id, actor, action, target, before, after)
-select f.tenant_id, %(actor)s, 'billing.resolve', %(day)s::date::text, to_jsonb(f), to_jsonb(case when %(sent)s then 'sent' else 'again' end::text)
+select f.tenant_id, %(actor)s, 'billing.resolve', %(day)s::date::text, to_jsonb(f),
+       to_jsonb(case when %(sent)s then 'sent' else 'again' end::text)
 from found f join changed c on c.id = f.id
 returning id;

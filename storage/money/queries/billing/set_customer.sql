@@ -7,11 +7,13 @@ changed as (
 ),
 waiting as (
     update headrace.outbox o
-    set payload = jsonb_set(o.payload, '{payload,stripe_customer_id}', to_jsonb(c.stripe_customer_id)), next_try_at = null
+    set payload = jsonb_set(o.payload, '{payload,stripe_customer_id}', to_jsonb(c.stripe_customer_id)),
+        next_try_at = null
     from changed c
     where o.tenant_id = c.id and o.topic = 'stripe.meter_event' and o.sent_at is null and o.unsure_since is null
       and c.stripe_customer_id is not null
 )
 insert into headrace.audit (tenant_id, actor, action, target, before, after)
-select c.id, %(actor)s, 'billing.set_customer', 'stripe_customer_id', to_jsonb(b.stripe_customer_id), to_jsonb(c.stripe_customer_id)
+select c.id, %(actor)s, 'billing.set_customer', 'stripe_customer_id', to_jsonb(b.stripe_customer_id),
+       to_jsonb(c.stripe_customer_id)
 from changed c join before b on b.id = c.id;

@@ -1,8 +1,9 @@
--- Set what a tenant pays from a day on, and say who did it. What is left out (null) stays as it was in force on that day.
--- Safe to repeat, but for another row of audit. A day that was exported keeps its worth.
+-- Set what a tenant pays from a day on, and say who did it. What is left out (null) stays as it was in force on that
+-- day. Safe to repeat, but for another row of audit. A day that was exported keeps its worth.
 with before as (select headrace.tenant_price_at(%(tenant_id)s::uuid, %(effective_from)s::date) as price),
 changed as (
-    insert into headrace.tenant_prices as p (tenant_id, effective_from, cost_factor, per_call_usd, input_mtok_usd, output_mtok_usd)
+    insert into headrace.tenant_prices as p (tenant_id, effective_from, cost_factor, per_call_usd, input_mtok_usd,
+        output_mtok_usd)
     select %(tenant_id)s::uuid, %(effective_from)s::date,
            coalesce(%(cost_factor)s::numeric, (b.price).cost_factor, 0),
            coalesce(%(per_call_usd)s::numeric, (b.price).per_call_usd, 0),

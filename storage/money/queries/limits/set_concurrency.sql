@@ -1,2 +1,2 @@
--- Set a concurrency cap or take it away (storage/fleet/functions/slots.sql).
+-- Set a concurrency cap or take it away (storage/fleet/functions/set_concurrency.sql).
 select headrace.set_concurrency(%s, %s, %s, %s, %s, %s) as known;

@@ -1,5 +1,5 @@
--- One price row by hand and who wrote it: before, what was in force at its date; after, what is from then on. No row when
--- one with this date is there already.
+-- One price row by hand and who wrote it: before, what was in force at its date; after, what is from then on. No row
+-- when one with this date is there already.
 with added as (
     insert into headrace.model_prices (provider, model, effective_from, input_usd, cached_input_usd, cache_write_usd,
         output_usd, long_from, long_input_usd, long_cached_input_usd, long_cache_write_usd, long_output_usd,

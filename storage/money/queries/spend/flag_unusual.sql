@@ -1,5 +1,5 @@
--- Leave a notice for each of some days of unusual spend that has none yet; which ones. One at a time (one_flags.sql), so
--- no two find the same one missing. Notices are few, and this runs by the hour: no index.
+-- Leave a notice for each of some days of unusual spend that has none yet; which ones. One at a time (one_flags.sql),
+-- so no two find the same one missing. Notices are few, and this runs by the hour: no index.
 insert into headrace.outbox (tenant_id, topic, payload)
 select n.tenant_id, 'spend.unusual', n.payload
 from jsonb_to_recordset(%(notices)s) as n(tenant_id uuid, payload jsonb)

@@ -1,5 +1,5 @@
--- The UTC days since one (without one: today) on which a user or a feature of a tenant spent more than a floor, the newest
--- first, within a day the dearest. Index: the unique key of spend_daily, skipping from tenant to tenant.
+-- The UTC days since one (without one: today) on which a user or a feature of a tenant spent more than a floor, the
+-- newest first, within a day the dearest. Index: the unique key of spend_daily, skipping from tenant to tenant.
 select s.day, s.tenant_id, coalesce(t.name, s.tenant_id::text) as tenant, w.scope, w.key, sum(s.cost_usd) as spent_usd
 from headrace.spend_daily s
 -- each row of the rollup counts for its user and for its feature
