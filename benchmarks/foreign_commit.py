@@ -28,7 +28,7 @@ import psycopg
 
 from benchmarks.rig import Rig, rig
 from storage.fleet.wake_signals import CHANNEL
-from tests.bouncer import bouncer
+from tests.support.pgbouncer import bouncer
 
 JOBS, HELD_S = 200, 30.0
 FLOOD_CONNECTIONS, FLOOD_S = 8, 4.0

@@ -38,7 +38,7 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet.pauses import Kind
 from storage.jobs import jobs
-from tests.queues.rabbit import SERVER, PrivateRabbit
+from tests.support.rabbitmq import SERVER, PrivateRabbit
 
 PROCESSES, THREADS = 2, 24
 QUIET, PER_S = 10, 10.0

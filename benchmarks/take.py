@@ -15,7 +15,7 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 
 from queues.redis.wire import RedisWire
-from tests.queues.valkey import PrivateValkey
+from tests.support.valkey import PrivateValkey
 
 TURNS = 8_000
 TENANTS = 200

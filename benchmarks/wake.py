@@ -18,7 +18,7 @@ from dramatiq.brokers.redis import RedisBroker
 from queues.broker import TurnBroker
 from queues.consumer import ACTOR, QUEUE
 from queues.redis.wire import RedisWire
-from tests.queues.valkey import PrivateValkey
+from tests.support.valkey import PrivateValkey
 
 Kind = Literal["ours", "stock"]
 

@@ -30,10 +30,10 @@ from queues.turns import Wire
 from settings import Settings
 from storage.catalogue import tenants
 from storage.db.database import Database
-from tests.bouncer import WayIn, bouncer, is_wanted
-from tests.fleet import Fleet, Urls
-from tests.queues.cluster import PrivateCluster
-from tests.queues.rabbit import PrivateRabbit
+from tests.support.fleet import Fleet, Urls
+from tests.support.pgbouncer import WayIn, bouncer, is_wanted
+from tests.support.rabbitmq import PrivateRabbit
+from tests.support.valkey_cluster import PrivateCluster
 from workers.scheduler import Scheduler
 
 TEMPLATE = "headrace_template"

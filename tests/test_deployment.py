@@ -37,8 +37,8 @@ from storage.catalogue import tenants
 from storage.db.connect import connect
 from storage.db.database import Database
 from storage.jobs.jobs import State
-from tests.deployed import ROOT, SUPERUSER_PASSWORD, Guarded, compose, guarded_postgres, procfile
-from tests.fleet import Fleet, Urls, eventually
+from tests.support.deployment import ROOT, SUPERUSER_PASSWORD, Guarded, compose, guarded_postgres, procfile
+from tests.support.fleet import Fleet, Urls, eventually
 
 BIN = Path(sys.executable).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

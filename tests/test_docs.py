@@ -34,7 +34,7 @@ from storage.jobs.jobs import ClaimedJob
 from storage.money import runs
 from storage.money.runs import Grant, PlannedCall
 from tests.conftest import new_tenant
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from tests.deployed import ROOT
+from tests.support.deployment import ROOT
 
 PAGE = (ROOT / "docs" / "explanation" / "failure-modes.md").read_text("utf-8")
 FAULTS = dict(re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))

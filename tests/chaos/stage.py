@@ -27,7 +27,7 @@ from settings import Settings
 from storage.db.database import Database
 from tests.chaos.ground import TEMPLATE, Ground
 from tests.chaos.schedule import SCHEDULERS, WORKERS
-from tests.fleet import Fleet, Urls, eventually
+from tests.support.fleet import Fleet, Urls, eventually
 
 SILENT_S = 2.0
 CLAIM_TIMEOUT_S = 10.0

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from storage.db.database import Database
-from tests.clients.place import Place, install
-from tests.steps import answer, ask, call, end, take, used
+from tests.support.client_install import Place, install
+from tests.support.transactions import answered_run, begin_call, claim_job, planned_call, settle_job, succeeded_outcome
 
 
 @pytest.fixture(scope="session")
@@ -27,12 +27,12 @@ def folder(tmp_path: Path) -> Path:
 def answer_next(app: Database, tenant: UUID, **outcome: Any) -> UUID:
     """What a worker does to the tenant's next job: claim, begin, settle with an answer. The job's id."""
     with app.connection() as connection:
-        claim_id, planned = uuid4(), call()
-        job = take(connection, tenant, claim_id=claim_id, worker_id=uuid4())
+        claim_id, planned = uuid4(), planned_call()
+        job = claim_job(connection, tenant, claim_id=claim_id, worker_id=uuid4())
         assert job is not None, "there is no job to answer"
-        ask(connection, tenant, job.job_id, claim_id, planned)
-        end(
-            connection, tenant, job.job_id, claim_id, used(planned.run_id), "ended",
-            **answer(planned.run_id) | outcome,
+        begin_call(connection, tenant, job.job_id, claim_id, planned)
+        settle_job(
+            connection, tenant, job.job_id, claim_id, answered_run(planned.run_id), "ended",
+            **succeeded_outcome(planned.run_id) | outcome,
         )  # fmt: skip
         return job.job_id

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 
 from storage.db.database import Database
-from tests.clients.place import Place
 from tests.conftest import new_tenant
-from tests.fleet import Urls
+from tests.support.client_install import Place
+from tests.support.fleet import Urls
 
 
 def test_a_program_that_ends_leaves_nothing_open(place: Place, folder: Path, urls: Urls, tenant: UUID) -> None:

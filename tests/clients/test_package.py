@@ -20,7 +20,7 @@ from producers import client as whole
 from producers import fields as whole_fields
 from storage.db import ids as whole_ids
 from storage.jobs import jobs
-from tests.clients.place import CLIENT, Place
+from tests.support.client_install import CLIENT, Place
 
 ROOT = Path(__file__).parents[2]
 

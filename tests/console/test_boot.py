@@ -10,8 +10,8 @@ import pytest
 
 from console.processes import worker as boot
 from settings import Settings
-from tests.fleet import Fleet, Urls, eventually
-from tests.proxy import PostgresProxy
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.lossy_proxy import PostgresProxy
 
 AWAY = "postgresql://headrace_ops@/headrace?host=/nowhere"
 

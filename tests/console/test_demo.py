@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fleet import eventually
+from tests.support.fleet import eventually
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from console.processes import supervisor as module
 from console.processes.supervisor import CANNOT_START, TOLD_TWICE, Processes, python
 from errors import ServiceError
-from tests.fleet import eventually
+from tests.support.fleet import eventually
 
 # Each writes a line when it is ready, so that a test knows that its signal handlers are in place.
 OBEDIENT = """

@@ -12,7 +12,7 @@ from console.provisioning import Provisioned, provision
 from errors import InvalidSchemaError, MigrationError
 from router.policy import SHIPPED_POLICY
 from settings import Settings
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 PROMPT = """---
 name: coded

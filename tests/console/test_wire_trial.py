@@ -12,9 +12,9 @@ from console.doctor.wire_trial import TENANT, try_turn
 from errors import RabbitUnavailableError, RedisUnavailableError
 from queues.broker_url import open_wire
 from queues.rabbitmq.partitions import partition_of, queue_name
-from tests.ports import free_port
-from tests.queues.rabbit import PrivateRabbit
-from tests.queues.valkey import PrivateValkey
+from tests.support.ports import free_port
+from tests.support.rabbitmq import PrivateRabbit
+from tests.support.valkey import PrivateValkey
 
 LANES = {"interactive": 9, "batch": 1}
 SETTING = "HEADRACE_REDIS_URL"

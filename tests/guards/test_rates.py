@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from guards.rates import PREFIX, RateGuard
 from queues.redis.client import client
 from storage.money.rates import Rate
-from tests.queues.cluster import PrivateCluster
-from tests.queues.valkey import PrivateValkey
+from tests.support.valkey import PrivateValkey
+from tests.support.valkey_cluster import PrivateCluster
 
 OF_USER = Rate("user", "ann", 5)
 OF_TENANT = Rate("tenant", "", 8)

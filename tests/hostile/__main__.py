@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.ground import Ground, ground
-from tests.fleet import Urls
 from tests.hostile.attacks import ATTACKS
 from tests.hostile.play import scene
+from tests.support.fleet import Urls
 
 ALL = "all"
 

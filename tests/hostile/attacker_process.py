@@ -21,8 +21,8 @@ from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
 from storage.db.database import Database
-from tests.fleet import Urls
 from tests.hostile.attacks import ATTACKS, Attacker
+from tests.support.fleet import Urls
 
 _ENDS_WITHIN_S = 60.0
 _MOST_BREACHES = 50  # of 500 characters: they fit into a pipe that nobody reads until the process has ended

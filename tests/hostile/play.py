@@ -22,8 +22,8 @@ from storage.db.database import Database
 from storage.fleet import audit
 from storage.money import limits
 from storage.money.limits import SlotScope
-from tests.fleet import Fleet, Urls, eventually
 from tests.hostile.attacker_process import attacking
+from tests.support.fleet import Fleet, Urls, eventually
 
 WORKERS = ("worker-1", "worker-2")
 THREADS = 16

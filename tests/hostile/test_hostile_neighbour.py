@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.fleet import Urls
 from tests.hostile.attacks import ATTACKS
 from tests.hostile.play import scene
+from tests.support.fleet import Urls
 
 SECONDS = 40.0
 LONGEST_WAIT_S = 10.0

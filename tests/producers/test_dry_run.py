@@ -28,9 +28,9 @@ from router.policy import load_policy
 from storage.db.database import Database
 from storage.db.ids import new_id
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, Urls
-from tests.inside import fresh, one_simulator, pipeline, turn
 from tests.producers.test_enqueue import BAD, CHAT, MESSAGES, NOBODY, PROMPT, count, enqueue_by_sql
+from tests.support.fleet import Fleet, Urls
+from tests.support.in_process import fresh, one_simulator, pipeline, turn
 
 TICKET = {"ticket": "I was charged twice in March.", "customer": "Ada", "product": "Desk"}
 SCHEMA = {

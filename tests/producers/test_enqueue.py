@@ -43,7 +43,7 @@ from storage.db.ids import new_id
 from storage.jobs import jobs
 from storage.jobs.jobs import State
 from tests.conftest import new_tenant
-from tests.fleet import Urls, eventually
+from tests.support.fleet import Urls, eventually
 from workers.scheduler import Scheduler
 
 MESSAGES = [{"role": "user", "content": "Hello"}]

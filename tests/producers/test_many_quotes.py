@@ -21,12 +21,12 @@ from queues.broker_url import redis_client
 from queues.turns import Wire
 from router.policy import load_policy
 from storage.db.database import Database
-from tests.clock import Clock
 from tests.conftest import new_tenant
-from tests.fleet import Urls
 from tests.producers.test_dry_run import KINDS
 from tests.producers.test_enqueue import BAD, CHAT, MESSAGES, PROMPT
 from tests.storage.test_quotes import START, stand
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls
 
 WORLDS, JOBS = 16, 40
 

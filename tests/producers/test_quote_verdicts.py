@@ -22,11 +22,11 @@ from router.policy import Policy, load_policy
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.money import runs
-from tests.clock import Clock
-from tests.fleet import Fleet, Urls
-from tests.inside import fresh, one_simulator, pipeline, turn
 from tests.producers.test_enqueue import CHAT, PROMPT
-from tests.steps import call, put_one, take
+from tests.support.database_clock import Clock
+from tests.support.fleet import Fleet, Urls
+from tests.support.in_process import fresh, one_simulator, pipeline, turn
+from tests.support.transactions import claim_job, enqueue_job, planned_call
 
 START = datetime(2030, 5, 17, 10, 20, tzinfo=UTC)
 
@@ -97,9 +97,9 @@ class Ground:
         """Somebody else's call is under way, with a worst case of so many output tokens of gpt-6-luna."""
         claim_id = new_id()
         with self.app.connection() as connection:
-            job_id = put_one(connection, self.tenant, user_id="somebody")
-            assert take(connection, self.tenant, claim_id=claim_id, worker_id=new_id()) is not None
-            planned = call(input_bound=0, max_output_tokens=tokens)
+            job_id = enqueue_job(connection, self.tenant, user_id="somebody")
+            assert claim_job(connection, self.tenant, claim_id=claim_id, worker_id=new_id()) is not None
+            planned = planned_call(input_bound=0, max_output_tokens=tokens)
             assert runs.begin(connection, self.tenant, job_id, claim_id, planned).verdict == "granted"
 
 

@@ -20,10 +20,10 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.jobs import jobs
 from tests.conftest import new_tenant
-from tests.fleet import Urls
 from tests.producers.test_enqueue import BAD, CHAT, JSON_FIELDS, MESSAGES, PROMPT, count, enqueue_by_sql
 from tests.promises.test_wrong_clocks import made_at
-from tests.steps import put, request
+from tests.support.fleet import Urls
+from tests.support.transactions import enqueue_jobs, request
 
 NAME = "Erika Mustermann"  # a patient's
 
@@ -121,7 +121,7 @@ def test_ids_of_the_future_and_ids_that_are_not_uuid7_are_refused(
             enqueue_by_sql(producer, tenant_id=tenant, id=bad, **CHAT)
         assert error.value.field == "id"
         with app.connection() as connection:
-            (one,) = put(connection, tenant, request(id=str(bad)))
+            (one,) = enqueue_jobs(connection, tenant, request(id=str(bad)))
         assert one.error is not None
         assert one.error["field"] == "id"
     assert count(ops) == 0
@@ -141,7 +141,7 @@ def test_one_id_belongs_to_one_tenant(
     assert taken.value.as_dict() == future.value.as_dict()  # it does not tell that the id is taken
     with app.connection() as connection:
         with pytest.raises(psycopg.Error) as error:
-            put(connection, theirs, request(id=str(fresh)), request(id=str(mine)))
+            enqueue_jobs(connection, theirs, request(id=str(fresh)), request(id=str(mine)))
         assert refused(error.value)["field"] == "id"
     insert = (
         "insert into headrace.jobs (id, tenant_id, user_id, feature, lane, prompt, estimated_tokens)"
@@ -220,7 +220,7 @@ def test_no_refusal_quotes_what_was_asked(
     with app.connection() as connection:  # what cannot be decoded at all
         for field in ("id", "max_output_tokens", "estimated_tokens", "run_at", "deadline"):
             with pytest.raises(psycopg.Error) as undecoded:
-                put(connection, tenant, request(**{field: NAME}))
+                enqueue_jobs(connection, tenant, request(**{field: NAME}))
             told = undecoded.value.diag
             assert NAME not in str((told.message_primary, told.message_detail, told.context))
             assert refused(undecoded.value)["code"] == "invalid_input"

@@ -23,12 +23,21 @@ from storage.db.ids import new_id
 from storage.fleet import audit
 from storage.money import billing
 from storage.money.billing import SURE_S
-from tests.clock import Clock
 from tests.conftest import new_tenant
-from tests.fleet import Urls, eventually
-from tests.meter_server import EVENT_NAME, KEY, MeterServer, meter_server
-from tests.proxy import PostgresProxy
-from tests.steps import answer, ask, call, end, put_one, take, unheard, used
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls, eventually
+from tests.support.lossy_proxy import PostgresProxy
+from tests.support.stripe_server import EVENT_NAME, KEY, MeterServer, meter_server
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+    unknown_run,
+)
 from workers.backoff import Backoff
 from workers.outbox.billing import LEASE_S, Biller
 from workers.outbox.stripe_meter import TIMEOUT_S, StripeMeter
@@ -78,24 +87,32 @@ Open = tuple[UUID, UUID, UUID, UUID]
 
 def begin(app: Database, tenant: UUID) -> Open:
     """A call that is under way."""
-    claim, planned = new_id(), call()
+    claim, planned = new_id(), planned_call()
     with app.connection() as connection:
-        job = put_one(connection, tenant)
-        assert take(connection, tenant, claim_id=claim, worker_id=new_id()) is not None
-        assert ask(connection, tenant, job, claim, planned).verdict == "granted"
+        job = enqueue_job(connection, tenant)
+        assert claim_job(connection, tenant, claim_id=claim, worker_id=new_id()) is not None
+        assert begin_call(connection, tenant, job, claim, planned).verdict == "granted"
     return tenant, job, claim, planned.run_id
 
 
 def lose(app: Database, one: Open) -> None:
     tenant, job, claim, run = one
     with app.connection() as connection:
-        end(connection, tenant, job, claim, unheard(run), "ended", outcome="failed", reason="x", error={})
+        settle_job(connection, tenant, job, claim, unknown_run(run), "ended", outcome="failed", reason="x", error={})
 
 
 def settle(app: Database, one: Open, output_tokens: int = 20) -> None:
     tenant, job, claim, run = one
     with app.connection() as connection:
-        end(connection, tenant, job, claim, used(run, output_tokens=output_tokens), "ended", **answer(run))
+        settle_job(
+            connection,
+            tenant,
+            job,
+            claim,
+            answered_run(run, output_tokens=output_tokens),
+            "ended",
+            **succeeded_outcome(run),
+        )
 
 
 def next_day(clock: Clock) -> None:

@@ -20,8 +20,8 @@ from storage.jobs.jobs import ClaimedJob, Stopped
 from storage.money import limits
 from storage.money.limits import SlotScope
 from tests.conftest import new_tenant
-from tests.fleet import Urls, eventually
-from tests.steps import call, put, request
+from tests.support.fleet import Urls, eventually
+from tests.support.transactions import enqueue_jobs, planned_call, request
 
 WALL = 3_000
 EXTRA_BLOCKS = 40  # of 8 kB: a wall of so many jobs fills 100 and more
@@ -69,7 +69,9 @@ def wall(urls: Urls, tenant: UUID, *, feature: str, deadline: str | None = None)
 
 def enqueued(connection: Connection, tenant: UUID, n: int, **fields: str) -> list[UUID]:
     """So many jobs behind any wall."""
-    done = put(connection, tenant, *(request(user_id="u-2", estimated_tokens=1000, **fields) for _ in range(n)))
+    done = enqueue_jobs(
+        connection, tenant, *(request(user_id="u-2", estimated_tokens=1000, **fields) for _ in range(n))
+    )
     return [one.job_id for one in done if one.job_id is not None]
 
 
@@ -183,7 +185,7 @@ def test_what_is_late_in_one_feature_is_in_no_other_ones_way(
 def test_no_claim_is_made_while_another_tenants_caps_are_held(urls: Urls, app: Database, ops: Database) -> None:
     """Steps of two tenants in one transaction. While the claim is held up, the other tenant's caps are free."""
     first, second = sorted(new_tenant(ops, name) for name in ("First", "Second"))
-    planned, held = call(), new_id()
+    planned, held = planned_call(), new_id()
     with app.connection() as connection:
         (job_id,) = enqueued(connection, first, 1)
         enqueued(connection, second, 1)

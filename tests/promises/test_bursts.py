@@ -19,8 +19,8 @@ from storage.jobs.jobs import ClaimedJob, Settled, Stopped
 from storage.money import limits
 from storage.money.limits import SlotScope
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, eventually
-from tests.steps import everybody, put, request
+from tests.support.fleet import Fleet, eventually
+from tests.support.transactions import all_waiting_tenants, enqueue_jobs, request
 from workers.scheduler import Scheduler
 
 LANE, FEATURE = SlotScope.LANE, SlotScope.FEATURE
@@ -42,13 +42,13 @@ def cap(
 
 def some(app: Database, tenant: UUID, n: int, *, lane: str = "batch") -> None:
     with app.connection() as connection:
-        put(connection, tenant, *(request(lane=lane) for _ in range(n)))
+        enqueue_jobs(connection, tenant, *(request(lane=lane) for _ in range(n)))
 
 
 def lend(ops: Database) -> Mapping[str, Mapping[UUID, int]]:
     with ops.connection() as connection:
         turns = recovery.lend_slots(connection, silent_s=10, turns_per_tenant=64)
-        recovery.release_for_slots(connection, everybody(connection))
+        recovery.release_for_slots(connection, all_waiting_tenants(connection))
         assert audit.findings(connection) == []
     return turns
 

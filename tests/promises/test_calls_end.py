@@ -21,9 +21,9 @@ from storage.catalogue import tenants
 from storage.db.database import Database
 from storage.jobs import jobs
 from storage.jobs.jobs import State
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, eventually
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, eventually
 from workers.scheduler import Scheduler
 
 CHAT: dict[str, Any] = {

@@ -24,8 +24,8 @@ from storage.jobs.jobs import ClaimedJob, Settled, Stopped
 from storage.money import limits
 from storage.money.limits import SlotScope
 from tests.conftest import new_tenant
-from tests.fleet import Urls, eventually
-from tests.steps import everybody, put, request
+from tests.support.fleet import Urls, eventually
+from tests.support.transactions import all_waiting_tenants, enqueue_jobs, request
 
 FAILED = {"outcome": "failed", "reason": "x", "error": {}}
 LANE, FEATURE = SlotScope.LANE, SlotScope.FEATURE
@@ -39,7 +39,7 @@ def cap(ops: Database, tenant: UUID | None, scope: SlotScope, key: str, slots: i
 def some(app: Database, tenant: UUID, n: int, **fields: Any) -> list[UUID]:
     """Enqueue ``n`` jobs."""
     with app.connection() as connection:
-        done = put(connection, tenant, *(request(**fields) for _ in range(n)))
+        done = enqueue_jobs(connection, tenant, *(request(**fields) for _ in range(n)))
     return [one.job_id for one in done if one.job_id is not None]
 
 
@@ -334,7 +334,7 @@ def test_never_more_than_the_cap_with_32_threads_and_kills(urls: Urls, app: Data
     dice = random.Random(7)
     for _ in range(8):
         with app.connection() as connection:
-            put(connection, tenant, *(
+            enqueue_jobs(connection, tenant, *(
                 request(lane=dice.choice(["interactive", "batch"]), feature=dice.choice(["chat", "report"]),
                         user_id=f"u-{dice.randrange(5)}") for _ in range(todo // 8)
             ))  # fmt: skip
@@ -354,7 +354,7 @@ def test_never_more_than_the_cap_with_32_threads_and_kills(urls: Urls, app: Data
     def keep_house(connection: Connection) -> None:
         workers.heartbeat(connection, WORKER, host="h", pid=1, threads=8)
         recovery.release_due(connection)
-        recovery.release_for_slots(connection, everybody(connection))
+        recovery.release_for_slots(connection, all_waiting_tenants(connection))
         while recovery.take_back(connection, silent_s=1.0, max_deaths=1000):
             pass
 

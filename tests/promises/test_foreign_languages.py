@@ -14,10 +14,10 @@ from embedded import account, binaries
 from producers import Client
 from storage.db.database import Database
 from storage.jobs.jobs import State
-from tests.absent import absent
-from tests.books import check_books
-from tests.fleet import Fleet, Urls
-from tests.shop import open_shop, orders_and_keys
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls
+from tests.support.foreign_service import open_shop, orders_and_keys
+from tests.support.required import absent
 
 NODE_EXAMPLE = Path(__file__).parents[2] / "examples" / "node"
 

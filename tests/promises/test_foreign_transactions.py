@@ -22,10 +22,10 @@ from producers import Client
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.jobs.jobs import State
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, Urls, eventually
-from tests.shop import open_shop, orders_and_keys
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.foreign_service import open_shop, orders_and_keys
 from workers.scheduler import Scheduler
 
 READ_COMMITTED = IsolationLevel.READ_COMMITTED

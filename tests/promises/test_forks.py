@@ -11,10 +11,10 @@ import pytest
 
 from storage.db.database import Database
 from tests.conftest import new_tenant
-from tests.fleet import Urls
-from tests.queues.cluster import PrivateCluster
-from tests.queues.rabbit import PrivateRabbit
-from tests.steps import put_one
+from tests.support.fleet import Urls
+from tests.support.rabbitmq import PrivateRabbit
+from tests.support.transactions import enqueue_job
+from tests.support.valkey_cluster import PrivateCluster
 
 WAYS = ("every_fork", "exec", "multiprocessing_fork", "multiprocessing_spawn", "gevent")
 
@@ -24,12 +24,16 @@ def jobs(app: Database, ops: Database) -> list[tuple[UUID, UUID]]:
     """Some jobs of three tenants."""
     tenants = [new_tenant(ops, f"T{n}") for n in range(3)]
     with app.connection() as connection:
-        return [(tenant, put_one(connection, tenant)) for tenant in tenants for _ in range(3)]
+        return [(tenant, enqueue_job(connection, tenant)) for tenant in tenants for _ in range(3)]
 
 
 def serve(way: str, urls: Urls, jobs: list[tuple[UUID, UUID]], broker_url: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", *(["tests.greenlets"] if way == "gevent" else ["tests.forking", way])],
+        [
+            sys.executable,
+            "-m",
+            *(["tests.support.gevent_service"] if way == "gevent" else ["tests.support.forking_service", way]),
+        ],
         env={
             "PATH": "",
             "HEADRACE_DATABASE_URL": urls.app,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from producers import Client
 from storage.db.database import Database
 from storage.jobs.jobs import State
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, eventually
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, eventually
 
 THREADS, FEWER_THAN = 120, 20
 CONNECTED = "select count(*) as n from pg_stat_activity where datname = current_database() and pid <> all(%s)"

@@ -22,12 +22,21 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import recovery
 from storage.jobs import jobs
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, Urls, eventually
-from tests.inside import fresh, one_simulator, pipeline, turn
-from tests.proxy import Loss, PostgresProxy, RedisProxy
-from tests.steps import answer, ask, call, end, everybody, put_one, take, used
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.in_process import fresh, one_simulator, pipeline, turn
+from tests.support.lossy_proxy import Loss, PostgresProxy, RedisProxy
+from tests.support.transactions import (
+    all_waiting_tenants,
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+)
 from workers.ledger import Ledger
 from workers.pipeline import Pipeline
 from workers.scheduler import Scheduler
@@ -227,7 +236,9 @@ def test_settle_to_defer(
     with psycopg.connect(urls.owner) as owner:
         owner.execute("update headrace.caps set reserved_usd = 0")
     with ops.connection() as connection:
-        assert recovery.release_for_money(connection, everybody(connection)).turns == {"interactive": {poor: 1}}
+        assert recovery.release_for_money(connection, all_waiting_tenants(connection)).turns == {
+            "interactive": {poor: 1}
+        }
     worker.run(turn(poor))
     result = client.result(job_id, tenant_id=poor)
     assert (result.state, result.attempts) == ("succeeded", 1)
@@ -331,17 +342,23 @@ def test_a_zombies_settle_and_its_repeat_at_the_same_time(
     urls: Urls, proxy: PostgresProxy, behind: Database, app: Database, ops: Database, tenant: UUID
 ) -> None:
     """The job is gone, so nothing but the run itself stands between the two."""
-    claim_id, planned = new_id(), call()
+    claim_id, planned = new_id(), planned_call()
     with app.connection() as connection, ops.connection() as scheduler:
-        job_id = put_one(connection, tenant, on_unknown="fail")
-        take(connection, tenant, claim_id=claim_id, worker_id=new_id())
-        ask(connection, tenant, job_id, claim_id, planned)
+        job_id = enqueue_job(connection, tenant, on_unknown="fail")
+        claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
+        begin_call(connection, tenant, job_id, claim_id, planned)
         assert recovery.take_back(scheduler, silent_s=1, max_deaths=3) is not None
 
     def settle() -> str:
         return behind.patiently(
-            lambda connection, _repeat: end(
-                connection, tenant, job_id, claim_id, used(planned.run_id), "ended", **answer(planned.run_id)
+            lambda connection, _repeat: settle_job(
+                connection,
+                tenant,
+                job_id,
+                claim_id,
+                answered_run(planned.run_id),
+                "ended",
+                **succeeded_outcome(planned.run_id),
             )
         )
 

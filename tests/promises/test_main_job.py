@@ -6,7 +6,7 @@ from uuid import UUID
 
 from producers import Client
 from storage.jobs.jobs import State
-from tests.fleet import Fleet
+from tests.support.fleet import Fleet
 
 
 def test_a_job_is_enqueued_claimed_called_and_paid(client: Client, fleet: Fleet, tenant: UUID) -> None:

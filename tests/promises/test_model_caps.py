@@ -23,10 +23,19 @@ from storage.jobs.jobs import ClaimedJob, Settled
 from storage.money import limits, runs
 from storage.money.limits import SlotScope
 from storage.money.runs import Grant
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, Urls, eventually
-from tests.steps import CHEAP, answer, call, everybody, put, refused, request, used
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.transactions import (
+    CHEAP,
+    all_waiting_tenants,
+    answered_run,
+    enqueue_jobs,
+    planned_call,
+    refused_run,
+    request,
+    succeeded_outcome,
+)
 from workers import outcomes
 from workers.scheduler import Scheduler
 
@@ -52,7 +61,7 @@ class Held:
     run: UUID | None = None
 
     def begin(self, **fields: Any) -> Grant:
-        planned = call(**fields)
+        planned = planned_call(**fields)
         with self.app.connection() as connection:
             grant = runs.begin(connection, self.tenant, self.job.job_id, self.claim, planned)
         if grant.verdict == "granted":
@@ -71,7 +80,7 @@ class Held:
 
     def end(self) -> Settled:
         assert self.run is not None
-        return self.settle("ended", used(self.run), **answer(self.run))
+        return self.settle("ended", answered_run(self.run), **succeeded_outcome(self.run))
 
 
 def cap(ops: Database, slots: int | None, model: str = MODEL) -> None:
@@ -86,7 +95,7 @@ def facts(ops: Database) -> dict[str, tuple[int, int, int]]:
 
 def some(app: Database, tenant: UUID, n: int, **fields: Any) -> None:
     with app.connection() as connection:
-        put(connection, tenant, *(request(**fields) for _ in range(n)))
+        enqueue_jobs(connection, tenant, *(request(**fields) for _ in range(n)))
 
 
 def claimed(app: Database, tenant: UUID, lane: str = "interactive") -> Held | None:
@@ -108,7 +117,7 @@ def let_in(ops: Database) -> int:
     with ops.connection() as connection:
         return sum(
             n
-            for of_lane in recovery.release_for_slots(connection, everybody(connection)).turns.values()
+            for of_lane in recovery.release_for_slots(connection, all_waiting_tenants(connection)).turns.values()
             for n in of_lane.values()
         )
 
@@ -151,7 +160,7 @@ def test_a_repeated_begin_holds_one_slot_and_a_failed_call_gives_it_back(app: Da
     some(app, bob, 1)
     cap(ops, 2)
     first = held(app, ann)
-    planned = call()
+    planned = planned_call()
     for _ in range(2):
         with app.connection() as connection:
             assert runs.begin(connection, ann, first.job.job_id, first.claim, planned).verdict == "granted"
@@ -160,7 +169,7 @@ def test_a_repeated_begin_holds_one_slot_and_a_failed_call_gives_it_back(app: Da
     waiter = held(app, bob)
     waiter.wait(waiter.begin())
 
-    kept = first.settle("next_call", refused(planned.run_id))  # the backup is asked next
+    kept = first.settle("next_call", refused_run(planned.run_id))  # the backup is asked next
 
     assert kept == Settled("kept", ((bob, "interactive"),))
     assert facts(ops) == {MODEL: (1, 0, 0)}

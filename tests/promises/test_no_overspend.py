@@ -27,9 +27,9 @@ from storage.jobs import jobs
 from storage.jobs.jobs import ClaimedJob
 from storage.money import runs
 from storage.money.runs import Grant, PlannedCall
-from tests.books import check_books
 from tests.conftest import TEMPLATE, new_tenant
-from tests.fleet import Urls, eventually
+from tests.support.audit import check_books
+from tests.support.fleet import Urls, eventually
 
 LUNA = ("openai", "gpt-6-luna")  # $0.10 in ($0.125 written to the cache), $0.50 out, a million tokens
 START = datetime(2030, 5, 17, 10, 20, tzinfo=UTC)

@@ -25,10 +25,10 @@ from storage.catalogue import tenants
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.jobs.jobs import State
-from tests.books import check_books
-from tests.fleet import Urls
 from tests.router.providers.conftest import Told, build_adapter, told_server
-from tests.router.providers.odd_answers import NOTHING, ODD_ANSWERS, Odd
+from tests.support.audit import check_books
+from tests.support.fleet import Urls
+from tests.support.odd_answers import NOTHING, ODD_ANSWERS, Odd
 from workers.backoff import Backoff
 from workers.pipeline import Pipeline
 from workers.turn_account import TurnAccount

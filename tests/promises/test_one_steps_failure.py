@@ -26,10 +26,18 @@ from storage.db.reading import LAST
 from storage.jobs import jobs, why
 from storage.jobs.jobs import ClaimedJob, State
 from storage.jobs.selection import Selection
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Urls, eventually
-from tests.steps import answer, ask, call, end, put_one, take, used
+from tests.support.audit import check_books
+from tests.support.fleet import Urls, eventually
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+)
 from workers.backoff import Backoff
 from workers.ledger import Ledger
 from workers.pipeline import Pipeline
@@ -105,7 +113,7 @@ class ByText:
     name: str
     asked: list[str] = field(default_factory=list)
 
-    def call(self, request: CallRequest) -> CallReply:
+    def planned_call(self, request: CallRequest) -> CallReply:
         text = request.messages[-1].content
         self.asked.append(text)
         return SAID[text][0]() if text in SAID else reply(f"to {text}")
@@ -122,7 +130,7 @@ class Shared:
     b: UUID
     providers: tuple[ByText, ByText]
 
-    def ask(self, tenant: UUID, text: str, **fields: Any) -> UUID:
+    def begin_call(self, tenant: UUID, text: str, **fields: Any) -> UUID:
         messages = [{"role": "user", "content": text}]
         return self.client.enqueue(
             tenant_id=tenant, user_id="u", feature="chat", messages=messages, max_output_tokens=100, **fields
@@ -222,7 +230,7 @@ def test_a_claim_that_cannot_be_read_costs_its_neighbours_not_even_a_second_try(
     """One transaction claims for both; only the step that could not be read is done again."""
     neighbour = new_tenant(ops, "B")
     with app.connection() as connection:
-        poison, fine = put_one(connection, tenant), put_one(connection, neighbour)
+        poison, fine = enqueue_job(connection, tenant), enqueue_job(connection, neighbour)
     with ops.connection() as connection:
         connection.execute("""update headrace.jobs set metadata = '{"n": 1e5000}' where id = %s""", [poison])
     alone_again: list[tuple[UUID, bool]] = []
@@ -258,10 +266,18 @@ def test_a_claim_that_cannot_be_read_costs_its_neighbours_not_even_a_second_try(
 def test_what_was_stored_is_told_as_far_as_it_can_be_read(client: Client, app: Database, ops: Database) -> None:
     tenant = new_tenant(ops, "A")
     with app.connection() as connection:
-        job_id, claim_id, planned = put_one(connection, tenant), new_id(), call()
-        assert take(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
-        ask(connection, tenant, job_id, claim_id, planned)
-        end(connection, tenant, job_id, claim_id, used(planned.run_id), "ended", **answer(planned.run_id))
+        job_id, claim_id, planned = enqueue_job(connection, tenant), new_id(), planned_call()
+        assert claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
+        begin_call(connection, tenant, job_id, claim_id, planned)
+        settle_job(
+            connection,
+            tenant,
+            job_id,
+            claim_id,
+            answered_run(planned.run_id),
+            "ended",
+            **succeeded_outcome(planned.run_id),
+        )
     with ops.connection() as connection:
         connection.execute("""update headrace.jobs set error = '{"n": 1e5000}', deadline = 'infinity'""")
         connection.execute(

@@ -20,10 +20,7 @@ from storage.db.database import Database
 from storage.fleet import schedulers, wake_signals
 from storage.fleet.wake_signals import Unfit
 from storage.jobs.jobs import State
-from tests.books import check_books
-from tests.bouncer import WayIn, bouncer
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, Urls, eventually
 from tests.promises.test_foreign_transactions import (  # noqa: F401
     test_at_read_committed_a_duplicate_waits_and_never_raises,
     test_no_setting_of_the_caller_is_touched,
@@ -34,6 +31,9 @@ from tests.promises.test_one_ending import test_two_errors_then_an_answer  # noq
 from tests.promises.test_tenant_isolation import (  # noqa: F401
     test_a_function_gives_the_caller_s_tenant_back_and_a_tenant_s_transaction_stays_that_tenant,
 )
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.pgbouncer import WayIn, bouncer
 
 CLIENTS, SERVERS, ROUNDS = 8, 2, 25
 

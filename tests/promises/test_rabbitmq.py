@@ -17,11 +17,11 @@ from settings import Settings
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.jobs import jobs
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, Urls, eventually
-from tests.promises.arithmetic import JOBS, all_ended_well, ended, request, staff
-from tests.queues.rabbit import PrivateRabbit
+from tests.support.arithmetic_jobs import JOBS, all_ended_well, ended, request, staff
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.rabbitmq import PrivateRabbit
 from workers.scheduler import Scheduler
 
 pytestmark = pytest.mark.rabbitmq

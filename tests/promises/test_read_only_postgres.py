@@ -11,9 +11,9 @@ from uuid import UUID
 
 from producers import Client
 from storage.db.database import Database
-from tests.books import check_books
-from tests.fleet import Fleet, Urls, eventually
-from tests.read_only import read_only
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.read_only_postgres import read_only
 
 READ_ONLY_S = float(os.environ.get("HEADRACE_TEST_READ_ONLY_S", "8"))  # 60 in the long run
 JOBS = 60

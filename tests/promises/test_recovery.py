@@ -17,11 +17,21 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import recovery, workers
 from storage.jobs import jobs
-from tests.books import check_books
-from tests.clock import Clock
-from tests.fleet import Fleet, Urls, eventually
-from tests.inside import fresh, one_simulator, pipeline, turn
-from tests.steps import answer, ask, call, end, put, put_one, request, take, used
+from tests.support.audit import check_books
+from tests.support.database_clock import Clock
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.in_process import fresh, one_simulator, pipeline, turn
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    enqueue_jobs,
+    planned_call,
+    request,
+    settle_job,
+    succeeded_outcome,
+)
 from workers.scheduler import Scheduler
 
 SILENT_S = 2.0  # of the `scheduler` fixture
@@ -72,10 +82,10 @@ def die_with(app: Database, tenant: UUID, *, in_mid_call: bool = True) -> UUID:
     """Claim the next job for a worker that never sends a heartbeat, and begin its call; the claim's id."""
     claim_id = new_id()
     with app.connection() as connection:
-        job = take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+        job = claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
         assert job is not None
         if in_mid_call:
-            assert ask(connection, tenant, job.job_id, claim_id, call()).verdict == "granted"
+            assert begin_call(connection, tenant, job.job_id, claim_id, planned_call()).verdict == "granted"
     return claim_id
 
 
@@ -86,7 +96,7 @@ def take_back(ops: Database) -> recovery.TakenBack | None:
 
 def test_a_job_that_three_workers_died_of_is_poison(app: Database, ops: Database, tenant: UUID, client: Client) -> None:
     with app.connection() as connection:
-        job_id = put_one(connection, tenant)
+        job_id = enqueue_job(connection, tenant)
     states = []
     for _ in range(3):
         die_with(app, tenant)
@@ -109,15 +119,15 @@ def hold_in_worker(app: Database, ops: Database, tenant: UUID, *, timeout_s: flo
     with ops.connection() as connection:
         workers.heartbeat(connection, worker_id, host="here", pid=1, threads=1)
     with app.connection() as connection:
-        job = take(connection, tenant, claim_id=claim_id, worker_id=worker_id, timeout_s=timeout_s)
+        job = claim_job(connection, tenant, claim_id=claim_id, worker_id=worker_id, timeout_s=timeout_s)
         assert job is not None
-        assert ask(connection, tenant, job.job_id, claim_id, call()).verdict == "granted"
+        assert begin_call(connection, tenant, job.job_id, claim_id, planned_call()).verdict == "granted"
     return worker_id
 
 
 def test_a_drain_in_the_middle_of_a_long_job_is_not_a_death(app: Database, ops: Database, tenant: UUID) -> None:
     with app.connection() as connection:
-        job_id = put_one(connection, tenant)
+        job_id = enqueue_job(connection, tenant)
     for _ in range(5):
         worker_id = hold_in_worker(app, ops, tenant)
         with ops.connection() as connection:
@@ -133,7 +143,7 @@ def test_claims_past_their_time_in_live_workers_end_a_job_but_not_as_poison(
     app: Database, ops: Database, tenant: UUID, client: Client
 ) -> None:
     with app.connection() as connection:
-        job_id = put_one(connection, tenant)
+        job_id = enqueue_job(connection, tenant)
     states = []
     for _ in range(3):
         hold_in_worker(app, ops, tenant, timeout_s=0.0)
@@ -154,7 +164,7 @@ def test_the_error_tells_deaths_from_claims_past_their_time(
     app: Database, ops: Database, tenant: UUID, client: Client
 ) -> None:
     with app.connection() as connection:
-        job_id = put_one(connection, tenant)
+        job_id = enqueue_job(connection, tenant)
     die_with(app, tenant)
     assert take_back(ops) is not None
     hold_in_worker(app, ops, tenant, timeout_s=0.0)
@@ -172,7 +182,7 @@ def test_a_job_that_must_not_be_repeated_ends_if_a_call_was_under_way(
     in_mid_call: bool, state: str, app: Database, ops: Database, tenant: UUID
 ) -> None:
     with app.connection() as connection:
-        job_id = put_one(connection, tenant, on_unknown="fail")
+        job_id = enqueue_job(connection, tenant, on_unknown="fail")
     die_with(app, tenant, in_mid_call=in_mid_call)
     reason = "outcome_unknown" if in_mid_call else None
     assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, state, reason)
@@ -183,12 +193,14 @@ def test_a_job_that_must_not_be_repeated_ends_if_a_call_was_under_way(
 
 def test_whoever_lost_a_job_is_told_so_even_when_it_has_ended(app: Database, ops: Database, tenant: UUID) -> None:
     with app.connection() as connection:
-        job_id = put_one(connection, tenant, on_unknown="fail")
+        job_id = enqueue_job(connection, tenant, on_unknown="fail")
     claim_id = die_with(app, tenant)
     take_back(ops)
     (run,) = rows(ops, "select id from headrace.runs")
     with app.connection() as connection:
-        state = end(connection, tenant, job_id, claim_id, used(run["id"]), "ended", **answer(run["id"]))
+        state = settle_job(
+            connection, tenant, job_id, claim_id, answered_run(run["id"]), "ended", **succeeded_outcome(run["id"])
+        )
     assert state == "lost"
     (job,) = rows(ops, "select outcome, reason from headrace.jobs")
     assert job == {"outcome": "failed", "reason": "outcome_unknown"}
@@ -200,13 +212,13 @@ def test_whoever_lost_a_job_is_told_so_even_when_it_has_ended(app: Database, ops
 def test_a_worker_that_lost_its_job_is_not_told_to_call(app: Database, ops: Database, tenant: UUID) -> None:
     """Its begin was done and the answer lost; before the repeat, the job was taken back."""
     with app.connection() as connection:
-        put_one(connection, tenant)
-        claim_id, planned = new_id(), call()
-        job = take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+        enqueue_job(connection, tenant)
+        claim_id, planned = new_id(), planned_call()
+        job = claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
         assert job is not None
-        assert ask(connection, tenant, job.job_id, claim_id, planned).verdict == "granted"
+        assert begin_call(connection, tenant, job.job_id, claim_id, planned).verdict == "granted"
         take_back(ops)
-        assert ask(connection, tenant, job.job_id, claim_id, planned).verdict == "lost"
+        assert begin_call(connection, tenant, job.job_id, claim_id, planned).verdict == "lost"
 
 
 def test_a_stopped_worker_that_goes_on_ends_nothing_and_its_usage_is_on_its_own_run(
@@ -265,8 +277,8 @@ def test_a_live_worker_keeps_its_job(app: Database, ops: Database, tenant: UUID)
     with ops.connection() as connection:
         workers.heartbeat(connection, worker_id, host="here", pid=1, threads=1)
     with app.connection() as connection:
-        put_one(connection, tenant)
-        assert take(connection, tenant, claim_id=new_id(), worker_id=worker_id) is not None
+        enqueue_job(connection, tenant)
+        assert claim_job(connection, tenant, claim_id=new_id(), worker_id=worker_id) is not None
     assert take_back(ops) is None
     with ops.connection() as connection:
         workers.stopped(connection, worker_id)
@@ -342,10 +354,10 @@ def test_a_waiting_job_past_its_deadline_expires_by_itself(
 
 def test_a_claim_passes_over_what_is_late(app: Database, ops: Database, tenant: UUID, clock: Clock) -> None:
     with app.connection() as connection:
-        late = put_one(connection, tenant, deadline=(clock.now + timedelta(seconds=1)).isoformat())
-        alive = put_one(connection, tenant)
+        late = enqueue_job(connection, tenant, deadline=(clock.now + timedelta(seconds=1)).isoformat())
+        alive = enqueue_job(connection, tenant)
         clock.advance(1)
-        job = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
+        job = claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id())
     assert job is not None
     assert job.job_id == alive
     state = "select state from headrace.job_status where id = %s"
@@ -361,10 +373,10 @@ def test_an_enqueue_that_is_repeated_after_the_deadline_is_told_the_job(
     """Its answer was lost. The job is in, whatever would be said to a new one."""
     one = request(deadline=(clock.now + timedelta(seconds=1)).isoformat())
     with app.connection() as connection:
-        (first,) = put(connection, tenant, one)
+        (first,) = enqueue_jobs(connection, tenant, one)
         clock.advance(1)
-        (again,) = put(connection, tenant, one)
-        (other,) = put(connection, tenant, {**one, "id": str(new_id())})
+        (again,) = enqueue_jobs(connection, tenant, one)
+        (other,) = enqueue_jobs(connection, tenant, {**one, "id": str(new_id())})
     assert (again.job_id, again.created, again.error) == (first.job_id, False, None)
     assert other.error is not None
     assert other.error["code"] == "deadline_passed"
@@ -378,10 +390,10 @@ def test_jobs_of_one_user_that_fall_due_together_stand_in_line_like_any_others(
 ) -> None:
     later = (clock.now + timedelta(seconds=1)).isoformat()
     with app.connection() as connection, ops.connection() as scheduler:
-        put(connection, tenant, *[request(user_id="flood", run_at=later) for _ in range(50)])
+        enqueue_jobs(connection, tenant, *[request(user_id="flood", run_at=later) for _ in range(50)])
         clock.advance(1)
         assert recovery.release_due(scheduler) == {"interactive": {tenant: 50}}
-        take(connection, tenant, claim_id=new_id(), worker_id=new_id())
-        put_one(connection, tenant, user_id="colleague")
-        order = [take(connection, tenant, claim_id=new_id(), worker_id=new_id()) for _ in range(2)]
+        claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id())
+        enqueue_job(connection, tenant, user_id="colleague")
+        order = [claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id()) for _ in range(2)]
     assert "colleague" in [one.user_id for one in order if one]

@@ -14,10 +14,10 @@ from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
 from storage.db.database import Database
-from tests.books import check_books
-from tests.fleet import Fleet, Urls, eventually
-from tests.promises.arithmetic import JOBS, all_ended_well, ended, request, staff
-from tests.queues.cluster import PrivateCluster
+from tests.support.arithmetic_jobs import JOBS, all_ended_well, ended, request, staff
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.valkey_cluster import PrivateCluster
 
 LANES = Settings().lane_weights
 

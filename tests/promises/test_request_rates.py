@@ -9,9 +9,9 @@ import psycopg
 
 from producers import Client
 from storage.db.database import Database
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, Urls, eventually
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls, eventually
 
 
 def put(client: Client, tenant: UUID, user: str, n: int) -> None:

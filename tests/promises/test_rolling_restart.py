@@ -12,9 +12,9 @@ from uuid import UUID
 
 from producers import Client
 from storage.db.database import Database
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, eventually
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, eventually
 
 THREADS = 4
 BEAT_S = 0.05  # between two jobs: 20 a second for 8 threads that take 0.2 s each, so about half of them are busy

@@ -29,9 +29,9 @@ from producers import Client
 from queues.broker_url import open_wire
 from settings import Settings
 from storage.db.database import Database
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Fleet, Urls, eventually
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls, eventually
 
 JOBS = 200
 PARTITION_S = float(os.environ.get("HEADRACE_TEST_PARTITION_S", "12"))  # 60 in the long run

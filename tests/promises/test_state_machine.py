@@ -29,9 +29,9 @@ from storage.fleet import audit, recovery, workers
 from storage.jobs import jobs
 from storage.jobs.jobs import AskedAgain
 from storage.money.runs import PlannedCall
-from tests.fleet import Urls
-from tests.promises.road_model import MAX_DEATHS, Claim, Job, Road, Run, Worker
-from tests.promises.road_world import (
+from tests.support.fleet import Urls
+from tests.support.lifecycle_model import MAX_DEATHS, Claim, Job, Road, Run, Worker
+from tests.support.lifecycle_world import (
     AMPLE,
     LANES,
     LIMITS,
@@ -48,7 +48,19 @@ from tests.promises.road_world import (
     tenant_no,
     which,
 )
-from tests.steps import CLAIM_S, answer, ask, call, end, put, refused, request, take, unheard, used
+from tests.support.transactions import (
+    CLAIM_S,
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_jobs,
+    planned_call,
+    refused_run,
+    request,
+    settle_job,
+    succeeded_outcome,
+    unknown_run,
+)
 
 
 class TheRoad(RuleBasedStateMachine):
@@ -139,8 +151,8 @@ class TheRoad(RuleBasedStateMachine):
         }
         return request(**facts, id=str(self.new_id()), messages=[{"role": "user", "content": one["content"]}])
 
-    def put(self, tenant: UUID, rows: list[dict[str, Any]]) -> None:
-        for row, got in zip(rows, put(self.world.app, tenant, *rows), strict=True):
+    def enqueue_jobs(self, tenant: UUID, rows: list[dict[str, Any]]) -> None:
+        for row, got in zip(rows, enqueue_jobs(self.world.app, tenant, *rows), strict=True):
             code = None if got.error is None else got.error["code"]
             assert (got.job_id, got.created, got.lane, code) == self.let_in(tenant, row)
 
@@ -179,14 +191,16 @@ class TheRoad(RuleBasedStateMachine):
             self.road.claims.remove(old)
             self.take(old.job.tenant, old.job.lane, old.worker, old.id, repeat=True)
             return
-        got = take(
+        got = claim_job(
             self.world.app, old.job.tenant, claim_id=old.id, worker_id=old.worker.id, lane=old.job.lane, repeat=True
         )
         assert got is not None
         assert (got.job_id, got.attempt) == (old.job.id, old.job.attempts)
 
-    def take(self, tenant: UUID, lane: str, worker: Worker, claim_id: UUID, *, repeat: bool = False) -> Claim | None:
-        got = take(self.world.app, tenant, claim_id=claim_id, worker_id=worker.id, lane=lane, repeat=repeat)
+    def claim_job(
+        self, tenant: UUID, lane: str, worker: Worker, claim_id: UUID, *, repeat: bool = False
+    ) -> Claim | None:
+        got = claim_job(self.world.app, tenant, claim_id=claim_id, worker_id=worker.id, lane=lane, repeat=repeat)
         waiting = [job for job in self.road.live("queued") if (job.tenant, job.lane) == (tenant, lane)]
         late = [job for job in waiting if job.deadline is not None and job.deadline <= self.now]
         assert all(self.state_of(job) == "queued" for job in late), "a claim passes over them, the scheduler ends them"
@@ -210,16 +224,16 @@ class TheRoad(RuleBasedStateMachine):
 
     # ---------------------------------------------------------------------------------------------------- begin
 
-    def ask(self, claim: Claim, model: str, later_output: int = 0, **facts: Any) -> Run | None:
-        planned = call(run_id=self.new_id(), provider=PROVIDERS[model], model=model, **facts)
-        then = [call(max_output_tokens=later_output, input_bound=0)]
+    def begin_call(self, claim: Claim, model: str, later_output: int = 0, **facts: Any) -> Run | None:
+        planned = planned_call(run_id=self.new_id(), provider=PROVIDERS[model], model=model, **facts)
+        then = [planned_call(max_output_tokens=later_output, input_bound=0)]
         price, platform = self.world.prices[model], planned.key_owner == "platform"
         shortest = min(planned.min_output_tokens or planned.max_output_tokens, planned.max_output_tokens)
         worst, least = (price.worst(planned.input_bound, n) for n in (planned.max_output_tokens, shortest))
         later = self.world.prices["gpt-6-luna"].worst(0, later_output)
         expected = self.road.verdict(claim, worst, least, later, platform=platform, now=self.now)
         whole = self.road.verdict(claim, worst, worst, later, platform=platform, now=self.now)
-        got = ask(self.world.app, claim.job.tenant, claim.job.id, claim.id, planned, then)
+        got = begin_call(self.world.app, claim.job.tenant, claim.job.id, claim.id, planned, then)
         assert got.verdict == expected
         if got.verdict != "granted":
             return None
@@ -242,7 +256,7 @@ class TheRoad(RuleBasedStateMachine):
 
     def begin_again(self, run: Run, planned: PlannedCall, then: list[PlannedCall]) -> None:
         """Read back as long as the claim holds. A zombie is told not to call."""
-        got = ask(self.world.app, run.claim.job.tenant, run.claim.job.id, run.claim.id, planned, then)
+        got = begin_call(self.world.app, run.claim.job.tenant, run.claim.job.id, run.claim.id, planned, then)
         if run.claim.live:
             assert (got.verdict, got.reserved_usd, got.max_output_tokens) == ("granted", run.reserved, run.max_output)
         else:
@@ -257,12 +271,17 @@ class TheRoad(RuleBasedStateMachine):
         run = claim.runs[-1] if claim.runs and claim.runs[-1].status in ("started", "unknown") else None
         books: dict[str, Any] | None = None
         if run is not None and heard is not None:
-            books = {"succeeded": lambda: used(run.id, input_tokens, output_tokens), "failed": lambda: refused(run.id),
-                     "unknown": lambda: unheard(run.id)}[heard]()  # fmt: skip
+            books = {
+                "succeeded": lambda: answered_run(run.id, input_tokens, output_tokens),
+                "failed": lambda: refused_run(run.id),
+                "unknown": lambda: unknown_run(run.id),
+            }[heard]()
         facts: dict[str, Any] = {}
         if verdict == "ended":
             answered = run is not None and books is not None and heard == "succeeded"
-            facts = answer(run.id) if answered else {"outcome": outcome, "reason": "x", "error": {"code": "x"}}
+            facts = (
+                succeeded_outcome(run.id) if answered else {"outcome": outcome, "reason": "x", "error": {"code": "x"}}
+            )
         elif verdict == "retry":
             facts = {"reason": "provider_unavailable", "delay_s": delay_s}
         elif verdict == "defer":
@@ -270,9 +289,9 @@ class TheRoad(RuleBasedStateMachine):
         self.end(claim, books, verdict, facts)
         self.repeats.append(lambda: self.end(claim, books, verdict, facts))
 
-    def end(self, claim: Claim, books: dict[str, Any] | None, verdict: str, facts: dict[str, Any]) -> None:
+    def settle_job(self, claim: Claim, books: dict[str, Any] | None, verdict: str, facts: dict[str, Any]) -> None:
         job = claim.job
-        got = end(self.world.app, job.tenant, job.id, claim.id, books, verdict, **facts)
+        got = settle_job(self.world.app, job.tenant, job.id, claim.id, books, verdict, **facts)
         claim.has_settled = True
         if books is not None:
             run = self.road.runs[UUID(books["id"])]
@@ -501,7 +520,7 @@ class TheRoad(RuleBasedStateMachine):
         if run is None:
             self.end(claim, None, "ended", {"outcome": "expired", "reason": "deadline_passed"})
         else:
-            self.end(claim, used(run.id), "ended", answer(run.id))
+            self.end(claim, answered_run(run.id), "ended", succeeded_outcome(run.id))
 
     def check(self) -> None:
         self.no_promise_is_broken()

@@ -13,7 +13,7 @@ from producers import Client
 from storage.db.database import Database
 from storage.db.ids import new_id
 from tests.conftest import new_tenant
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 
 @pytest.mark.parametrize("login", ["app", "producer"])

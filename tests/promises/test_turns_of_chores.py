@@ -15,8 +15,8 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import chores, recovery
 from tests.conftest import new_tenant
-from tests.fleet import Urls
-from tests.steps import everybody, put, put_one, request, take
+from tests.support.fleet import Urls
+from tests.support.transactions import all_waiting_tenants, claim_job, enqueue_job, enqueue_jobs, request
 from workers.scheduler import NOTES_AT_ONCE, Scheduler
 
 MANY = 2000
@@ -44,8 +44,8 @@ def one_and_many(app: Database, two: tuple[UUID, UUID], **fields: object) -> UUI
     a, b = two
     with app.connection() as connection:
         for _ in range(MANY // 1000):
-            put(connection, a, *(request(**fields) for _ in range(1000)))
-        return put_one(connection, b, **fields)
+            enqueue_jobs(connection, a, *(request(**fields) for _ in range(1000)))
+        return enqueue_job(connection, b, **fields)
 
 
 def change(ops: Database, statement: str, *facts: object) -> None:
@@ -136,14 +136,14 @@ def test_a_turn_at_money_is_an_equal_share_and_ends_in_time(
 ) -> None:
     """A's jobs all fit, and so do B's. Where there is no time, the first tenant has its turn all the same."""
     with app.connection() as connection:
-        jobs = {tenant: [put_one(connection, tenant) for _ in range(6)] for tenant in two}
+        jobs = {tenant: [enqueue_job(connection, tenant) for _ in range(6)] for tenant in two}
     change(
         ops,
         "update headrace.queue set state = 'scheduled', run_at = now(), reason = 'waiting_for_room', need_usd = 0.001,"
         " waits_for = 'room:tenant:'",
     )
     with ops.connection() as connection:
-        turn = everybody(connection)
+        turn = all_waiting_tenants(connection)
         first = recovery.release_for_money(connection, turn, within_s=0.0)
         share = recovery.release_for_money(connection, dict.fromkeys(reversed(turn)), limit=4)
 
@@ -156,7 +156,7 @@ def test_a_turn_at_money_is_an_equal_share_and_ends_in_time(
 def test_every_list_of_a_tenant_has_its_turn(app: Database, ops: Database, tenant: UUID) -> None:
     """A tenant with more lists than a pass looks at: the next pass goes on where this one ended."""
     with app.connection() as connection:
-        put(connection, tenant, *(request(user_id=f"u-{n}") for n in range(7)))
+        enqueue_jobs(connection, tenant, *(request(user_id=f"u-{n}") for n in range(7)))
     change(
         ops,
         "update headrace.queue set state = 'scheduled', run_at = now(), reason = 'waiting_for_room', need_usd = 0.001,"
@@ -180,7 +180,7 @@ def test_a_row_that_cannot_be_ended_is_set_aside_and_the_others_end(
     app: Database, ops: Database, urls: Urls, tenant: UUID
 ) -> None:
     with app.connection() as connection:
-        jobs = [put_one(connection, tenant, deadline=LATER.isoformat()) for _ in range(5)]
+        jobs = [enqueue_job(connection, tenant, deadline=LATER.isoformat()) for _ in range(5)]
     change(ops, "update headrace.queue set deadline = now()")
     break_at(urls, jobs[0])
 
@@ -196,7 +196,7 @@ def test_a_row_that_cannot_be_queued_is_set_aside_and_the_others_are_queued(
     app: Database, ops: Database, urls: Urls, tenant: UUID
 ) -> None:
     with app.connection() as connection:
-        jobs = [put_one(connection, tenant, run_at=LATER.isoformat()) for _ in range(5)]
+        jobs = [enqueue_job(connection, tenant, run_at=LATER.isoformat()) for _ in range(5)]
     change(ops, "update headrace.queue set run_at = now()")
     break_at(urls, jobs[2])
 
@@ -212,9 +212,9 @@ def test_a_job_that_cannot_be_taken_back_stands_in_nobody_s_way(
 ) -> None:
     lost = new_id()
     with app.connection() as connection:
-        jobs = [put_one(connection, tenant) for _ in range(3)]
+        jobs = [enqueue_job(connection, tenant) for _ in range(3)]
         for _ in jobs:
-            assert take(connection, tenant, claim_id=new_id(), worker_id=lost) is not None
+            assert claim_job(connection, tenant, claim_id=new_id(), worker_id=lost) is not None
     break_at(urls, jobs[1])
 
     with ops.connection() as connection:
@@ -232,7 +232,7 @@ def test_a_row_that_cannot_be_let_in_stops_its_own_tenant_only(
     app: Database, ops: Database, urls: Urls, two: tuple[UUID, UUID], waits_for: str
 ) -> None:
     with app.connection() as connection:
-        jobs = [put_one(connection, tenant) for tenant in two]
+        jobs = [enqueue_job(connection, tenant) for tenant in two]
     change(
         ops,
         "update headrace.queue set state = 'scheduled', run_at = now(), reason = 'waiting', waits_for = %s,"
@@ -244,7 +244,7 @@ def test_a_row_that_cannot_be_let_in_stops_its_own_tenant_only(
     chore = {"room": "money", "rate": "rates", "slot": "slots"}[waits_for[:4]]
 
     with ops.connection() as connection:
-        turn = everybody(connection)
+        turn = all_waiting_tenants(connection)
         turns = {
             "money": lambda: recovery.release_for_money(connection, turn).turns,
             "rates": lambda: recovery.release_for_rates(connection, [(one, waits_for, 1) for one in turn]),
@@ -260,7 +260,7 @@ def test_what_is_not_the_row_s_own_fault_sets_nothing_aside(
 ) -> None:
     """A server that is short of something, or a release that is half done, would set every row aside."""
     with app.connection() as connection:
-        jobs = [put_one(connection, tenant, deadline=LATER.isoformat()) for _ in range(2)]
+        jobs = [enqueue_job(connection, tenant, deadline=LATER.isoformat()) for _ in range(2)]
     change(ops, "update headrace.queue set deadline = now()")
     break_at(urls, jobs[0], sqlstate="53100")
 

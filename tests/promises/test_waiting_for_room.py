@@ -20,11 +20,20 @@ from storage.db.ids import new_id
 from storage.fleet import recovery
 from storage.money.rates import Rate
 from storage.money.runs import Grant
-from tests.books import check_books
-from tests.clock import Clock
 from tests.conftest import new_tenant
-from tests.fleet import Urls
-from tests.steps import answer, ask, call, end, everybody, put_one, take, used
+from tests.support.audit import check_books
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls
+from tests.support.transactions import (
+    all_waiting_tenants,
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+)
 from workers import outcomes
 from workers.outcomes import Outcome
 
@@ -59,12 +68,12 @@ def begun(
     app: Database, tenant: UUID, tokens: int, *, lane: str = "interactive"
 ) -> tuple[UUID, UUID, Any, Grant] | None:
     """Claim the next job and begin a call of so many output tokens at most; None when nothing is queued."""
-    claim_id, planned = new_id(), call(input_bound=0, max_output_tokens=tokens)
+    claim_id, planned = new_id(), planned_call(input_bound=0, max_output_tokens=tokens)
     with app.connection() as connection:
-        job = take(connection, tenant, claim_id=claim_id, worker_id=new_id(), lane=lane)
+        job = claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id(), lane=lane)
         if job is None:
             return None
-        return job.job_id, claim_id, planned, ask(connection, tenant, job.job_id, claim_id, planned)
+        return job.job_id, claim_id, planned, begin_call(connection, tenant, job.job_id, claim_id, planned)
 
 
 def turned_away(app: Database, tenant: UUID, begun_: tuple[UUID, UUID, Any, Grant], *, wait: bool = True) -> Outcome:
@@ -72,7 +81,7 @@ def turned_away(app: Database, tenant: UUID, begun_: tuple[UUID, UUID, Any, Gran
     job_id, claim_id, _, grant = begun_
     outcome = outcomes.of_refused_grant(grant, on_over_budget="wait" if wait else "fail", model="m")
     with app.connection() as connection:
-        end(connection, tenant, job_id, claim_id, None, outcome.verdict, **outcome.as_settled())
+        settle_job(connection, tenant, job_id, claim_id, None, outcome.verdict, **outcome.as_settled())
     return outcome
 
 
@@ -80,15 +89,21 @@ def answered(app: Database, tenant: UUID, begun_: tuple[UUID, UUID, Any, Grant],
     job_id, claim_id, planned, grant = begun_
     assert grant.verdict == "granted", grant
     with app.connection() as connection:
-        return end(
-            connection, tenant, job_id, claim_id, used(planned.run_id, 0, tokens), "ended", **answer(planned.run_id)
+        return settle_job(
+            connection,
+            tenant,
+            job_id,
+            claim_id,
+            answered_run(planned.run_id, 0, tokens),
+            "ended",
+            **succeeded_outcome(planned.run_id),
         )
 
 
 def spend(app: Database, tenant: UUID, user: str, tokens: int) -> None:
     """Let a user spend what so many output tokens cost."""
     with app.connection() as connection:
-        put_one(connection, tenant, user_id=user)
+        enqueue_job(connection, tenant, user_id=user)
     now = begun(app, tenant, tokens)
     assert now is not None
     answered(app, tenant, now, tokens)
@@ -97,7 +112,7 @@ def spend(app: Database, tenant: UUID, user: str, tokens: int) -> None:
 def release(ops: Database) -> int:
     """What the scheduler does; how many jobs were let in."""
     with ops.connection() as connection:
-        turns = recovery.release_for_money(connection, everybody(connection)).turns
+        turns = recovery.release_for_money(connection, all_waiting_tenants(connection)).turns
     return sum(n for of_lane in turns.values() for n in of_lane.values())
 
 
@@ -113,7 +128,7 @@ def test_a_cap_that_fits_few_at_once_runs_them_all(app: Database, ops: Database,
     cap_of_user(ops, tenant, "u-1", "25")
     with app.connection() as connection:
         for _ in range(200):
-            put_one(connection, tenant)
+            enqueue_job(connection, tenant)
     stop, counting, verdicts, over = threading.Event(), threading.Lock(), Counter[str](), []
 
     def watch() -> None:
@@ -170,7 +185,7 @@ def test_as_many_as_the_room_fits_are_let_in_in_fair_order(app: Database, ops: D
     spend(app, tenant, "u", 7 * DOLLAR)
     with app.connection() as connection:
         for user in ("ann", "ann", "ann", "ann", "bob", "bob", "bob", "bob"):  # ann's whole backlog was there first
-            put_one(connection, tenant, user_id=user, on_over_budget="wait")
+            enqueue_job(connection, tenant, user_id=user, on_over_budget="wait")
     for _ in range(8):
         now = begun(app, tenant, DOLLAR)
         assert now is not None
@@ -201,7 +216,7 @@ def test_a_raised_cap_lets_in_at_once(app: Database, ops: Database, clock: Clock
     spend(app, tenant, "u", DOLLAR)
     with app.connection() as connection:
         for _ in range(5):
-            put_one(connection, tenant, on_over_budget="wait")
+            enqueue_job(connection, tenant, on_over_budget="wait")
     while now := begun(app, tenant, DOLLAR):
         turned_away(app, tenant, now)
     cap_of_tenant(ops, tenant, "4")
@@ -215,18 +230,18 @@ def test_a_small_job_does_not_overtake_a_big_one_that_waits_for_room(
     for user in ("first", "big", "small"):
         cap_of_user(ops, tenant, user, "10")
     with app.connection() as connection:
-        put_one(connection, tenant, user_id="first")
+        enqueue_job(connection, tenant, user_id="first")
     running = begun(app, tenant, 5 * DOLLAR)
     assert running is not None
     with app.connection() as connection:
-        put_one(connection, tenant, user_id="big", estimated_tokens=100)
+        enqueue_job(connection, tenant, user_id="big", estimated_tokens=100)
     big = begun(app, tenant, 8 * DOLLAR)
     assert big is not None
     assert big[3].verdict == "wait_for_room"
     turned_away(app, tenant, big)
     with app.connection() as connection:  # later, and behind it
-        put_one(connection, tenant, user_id="first", estimated_tokens=5000)
-        put_one(connection, tenant, user_id="first", estimated_tokens=5000)
+        enqueue_job(connection, tenant, user_id="first", estimated_tokens=5000)
+        enqueue_job(connection, tenant, user_id="first", estimated_tokens=5000)
     small = begun(app, tenant, DOLLAR)
     assert small is not None
     assert small[3].verdict == "wait_for_room", "it fits, but it is not its turn"
@@ -246,8 +261,8 @@ def test_room_that_others_spend_is_room_no_more(app: Database, ops: Database, cl
     for user in ("u", "u-1"):
         cap_of_user(ops, tenant, user, "10")
     with app.connection() as connection:
-        put_one(connection, tenant, user_id="u")
-        put_one(connection, tenant, on_over_budget="wait" if wait else "fail")
+        enqueue_job(connection, tenant, user_id="u")
+        enqueue_job(connection, tenant, on_over_budget="wait" if wait else "fail")
     running, waiting = begun(app, tenant, 8 * DOLLAR), begun(app, tenant, 5 * DOLLAR)
     assert running and waiting
     assert turned_away(app, tenant, waiting).as_settled()["waits_for"] == "room:tenant:"
@@ -271,14 +286,14 @@ def test_a_job_that_another_cap_stops_moves_to_its_list(app: Database, ops: Data
     cap_of_user(ops, tenant, "u", "10")
     cap_of_user(ops, tenant, "u-1", "2")
     with app.connection() as connection:
-        put_one(connection, tenant, user_id="u-1")
+        enqueue_job(connection, tenant, user_id="u-1")
     spent = begun(app, tenant, 2 * DOLLAR)
     assert spent is not None
     answered(app, tenant, spent, 2 * DOLLAR)
     spend(app, tenant, "u", 8 * DOLLAR)
     with app.connection() as connection:
         for _ in range(3):
-            put_one(connection, tenant, on_over_budget="wait")
+            enqueue_job(connection, tenant, on_over_budget="wait")
     while now := begun(app, tenant, DOLLAR):
         turned_away(app, tenant, now)
     assert lists(ops) == {("scheduled", "cap:tenant:"): 3}
@@ -291,9 +306,9 @@ def far_ahead(app: Database, tenant: UUID) -> None:
     """Let the lane's virtual time run far past those who wait: another user's job of high rank is running."""
     with app.connection() as connection:
         for _ in range(2):
-            put_one(connection, tenant, user_id="ahead", estimated_tokens=1_000_000)
+            enqueue_job(connection, tenant, user_id="ahead", estimated_tokens=1_000_000)
         for _ in range(2):
-            assert take(connection, tenant, claim_id=new_id(), worker_id=new_id()) is not None
+            assert claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id()) is not None
 
 
 def test_who_was_let_in_is_not_behind_those_who_still_wait_for_room(app: Database, ops: Database, clock: Clock) -> None:
@@ -302,9 +317,9 @@ def test_who_was_let_in_is_not_behind_those_who_still_wait_for_room(app: Databas
     for user in ("first", "u-1", "ahead"):
         cap_of_user(ops, tenant, user, "10")
     with app.connection() as connection:
-        put_one(connection, tenant, user_id="first")
+        enqueue_job(connection, tenant, user_id="first")
         for _ in range(3):
-            put_one(connection, tenant)
+            enqueue_job(connection, tenant)
     running = begun(app, tenant, 10 * DOLLAR)
     assert running is not None
     while now := begun(app, tenant, 6 * DOLLAR):
@@ -325,20 +340,20 @@ def test_nor_behind_those_who_still_wait_for_a_rate(app: Database, ops: Database
         )
     with app.connection() as connection:
         for _ in range(3):
-            put_one(connection, tenant)
+            enqueue_job(connection, tenant)
         for _ in range(3):
             claim_id = new_id()
-            job = take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+            job = claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
             assert job is not None
-            end(connection, tenant, job.job_id, claim_id, None, "defer",
+            settle_job(connection, tenant, job.job_id, claim_id, None, "defer",
                 reason="rate_limited", delay_s=1, waits_for="rate:user:u-1")  # fmt: skip
     far_ahead(app, tenant)
     with ops.connection() as connection:
         assert recovery.release_for_rates(connection, [(tenant, "rate:user:u-1", 1)]) == {"interactive": {tenant: 1}}
     with app.connection() as connection:
-        put_one(connection, tenant)
-        let_in = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
-        newcomer = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
+        enqueue_job(connection, tenant)
+        let_in = claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id())
+        newcomer = claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id())
     assert let_in and newcomer
     assert [one.behind for one in let_in.rates] == [False]
     assert [one.behind for one in newcomer.rates] == [True], "who has just come stands behind them"
@@ -348,7 +363,7 @@ def test_nobody_is_let_in_while_paused(app: Database, ops: Database, clock: Cloc
     tenant = new_tenant(ops, "Paused", daily_cap_usd=Decimal(1))
     spend(app, tenant, "u", DOLLAR // 10)
     with app.connection() as connection:
-        put_one(connection, tenant, user_id="u", on_over_budget="wait")
+        enqueue_job(connection, tenant, user_id="u", on_over_budget="wait")
     now = begun(app, tenant, DOLLAR // 6)
     assert now is not None
     turned_away(app, tenant, now)
@@ -369,12 +384,12 @@ def test_a_list_for_a_rate_is_let_in_in_order_and_never_twice(app: Database, ops
     tenant = new_tenant(ops, "Rated")
     rate = Rate("user", "u-1", 60)
     with app.connection() as connection:
-        ids = [put_one(connection, tenant) for _ in range(6)]
+        ids = [enqueue_job(connection, tenant) for _ in range(6)]
         for _ in ids:
             claim_id = new_id()
-            job = take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+            job = claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
             assert job is not None
-            end(connection, tenant, job.job_id, claim_id, None, "defer",
+            settle_job(connection, tenant, job.job_id, claim_id, None, "defer",
                 reason="rate_limited", delay_s=1, waits_for=rate.waits_for)  # fmt: skip
     with ops.connection() as connection:
         assert recovery.release_for_rates(connection, [(tenant, rate.waits_for, 2)]) == {"interactive": {tenant: 2}}

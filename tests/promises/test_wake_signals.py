@@ -26,9 +26,9 @@ from storage.fleet import metrics, wake_signals
 from storage.fleet.schedulers import BY_SIGNAL
 from storage.fleet.wake_signals import CHANNEL, Unfit
 from storage.jobs.jobs import State
-from tests import steps
-from tests.bouncer import is_wanted
-from tests.fleet import Fleet, Urls, eventually
+from tests.support import transactions
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.pgbouncer import is_wanted
 from workers import wake_listener
 from workers.scheduler import Scheduler
 from workers.wake_listener import WakeListener
@@ -157,14 +157,20 @@ def test_only_the_sql_door_signals_and_only_while_somebody_listens(
     enqueue(service, tenant, run_at="2100-01-01")
     assert heard(ear) == 0, "what is rolled back, or may not run yet, needs nobody now"
 
-    claim, planned = new_id(), steps.call()
+    claim, planned = new_id(), transactions.planned_call()
     with app.as_tenant(tenant) as connection, connection.transaction():
-        steps.put_one(connection, tenant)
-        job = steps.take(connection, tenant, claim_id=claim, worker_id=new_id())
+        transactions.enqueue_job(connection, tenant)
+        job = transactions.claim_job(connection, tenant, claim_id=claim, worker_id=new_id())
         assert job is not None
-        assert steps.ask(connection, tenant, job.job_id, claim, planned).verdict == "granted"
-        steps.end(
-            connection, tenant, job.job_id, claim, steps.used(planned.run_id), "ended", **steps.answer(planned.run_id)
+        assert transactions.begin_call(connection, tenant, job.job_id, claim, planned).verdict == "granted"
+        transactions.settle_job(
+            connection,
+            tenant,
+            job.job_id,
+            claim,
+            transactions.answered_run(planned.run_id),
+            "ended",
+            **transactions.succeeded_outcome(planned.run_id),
         )
     assert heard(ear) == 0, "neither a producer that offers by itself nor claim, begin and settle signal"
 

@@ -15,9 +15,9 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import health
 from storage.jobs.jobs import State
-from tests.books import check_books
-from tests.fleet import Fleet, Urls
 from tests.promises.test_foreign_transactions import ask, foreign
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet, Urls
 
 
 def made_at(at: datetime) -> UUID:

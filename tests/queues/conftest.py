@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from queues.redis.wire import RedisWire
-from tests.queues.valkey import PrivateValkey
+from tests.support.valkey import PrivateValkey
 
 LANES = {"interactive": 9, "batch": 1}
 

@@ -12,11 +12,11 @@ from errors import ConfigurationError, RedisUnavailableError, ServiceError
 from queues.broker_url import open_wire, redis_client
 from queues.redis.cluster import Cluster
 from queues.redis.wire import RedisWire
-from tests.ports import free_port
-from tests.queues.cluster import MASTERS, PrivateCluster
 from tests.queues.conftest import LANES, eventually
-from tests.queues.valkey import PrivateValkey
-from tests.queues.wires import open_on
+from tests.support.ports import free_port
+from tests.support.valkey import PrivateValkey
+from tests.support.valkey_cluster import MASTERS, PrivateCluster
+from tests.support.wires import open_on
 
 LANE = "interactive"
 

@@ -13,7 +13,7 @@ from benchmarks.fairness_sim.postgres import PostgresBacklog
 from benchmarks.fairness_sim.scenarios import SCENARIOS, Bench, backlogged, fleet
 from benchmarks.fairness_sim.world import CALL_S, TOKEN_S, Started
 from storage.db.database import Database
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 
 @pytest.fixture

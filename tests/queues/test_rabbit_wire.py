@@ -21,10 +21,10 @@ from queues.rabbitmq.partitions import DECLARED, PARTITIONS, encode, partition_o
 from queues.rabbitmq.starving import GIVEN_AGAIN_S, STARVED_S, Starving
 from queues.rabbitmq.wire import RabbitWire
 from queues.turns import FEW_JOBS, Turn, is_light, within_cap
-from tests.ports import free_port
 from tests.queues.conftest import LANES, eventually
-from tests.queues.rabbit import PrivateRabbit
-from tests.queues.wires import PATIENT_S
+from tests.support.ports import free_port
+from tests.support.rabbitmq import PrivateRabbit
+from tests.support.wires import PATIENT_S
 
 LANE = "interactive"
 

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from queues.redis import wire as redis_wire
 from queues.redis.wire import RedisWire
 from queues.turns import Turn
-from tests.queues.model import Model
-from tests.queues.valkey import PrivateValkey
+from tests.support.turn_model import Model
+from tests.support.valkey import PrivateValkey
 
 LANE = "interactive"
 MOST_TURNS = 5

@@ -6,8 +6,8 @@ import pytest
 
 from errors import ConfigurationError, ServiceError
 from queues.broker_url import open_wire, redis_client
-from tests.ports import free_port
-from tests.queues.valkey import PrivateValkey
+from tests.support.ports import free_port
+from tests.support.valkey import PrivateValkey
 
 LANES = {"interactive": 1}
 SETTINGS = ("HEADRACE_REDIS_URL", "HEADRACE_BROKER_URL")

@@ -19,7 +19,7 @@ from queues.consumer import TurnConsumer
 from queues.slots import Slots
 from queues.turns import Turn, Wire
 from tests.queues.conftest import LANES, eventually
-from tests.queues.wires import Server, open_on, settle, wipe
+from tests.support.wires import Server, open_on, settle, wipe
 
 LANE = "interactive"
 SERVERS = [
@@ -369,7 +369,7 @@ def takers(url: str, n: int, ledger: Ledger) -> Iterator[None]:
     """So many processes that take turns."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.queues.taker", url],
+            [sys.executable, "-m", "tests.support.turn_taker", url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -23,10 +23,20 @@ from storage.fleet.audit import CHECKS, Finding
 from storage.jobs import jobs
 from storage.money import limits
 from storage.money.limits import SlotScope
-from tests.books import check_books
 from tests.conftest import TEMPLATE, _in_database, new_tenant
-from tests.fleet import Fleet
-from tests.steps import answer, ask, call, end, put_one, refused, take, unheard, used
+from tests.support.audit import check_books
+from tests.support.fleet import Fleet
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    refused_run,
+    settle_job,
+    succeeded_outcome,
+    unknown_run,
+)
 from workers.scheduler import Scheduler
 
 Journal = list[dict[str, Any]]
@@ -69,11 +79,11 @@ def _work(app: Connection, ops: Connection, tenant: UUID) -> Journal:
     workers.heartbeat(ops, worker, host="h", pid=1, threads=8)
 
     def begin(**fields: Any) -> tuple[UUID, UUID, UUID]:
-        claim, planned = new_id(), call(**fields)
-        put_one(app, tenant)
-        job = take(app, tenant, claim_id=claim, worker_id=worker, timeout_s=3600)
+        claim, planned = new_id(), planned_call(**fields)
+        enqueue_job(app, tenant)
+        job = claim_job(app, tenant, claim_id=claim, worker_id=worker, timeout_s=3600)
         assert job is not None
-        assert ask(app, tenant, job.job_id, claim, planned).verdict == "granted"
+        assert begin_call(app, tenant, job.job_id, claim, planned).verdict == "granted"
         return job.job_id, claim, planned.run_id
 
     failed = {"outcome": "failed", "reason": "x", "error": {}}
@@ -85,13 +95,13 @@ def _work(app: Connection, ops: Connection, tenant: UUID) -> Journal:
 
     for own_key in ({}, {"key_owner": "tenant"}):
         job, claim, run = begin(**own_key)
-        end(app, tenant, job, claim, used(run), "ended", **answer(run))
+        settle_job(app, tenant, job, claim, answered_run(run), "ended", **succeeded_outcome(run))
         note(run, 200, 10, 20)
     job, claim, run = begin()
-    end(app, tenant, job, claim, refused(run), "ended", **failed)
+    settle_job(app, tenant, job, claim, refused_run(run), "ended", **failed)
     note(run, 500, 0, 0)
     job, claim, run = begin()
-    end(app, tenant, job, claim, unheard(run), "ended", **failed)
+    settle_job(app, tenant, job, claim, unknown_run(run), "ended", **failed)
     note(run, 200, 10, 20)
     for scope, key, n in (
         (SlotScope.LANE, "interactive", 9),
@@ -100,8 +110,8 @@ def _work(app: Connection, ops: Connection, tenant: UUID) -> Journal:
     ):
         limits.set_concurrency(ops, tenant, scope, key, n, actor="a person")
     begin()  # and never heard of again so far
-    put_one(app, tenant, user_id="waits")
-    put_one(app, tenant, user_id="later", run_at="2099-01-01T00:00:00Z")
+    enqueue_job(app, tenant, user_id="waits")
+    enqueue_job(app, tenant, user_id="later", run_at="2099-01-01T00:00:00Z")
     return journal
 
 
@@ -250,12 +260,20 @@ def test_a_cap_that_a_person_lowered_below_its_spend_is_no_breach(books: Books) 
 
 def test_a_bill_beyond_the_bound_is_flagged_and_no_breach(app: Database, ops: Database) -> None:
     tenant = new_tenant(ops, "Billed", daily_cap_usd=Decimal("0.005"))  # a user's share is 0.001
-    claim, planned = new_id(), call()
+    claim, planned = new_id(), planned_call()
     with app.connection() as connection:
-        job = put_one(connection, tenant)
-        take(connection, tenant, claim_id=claim, worker_id=new_id())
-        assert ask(connection, tenant, job, claim, planned).verdict == "granted"
-        end(connection, tenant, job, claim, used(planned.run_id, output_tokens=9000), "ended", **answer(planned.run_id))
+        job = enqueue_job(connection, tenant)
+        claim_job(connection, tenant, claim_id=claim, worker_id=new_id())
+        assert begin_call(connection, tenant, job, claim, planned).verdict == "granted"
+        settle_job(
+            connection,
+            tenant,
+            job,
+            claim,
+            answered_run(planned.run_id, output_tokens=9000),
+            "ended",
+            **succeeded_outcome(planned.run_id),
+        )
     with ops.connection() as connection:
         (cap,) = connection.execute("select spent_usd from headrace.caps where scope = 'user'").fetchall()
         assert cap["spent_usd"] > Decimal("0.001")

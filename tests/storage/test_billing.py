@@ -20,11 +20,20 @@ from storage.db.ids import new_id
 from storage.fleet import audit
 from storage.money import billing, outbox
 from storage.money.billing import METER_EVENT, SURE_S
-from tests.clock import Clock
 from tests.conftest import new_tenant
-from tests.fleet import Urls
-from tests.proxy import PostgresProxy
-from tests.steps import answer, ask, call, end, put_one, take, unheard, used
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls
+from tests.support.lossy_proxy import PostgresProxy
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+    unknown_run,
+)
 
 START = datetime(2031, 3, 1, 9, tzinfo=UTC)
 DAY = date(2031, 3, 1)
@@ -50,18 +59,20 @@ def settle(app: Database, tenant: UUID, *, input_tokens: int = 10, output_tokens
 
 def open_call(app: Database, tenant: UUID, **fields: Any) -> tuple[UUID, UUID, UUID]:
     """A call that is under way: job, claim and run."""
-    claim, planned = new_id(), call(**fields)
+    claim, planned = new_id(), planned_call(**fields)
     with app.connection() as connection:
-        job = put_one(connection, tenant)
-        assert take(connection, tenant, claim_id=claim, worker_id=new_id()) is not None
-        assert ask(connection, tenant, job, claim, planned).verdict == "granted"
+        job = enqueue_job(connection, tenant)
+        assert claim_job(connection, tenant, claim_id=claim, worker_id=new_id()) is not None
+        assert begin_call(connection, tenant, job, claim, planned).verdict == "granted"
     return job, claim, planned.run_id
 
 
 def lose(app: Database, tenant: UUID, run: tuple[UUID, UUID, UUID]) -> None:
     """Its answer is lost: it costs its reservation."""
     with app.connection() as connection:
-        end(connection, tenant, run[0], run[1], unheard(run[2]), "ended", outcome="failed", reason="x", error={})
+        settle_job(
+            connection, tenant, run[0], run[1], unknown_run(run[2]), "ended", outcome="failed", reason="x", error={}
+        )
 
 
 def correct(
@@ -69,8 +80,8 @@ def correct(
 ) -> None:
     """Its answer is there (after all)."""
     with app.connection() as connection:
-        books = used(run[2], input_tokens, output_tokens)
-        end(connection, tenant, run[0], run[1], books, "ended", **answer(run[2]))
+        books = answered_run(run[2], input_tokens, output_tokens)
+        settle_job(connection, tenant, run[0], run[1], books, "ended", **succeeded_outcome(run[2]))
 
 
 def price(ops: Database, tenant: UUID, *, since: date = DAY, **amounts: str) -> None:
@@ -170,7 +181,7 @@ def test_a_day_that_a_settlement_holds_is_left_for_the_next_time(
     settle(app, tenant)
     held = open_call(app, tenant)
     with psycopg.connect(urls.app) as late:
-        books = [tenant, held[0], held[1], Jsonb(used(held[2])), Jsonb(answer(held[2]))]
+        books = [tenant, held[0], held[1], Jsonb(answered_run(held[2])), Jsonb(succeeded_outcome(held[2]))]
         late.execute("select headrace.settle(%s, %s, %s, %s, 'ended', %s)", books)
         next_day(clock)
         assert close(ops) == []

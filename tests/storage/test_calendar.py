@@ -13,10 +13,10 @@ import pytest
 from console.doctor import servers
 from storage.db.database import Database
 from storage.fleet import recovery
-from tests.clock import Clock
-from tests.fleet import Urls
 from tests.promises.test_wrong_clocks import made_at
-from tests.steps import put_one
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls
+from tests.support.transactions import enqueue_job
 
 START = datetime(2034, 5, 20, tzinfo=UTC)
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia")
@@ -124,7 +124,7 @@ def test_a_row_of_a_month_ahead_costs_that_month_an_instant(
     early = month(3) + timedelta(days=10, microseconds=7000)
     clock.set(early)
     with app.connection() as connection:
-        put_one(connection, tenant, id=str(made_at(early)))
+        enqueue_job(connection, tenant, id=str(made_at(early)))
     clock.set(START)
 
     assert make_all(ops) == ["made"] * 15 + [None]  # in no need of another try
@@ -140,7 +140,7 @@ def test_the_running_month_gets_its_partition_from_the_next_hour_on(
     app: Database, ops: Database, tenant: UUID, owner: psycopg.Connection[tuple[datetime, datetime]], clock: Clock
 ) -> None:
     with app.connection() as connection:
-        put_one(connection, tenant, id=str(made_at(START)))
+        enqueue_job(connection, tenant, id=str(made_at(START)))
     assert make_all(ops, ahead=0) == ["made"] * 3 + [None]
     assert spans(owner, "jobs", month(0)) == [(month(0), START), (START + timedelta(hours=1), month(1))]
 

@@ -26,16 +26,24 @@ from storage.fleet import audit
 from storage.money import limits
 from storage.money.limits import Scope, Source
 from storage.money.runs import Grant
-from tests.clock import Clock
 from tests.conftest import new_tenant
-from tests.fleet import Urls
-from tests.steps import answer, ask, call, end, put_one, take, used
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+)
 from tests.test_docs import DOCS, fences
 
 HOW_TO = DOCS / "how-to" / "set-limits.md"
 BY, SET_UP = "a person", "the set-up"
-WORST = Decimal("0.000625")  # of tests.steps.call(), USD
-SPENT = Decimal("0.000011")  # of tests.steps.used()
+WORST = Decimal("0.000625")  # of tests.support.transactions.call(), USD
+SPENT = Decimal("0.000011")  # of tests.support.transactions.used()
 PAIRS = (("ann", "chat"), ("bob", "chat"), ("ann", "report"), ("bob", "report"))
 
 
@@ -65,15 +73,25 @@ def plan(ops: Database, name: str, **changes: Any) -> limits.Plan:
 
 def begin(app: Database, tenant: UUID, user: str = "ann", feature: str = "chat") -> Grant:
     """One job as far as its first call; answered if it is granted, given up if not."""
-    claim, planned = new_id(), call()
+    claim, planned = new_id(), planned_call()
     with app.connection() as connection:
-        job = put_one(connection, tenant, user_id=user, feature=feature)
-        assert take(connection, tenant, claim_id=claim, worker_id=new_id()) is not None
-        grant = ask(connection, tenant, job, claim, planned)
+        job = enqueue_job(connection, tenant, user_id=user, feature=feature)
+        assert claim_job(connection, tenant, claim_id=claim, worker_id=new_id()) is not None
+        grant = begin_call(connection, tenant, job, claim, planned)
         if grant.verdict == "granted":
-            end(connection, tenant, job, claim, used(planned.run_id), "ended", **answer(planned.run_id))
+            settle_job(
+                connection,
+                tenant,
+                job,
+                claim,
+                answered_run(planned.run_id),
+                "ended",
+                **succeeded_outcome(planned.run_id),
+            )
         else:
-            end(connection, tenant, job, claim, None, "ended", outcome="rejected", reason="over_budget", error={})
+            settle_job(
+                connection, tenant, job, claim, None, "ended", outcome="rejected", reason="over_budget", error={}
+            )
     return grant
 
 
@@ -86,10 +104,10 @@ def stopped_by(app: Database, tenant: UUID, **whose: str) -> tuple[str | None, s
 def bound(app: Database, tenant: UUID, user: str = "ann", feature: str = "chat") -> dict[tuple[str, str], int]:
     """The rates that bind the next claim."""
     with app.connection() as connection:
-        job = put_one(connection, tenant, user_id=user, feature=feature)
-        claimed = take(connection, tenant, claim_id=(claim := new_id()), worker_id=new_id())
+        job = enqueue_job(connection, tenant, user_id=user, feature=feature)
+        claimed = claim_job(connection, tenant, claim_id=(claim := new_id()), worker_id=new_id())
         assert claimed is not None
-        end(connection, tenant, job, claim, None, "ended", outcome="failed", reason="x", error={})
+        settle_job(connection, tenant, job, claim, None, "ended", outcome="failed", reason="x", error={})
     return {(one.scope, one.key): one.per_minute for one in claimed.rates}
 
 
@@ -318,9 +336,9 @@ def test_what_holds_is_told_with_its_source_and_room(app: Database, ops: Databas
     cap(ops, acme, Scope.USER, "carol", "0.002")
     cap(ops, acme, Scope.FEATURE, "report", "0.01")
     with app.connection() as connection:  # one more is under way
-        job, claim = put_one(connection, acme, user_id="bob"), new_id()
-        take(connection, acme, claim_id=claim, worker_id=new_id())
-        assert ask(connection, acme, job, claim, call()).verdict == "granted"
+        job, claim = enqueue_job(connection, acme, user_id="bob"), new_id()
+        claim_job(connection, acme, claim_id=claim, worker_id=new_id())
+        assert begin_call(connection, acme, job, claim, planned_call()).verdict == "granted"
     with ops.connection() as connection:
         held = limits.caps(connection, acme)
     fifth, own = Decimal("0.01"), Decimal("0.002")

@@ -13,9 +13,17 @@ import psycopg
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import audit
-from tests.clock import Clock
-from tests.fleet import Urls, eventually
-from tests.steps import answer, ask, call, end, put_one, take, used
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls, eventually
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+)
 
 YESTERDAY = datetime(2030, 5, 17, 10, 40, tzinfo=UTC)
 
@@ -24,16 +32,18 @@ def test_the_hour_turns_while_somebody_waits(urls: Urls, app: Database, ops: Dat
     """A call of yesterday is settled at 10:59 and waits; at 11:00 another begins, and yesterday leaves the window."""
 
     def begin() -> tuple[UUID, UUID, UUID]:
-        claim_id, planned = new_id(), call()
+        claim_id, planned = new_id(), planned_call()
         with app.connection() as connection:
-            job_id = put_one(connection, tenant)
-            assert take(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
-            assert ask(connection, tenant, job_id, claim_id, planned).verdict == "granted"
+            job_id = enqueue_job(connection, tenant)
+            assert claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
+            assert begin_call(connection, tenant, job_id, claim_id, planned).verdict == "granted"
         return job_id, claim_id, planned.run_id
 
     def settle(job_id: UUID, claim_id: UUID, run_id: UUID) -> str:
         with app.connection() as connection:
-            return end(connection, tenant, job_id, claim_id, used(run_id), "ended", **answer(run_id))
+            return settle_job(
+                connection, tenant, job_id, claim_id, answered_run(run_id), "ended", **succeeded_outcome(run_id)
+            )
 
     with (
         ThreadPoolExecutor() as beside,
@@ -63,14 +73,14 @@ def test_a_begin_that_waited_for_its_caps_starts_after_the_wait(
 ) -> None:
     """Asked at 10:59, held up until 11:00: at 11:00 what was spent yesterday until 10:59:59 leaves the window. The call
     that gets its room must not have started at 10:59, or twice the cap was spent within 24 hours."""
-    claim_id, planned = new_id(), call()
+    claim_id, planned = new_id(), planned_call()
     with app.connection() as connection:
-        job_id = put_one(connection, tenant)
-        assert take(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
+        job_id = enqueue_job(connection, tenant)
+        assert claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
 
     def begin() -> str:
         with app.connection() as connection:
-            return ask(connection, tenant, job_id, claim_id, planned).verdict
+            return begin_call(connection, tenant, job_id, claim_id, planned).verdict
 
     with (
         ThreadPoolExecutor() as beside,
@@ -94,8 +104,10 @@ def test_a_begin_that_waited_for_its_caps_starts_after_the_wait(
 
         holder.execute("select from headrace.caps for update")
         with app.connection() as connection:
-            settling = beside.submit(end, connection, tenant, job_id, claim_id, used(planned.run_id), "ended",
-                                     **answer(planned.run_id))  # fmt: skip
+            settling = beside.submit(
+                settle_job, connection, tenant, job_id, claim_id, answered_run(planned.run_id), "ended",
+                **succeeded_outcome(planned.run_id),
+            )  # fmt: skip
             eventually(lambda: owner.execute(waits).fetchall(), every_s=0.01)
             clock.advance(24 * 3600)
             holder.rollback()
@@ -129,10 +141,10 @@ def test_a_job_that_expires_while_it_waits_for_its_caps_is_not_begun(urls: Urls,
     ):
         clock = Clock(owner, YESTERDAY)
         owner.execute("select headrace.lock_caps(%s, 'u-1', 'chat')", [tenant])
-        job_id = put_one(connection, tenant, deadline=(YESTERDAY + timedelta(seconds=2)).isoformat())
-        assert take(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
+        job_id = enqueue_job(connection, tenant, deadline=(YESTERDAY + timedelta(seconds=2)).isoformat())
+        assert claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
         holder.execute("select from headrace.caps for update")
-        beginning = beside.submit(ask, connection, tenant, job_id, claim_id, call())
+        beginning = beside.submit(begin_call, connection, tenant, job_id, claim_id, planned_call())
         waits = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
         eventually(lambda: owner.execute(waits).fetchall(), every_s=0.01)
         clock.advance(3)

@@ -25,7 +25,7 @@ from storage.db.logins import excess, refuse_unsafe_role
 from storage.db.session import operator_session
 from storage.migrate import migrate
 from tests.conftest import TEMPLATE
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 _numbers = itertools.count(1)
 

@@ -17,8 +17,8 @@ from storage.fleet.metrics import Snapshot
 from storage.fleet.pauses import Kind, Pausable
 from storage.money import limits
 from storage.money.limits import SlotScope
-from tests import steps
 from tests.conftest import new_tenant
+from tests.support import transactions
 
 SILENT_S = 10.0
 
@@ -37,7 +37,7 @@ def staffed(ops: Database, *, threads: int = 4) -> UUID:
 
 def put(app: Database, tenant: UUID, n: int = 1, **fields: object) -> None:
     with app.as_tenant(tenant) as connection, connection.transaction():
-        steps.put(connection, tenant, *(steps.request(**fields) for _ in range(n)))
+        transactions.enqueue_jobs(connection, tenant, *(transactions.request(**fields) for _ in range(n)))
 
 
 def runnable(now: Snapshot) -> dict[str, int]:
@@ -62,15 +62,21 @@ def test_every_job_is_counted_where_it_stands(app: Database, ops: Database, tena
     put(app, tenant, 3)
     put(app, tenant, 2, lane="batch")
     put(app, tenant, 2, run_at=at.isoformat())
-    claim, planned = new_id(), steps.call()
+    claim, planned = new_id(), transactions.planned_call()
     with app.as_tenant(tenant) as connection, connection.transaction():
-        done = steps.take(connection, tenant, claim_id=claim, worker_id=worker)
+        done = transactions.claim_job(connection, tenant, claim_id=claim, worker_id=worker)
         assert done is not None
-        assert steps.ask(connection, tenant, done.job_id, claim, planned).verdict == "granted"
-        steps.end(
-            connection, tenant, done.job_id, claim, steps.used(planned.run_id), "ended", **steps.answer(planned.run_id)
+        assert transactions.begin_call(connection, tenant, done.job_id, claim, planned).verdict == "granted"
+        transactions.settle_job(
+            connection,
+            tenant,
+            done.job_id,
+            claim,
+            transactions.answered_run(planned.run_id),
+            "ended",
+            **transactions.succeeded_outcome(planned.run_id),
         )
-        assert steps.take(connection, tenant, claim_id=new_id(), worker_id=worker) is not None
+        assert transactions.claim_job(connection, tenant, claim_id=new_id(), worker_id=worker) is not None
 
     now = snapshot(ops)
 
@@ -81,7 +87,7 @@ def test_every_job_is_counted_where_it_stands(app: Database, ops: Database, tena
     assert (now.fleet.working, now.fleet.draining, now.fleet.threads) == (1, 1, 4)
     assert now.load == pytest.approx((1 + 3) / 4), "what was asked for later is no load"
     (calls,) = now.calls
-    assert (calls.provider, calls.model, calls.succeeded, calls.failed) == (*steps.CHEAP, 1, 0)
+    assert (calls.provider, calls.model, calls.succeeded, calls.failed) == (*transactions.CHEAP, 1, 0)
     with ops.connection() as connection:
         spent = connection.execute("select sum(cost_usd) as usd from headrace.runs").fetchone()
     assert spent is not None

@@ -27,11 +27,11 @@ from storage.fleet import audit, pauses
 from storage.fleet.pauses import Kind
 from storage.money import limits, prices
 from storage.money.limits import Scope, SlotScope
-from tests import naughty
 from tests.conftest import new_tenant
-from tests.fleet import Urls
 from tests.producers.test_enqueue import enqueue_by_sql
-from tests.steps import put_one, take
+from tests.support import odd_texts
+from tests.support.fleet import Urls
+from tests.support.transactions import claim_job, enqueue_job
 
 DECOMPOSED, COMPOSED = "Jose\u0301", "Jos\u00e9"
 CHAT: dict[str, Any] = {"user_id": "u-1", "feature": "chat", "messages": [{"role": "user", "content": "Hello"}]}
@@ -45,7 +45,7 @@ MARKED = "holds more than 30 combining marks in a row"
 
 
 def test_python_and_sql_say_the_same_of_every_text(urls: Urls) -> None:
-    texts = naughty.texts()
+    texts = odd_texts.texts()
     assert len(texts) > 3000
     with psycopg.connect(urls.owner) as connection:
         rows = connection.execute(
@@ -63,7 +63,7 @@ def test_python_and_sql_say_the_same_of_every_text(urls: Urls) -> None:
             apart += 1
             assert any(unicodedata.category(one) == "Cn" for one in text), ascii(text)[:80]
             assert (names.fault(python), fault) == (None, None)
-    assert apart <= len(naughty.NEWER)
+    assert apart <= len(odd_texts.NEWER)
     said = {fault for _, fault, _ in rows}
     assert said == {None, ODD, UNSEEN, MARKED, "needs 1 to 200 characters"}
 
@@ -102,7 +102,7 @@ def test_a_row_of_marks_is_refused_before_it_is_sorted(urls: Urls, tenant: UUID)
     assert names.fault(names.composed("e" + "\u0301" * 30)) is None
 
 
-@pytest.mark.parametrize("text", naughty.UNSTORABLE)
+@pytest.mark.parametrize("text", odd_texts.UNSTORABLE)
 def test_what_postgres_cannot_hold_is_refused_by_the_same_words(text: str) -> None:
     assert names.fault(names.composed(text)) == ODD
 
@@ -137,7 +137,7 @@ def test_one_user_is_one_user_by_every_door(
         by_light = [light.enqueue(**keyed, idempotency_key=f"2-{key}") for key in (DECOMPOSED, COMPOSED)]
         assert len(set(by_light)) == 1
     with app.connection() as connection:
-        put_one(connection, tenant, user_id=DECOMPOSED)
+        enqueue_job(connection, tenant, user_id=DECOMPOSED)
     with ops.connection() as connection:
         rows = connection.execute("select distinct j.user_id, q.user_id as queued from headrace.jobs j"
                                   " join headrace.queue q on q.id = j.id").fetchall()  # fmt: skip
@@ -155,7 +155,7 @@ def test_one_user_is_one_user_by_every_door(
         assert targets == [{"target": f"user:{COMPOSED}"}]
         limits.set_rate(connection, tenant, Scope.USER, DECOMPOSED, 7, actor="o")
     with app.connection() as connection:  # the cap and the rate bind what came by any door
-        claimed = take(connection, tenant, claim_id=new_id(), worker_id=new_id())
+        claimed = claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id())
         assert claimed is not None and [rate.per_minute for rate in claimed.rates] == [7]
 
 
@@ -216,7 +216,7 @@ def test_an_id_that_cannot_be_one_is_refused_by_every_door_alike(
             "list": lambda given: policy.known_feature(connection, given, retired=True),
         }
         for name, way in ways.items():
-            for given in [*BAD, *naughty.UNSTORABLE]:
+            for given in [*BAD, *odd_texts.UNSTORABLE]:
                 with subtests.test(way=name, given=ascii(given)[:20]):
                     with pytest.raises(HeadraceError) as refused:
                         way(given)

@@ -9,8 +9,8 @@ import pytest
 
 from storage.db.connect import Connection
 from storage.db.database import Database
-from tests.fleet import Urls, eventually
-from tests.gate import Gate
+from tests.support.closable_socket import Gate
+from tests.support.fleet import Urls, eventually
 
 WITHIN_S = 8.0  # less than a pool's own patience with those who wait in it
 

@@ -33,10 +33,10 @@ from storage.money.price_sync import due
 from storage.money.price_table import compare
 from storage.money.prices import BY_HAND, Kind, Model, Price, in_force
 from storage.money.published_prices import published
-from tests.books import check_books
 from tests.conftest import TEMPLATE, new_tenant
-from tests.fleet import Urls
-from tests.steps import answer, ask, call, end, put_one, take
+from tests.support.audit import check_books
+from tests.support.fleet import Urls
+from tests.support.transactions import begin_call, claim_job, enqueue_job, planned_call, settle_job, succeeded_outcome
 
 ROUTED = sorted(routed_models(load_policy(None)))
 LUNA: Model = ("openai", "gpt-6-luna")
@@ -98,19 +98,19 @@ def test_a_run_costs_what_the_provider_bills(app: Database, ops: Database) -> No
     asked: dict[UUID, tuple[Model, Used, str]] = {}
     with app.connection() as connection:
         for model in ROUTED:
-            job, claim = put_one(connection, tenant), new_id()
-            assert take(connection, tenant, claim_id=claim, worker_id=new_id()) is not None
+            job, claim = enqueue_job(connection, tenant), new_id()
+            assert claim_job(connection, tenant, claim_id=claim, worker_id=new_id()) is not None
             for used in USES:
                 for processing in ("standard", "batch"):
-                    planned = call(
+                    planned = planned_call(
                         provider=model[0], model=model[1], processing=processing, input_bound=1_000_000,
                         max_output_tokens=64_000,
                     )  # fmt: skip
-                    assert ask(connection, tenant, job, claim, planned).verdict == "granted"
+                    assert begin_call(connection, tenant, job, claim, planned).verdict == "granted"
                     books = {"id": str(planned.run_id), "status": "succeeded", "http_status": 200, **used.books}
-                    end(connection, tenant, job, claim, books, "next_call")
+                    settle_job(connection, tenant, job, claim, books, "next_call")
                     asked[planned.run_id] = (model, used, processing)
-            end(connection, tenant, job, claim, None, "ended", **answer(planned.run_id))
+            settle_job(connection, tenant, job, claim, None, "ended", **succeeded_outcome(planned.run_id))
     with ops.connection() as connection:
         runs = connection.execute("select * from headrace.runs").fetchall()
 
@@ -178,15 +178,23 @@ def test_a_run_keeps_its_price_when_another_comes_into_force_during_the_call(
     app: Database, ops: Database, tenant: UUID
 ) -> None:
     with app.connection() as connection, ops.connection() as operator:
-        job, claim, planned = put_one(connection, tenant), new_id(), call()
-        take(connection, tenant, claim_id=claim, worker_id=new_id())
-        reserved = ask(connection, tenant, job, claim, planned).reserved_usd
+        job, claim, planned = enqueue_job(connection, tenant), new_id(), planned_call()
+        claim_job(connection, tenant, claim_id=claim, worker_id=new_id())
+        reserved = begin_call(connection, tenant, job, claim, planned).reserved_usd
         _dearer(operator, prices.moment(operator))
         books = {"id": str(planned.run_id), "status": "succeeded", **Used(1_000, output=1_000).books}
-        end(connection, tenant, job, claim, books, "next_call")
-        later = call()
-        assert ask(connection, tenant, job, claim, later).reserved_usd == Decimal("0.105")
-        end(connection, tenant, job, claim, {**books, "id": str(later.run_id)}, "ended", **answer(later.run_id))
+        settle_job(connection, tenant, job, claim, books, "next_call")
+        later = planned_call()
+        assert begin_call(connection, tenant, job, claim, later).reserved_usd == Decimal("0.105")
+        settle_job(
+            connection,
+            tenant,
+            job,
+            claim,
+            {**books, "id": str(later.run_id)},
+            "ended",
+            **succeeded_outcome(later.run_id),
+        )
         rows = operator.execute("select id, cost_usd, price_id from headrace.runs").fetchall()
     runs = {row["id"]: row for row in rows}
 

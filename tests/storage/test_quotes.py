@@ -17,10 +17,10 @@ from storage.db.ids import new_id
 from storage.money import quotes
 from storage.money.quotes import MoneyLook
 from storage.money.runs import PlannedCall
-from tests.clock import Clock
 from tests.conftest import new_tenant
-from tests.fleet import Urls
-from tests.steps import ask, call, put_one, take
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls
+from tests.support.transactions import begin_call, claim_job, enqueue_job, planned_call
 
 START = datetime(2030, 5, 17, 10, 20, tzinfo=UTC)
 CASES = 150
@@ -60,7 +60,7 @@ def stand(ops: Database, tenant: UUID, dice: random.Random) -> None:
                 [tenant, scope, key, START.replace(minute=0) - timedelta(hours=dice.randrange(24)), spent],
             )
             if dice.random() < 0.2:
-                job_id = put_one(connection, tenant, user_id="u-2", lane=dice.choice(["interactive", "batch"]))
+                job_id = enqueue_job(connection, tenant, user_id="u-2", lane=dice.choice(["interactive", "batch"]))
                 connection.execute(
                     "update headrace.queue set state = 'scheduled', reason = 'waiting_for_room', run_at = %s,"
                     " rank = %s, waits_for = %s where id = %s",
@@ -83,7 +83,7 @@ def test_a_quote_and_begin_agree_in_every_case(app: Database, ops: Database, clo
         tenant = new_tenant(ops, f"Case {case}")
         stand(ops, tenant, dice)
         provider, model = dice.choices(MODELS, weights=[5, 5, 5, 1])[0]
-        planned = call(
+        planned = planned_call(
             provider=provider,
             model=model,
             input_bound=dice.choice([0, 300, 5_000, 120_000]),
@@ -92,14 +92,14 @@ def test_a_quote_and_begin_agree_in_every_case(app: Database, ops: Database, clo
         )
         claim_id = new_id()
         with app.connection() as connection:
-            job_id = put_one(connection, tenant)
-            assert take(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
+            job_id = enqueue_job(connection, tenant)
+            assert claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
         with ops.connection() as connection:
             connection.execute("update headrace.queue set rank = 1 where id = %s", [job_id])
 
         looked = look(app, tenant, planned, job_id)
         with app.connection() as connection:
-            grant = ask(connection, tenant, job_id, claim_id, planned)
+            grant = begin_call(connection, tenant, job_id, claim_id, planned)
 
         (said,) = looked.calls
         told = f"case {case}: {planned} under {looked.caps}: quoted {said}, granted {grant}"
@@ -134,7 +134,7 @@ def test_the_caps_are_looked_at_in_their_order_with_their_room(
             " values (%s, 'user', 'u-1', 1, %s, 0.7, 0.5)",
             [tenant, START.replace(minute=0)],
         )
-    looked = look(app, tenant, call())
+    looked = look(app, tenant, planned_call())
     assert [(cap.scope, cap.key) for cap in looked.caps] == [("tenant", ""), ("user", "u-1"), ("feature", "chat")]
     assert [cap.room_usd for cap in looked.caps] == [Decimal(50), Decimal(0), None]
     assert looked.caps[1].spent_usd == Decimal("0.7") and looked.caps[1].reserved_usd == Decimal("0.5")
@@ -152,8 +152,8 @@ def test_money_that_left_the_window_is_not_counted(app: Database, ops: Database,
                 "insert into headrace.spend_buckets values (%s, 'tenant', '', %s, %s)",
                 [tenant, START.replace(minute=0) + timedelta(hours=hours), spent],
             )
-    assert look(app, tenant, call()).caps[0].spent_usd == 3
+    assert look(app, tenant, planned_call()).caps[0].spent_usd == 3
     clock.advance(15 * 3600)
-    assert look(app, tenant, call()).caps[0].spent_usd == 2
+    assert look(app, tenant, planned_call()).caps[0].spent_usd == 2
     clock.advance(10 * 3600)
-    assert look(app, tenant, call()).caps[0].spent_usd == 0
+    assert look(app, tenant, planned_call()).caps[0].spent_usd == 0

@@ -21,11 +21,21 @@ from storage.fleet import audit
 from storage.money import prices, repricing
 from storage.money.prices import Price
 from storage.money.repricing import Mispriced, Period
-from tests.books import check_books
-from tests.clock import Clock
 from tests.conftest import new_tenant
-from tests.fleet import Urls, eventually
-from tests.steps import answer, ask, call, end, put_one, refused, take, unheard, used
+from tests.support.audit import check_books
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls, eventually
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    refused_run,
+    settle_job,
+    succeeded_outcome,
+    unknown_run,
+)
 
 LUNA, HAIKU = ("openai", "gpt-6-luna"), ("anthropic", "claude-haiku-5-5")
 START = datetime(2030, 5, 17, 20, 20, tzinfo=UTC)
@@ -46,16 +56,18 @@ class Town:
     def __init__(self, app: Database, ops: Database, tenant: UUID) -> None:
         self.app, self.ops, self.tenant = app, ops, tenant
 
-    def ask(self, model: tuple[str, str] = LUNA, *, user: str = "u", feature: str = "chat", **fields: Any) -> Any:
+    def begin_call(
+        self, model: tuple[str, str] = LUNA, *, user: str = "u", feature: str = "chat", **fields: Any
+    ) -> Any:
         """enqueue, claim, begin; what it takes to settle."""
         with self.app.connection() as connection:
-            put_one(connection, self.tenant, user_id=user, feature=feature)
+            enqueue_job(connection, self.tenant, user_id=user, feature=feature)
             claim = new_id()
-            claimed = take(connection, self.tenant, claim_id=claim, worker_id=new_id(), timeout_s=10**7)
+            claimed = claim_job(connection, self.tenant, claim_id=claim, worker_id=new_id(), timeout_s=10**7)
             assert claimed is not None
             bounds = {"input_bound": 20_000, "max_output_tokens": 5_000}
-            planned = call(provider=model[0], model=model[1], **(bounds | fields))
-            assert ask(connection, self.tenant, claimed.job_id, claim, planned).verdict == "granted"
+            planned = planned_call(provider=model[0], model=model[1], **(bounds | fields))
+            assert begin_call(connection, self.tenant, claimed.job_id, claim, planned).verdict == "granted"
         return claimed.job_id, claim, planned.run_id
 
     def settle(self, asked: Any, books: dict[str, Any]) -> UUID:
@@ -63,14 +75,14 @@ class Town:
         job, claim, run_id = asked
         failed = {"outcome": "failed", "reason": "a test", "error": {}}
         with self.app.connection() as connection:
-            outcome = answer(run_id) if books["status"] == "succeeded" else failed
-            assert end(connection, self.tenant, job, claim, books, "ended", **outcome) == "ended"
+            outcome = succeeded_outcome(run_id) if books["status"] == "succeeded" else failed
+            assert settle_job(connection, self.tenant, job, claim, books, "ended", **outcome) == "ended"
         return UUID(str(run_id))
 
-    def call(self, tokens_in: int = 1_000, tokens_out: int = 1_000, **fields: Any) -> UUID:
+    def planned_call(self, tokens_in: int = 1_000, tokens_out: int = 1_000, **fields: Any) -> UUID:
         """A call that is answered; its run's id."""
         asked = self.ask(**fields)
-        return self.settle(asked, used(asked[2], tokens_in, tokens_out))
+        return self.settle(asked, answered_run(asked[2], tokens_in, tokens_out))
 
     def runs(self) -> dict[UUID, dict[str, Any]]:
         with self.ops.connection() as connection:
@@ -156,7 +168,7 @@ def test_a_corrected_price_costs_nothing_until_it_is_applied_and_then_everywhere
 def test_a_service_tier_that_came_back_rules_the_new_price_too(town: Town, ops: Database) -> None:
     def call_priced_as(how: str) -> UUID:
         asked = town.ask()
-        return town.settle(asked, used(asked[2], 1_000, 1_000) | {"service_tier": "x", "priced_as": how})
+        return town.settle(asked, answered_run(asked[2], 1_000, 1_000) | {"service_tier": "x", "priced_as": how})
 
     batch, reserved = call_priced_as("batch"), call_priced_as("reserved")
     before = town.runs()
@@ -257,8 +269,8 @@ def test_a_day_that_is_exported_already_is_left_as_it_is(town: Town, ops: Databa
 
 def test_only_what_its_tokens_price_is_priced_anew(town: Town, ops: Database, clock: Clock) -> None:
     lost, open_, down = town.ask(), town.ask(), town.ask()
-    unknown = town.settle(lost, unheard(lost[2]))
-    failed = town.settle(down, refused(down[2]))
+    unknown = town.settle(lost, unknown_run(lost[2]))
+    failed = town.settle(down, refused_run(down[2]))
     correct(ops, START)
     before = town.runs()
 
@@ -266,9 +278,17 @@ def test_only_what_its_tokens_price_is_priced_anew(town: Town, ops: Database, cl
     assert town.runs() == before
 
     # each is priced by the row that it began with when its end becomes known, and then as everybody
-    town.settle(open_, used(open_[2], 1_000, 1_000))
+    town.settle(open_, answered_run(open_[2], 1_000, 1_000))
     with town.app.connection() as connection:
-        end(connection, town.tenant, lost[0], lost[1], used(lost[2], 2_000, 1_000), "ended", **answer(lost[2]))
+        settle_job(
+            connection,
+            town.tenant,
+            lost[0],
+            lost[1],
+            answered_run(lost[2], 2_000, 1_000),
+            "ended",
+            **succeeded_outcome(lost[2]),
+        )
     settled = town.runs()
     assert (settled[open_[2]]["cost_usd"], settled[unknown]["cost_usd"]) == (Decimal("0.0006"), Decimal("0.0007"))
     done = town.reprice()
@@ -331,7 +351,7 @@ def test_a_correction_may_pass_a_cap_and_is_no_breach_but_more_would_be(
 ) -> None:
     poor = Town(app, ops, new_tenant(ops, "Poor", daily_cap_usd=Decimal("0.025")))  # a user's part: 0.005
     first = poor.ask()  # which reserves all of that
-    poor.settle(first, used(first[2], 20_000, 1_000))
+    poor.settle(first, answered_run(first[2], 20_000, 1_000))
     poor.ask(input_bound=10_000, max_output_tokens=2_500)  # has what is left of it
     correct(ops, START, input_usd=Decimal("0.2"), output_usd=Decimal("0.5"))
 
@@ -396,11 +416,11 @@ def test_it_equals_recomputation(app: Database, ops: Database, clock: Clock, see
         )
         cached, written, fresh = (drawn.randrange(0, 5_000) for _ in range(3))
         books = {
-            **used(asked[2], cached + written + fresh, drawn.randrange(0, 5_000)),
+            **answered_run(asked[2], cached + written + fresh, drawn.randrange(0, 5_000)),
             "cached_input_tokens": cached,
             "cache_write_tokens": written,
         }
-        ending = drawn.choice([books, books, books, unheard(asked[2]), refused(asked[2])])
+        ending = drawn.choice([books, books, books, unknown_run(asked[2]), refused_run(asked[2])])
         town.settle(asked, ending)
     span = clock.now - START
     before = {town.tenant: town.runs() for town in towns}

@@ -15,8 +15,16 @@ from storage.db.ids import new_id
 from storage.fleet import audit, retention, workers
 from storage.money import billing, outbox
 from tests.conftest import new_tenant
-from tests.fleet import Urls
-from tests.steps import answer, ask, call, end, put_one, take, used
+from tests.support.fleet import Urls
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+)
 from tests.test_docs import DOCS
 
 STATEMENTS = Path(retention.__file__).parent / "queries" / "retention"
@@ -132,8 +140,8 @@ def test_an_event_of_billing_that_was_not_sent_is_kept_and_one_that_was_still_co
 def test_a_worker_with_a_job_is_not_forgotten(urls: Urls, app: Database, ops: Database, tenant: UUID) -> None:
     worker = new_id()
     with app.connection() as connection:
-        put_one(connection, tenant)
-        assert take(connection, tenant, claim_id=new_id(), worker_id=worker)
+        enqueue_job(connection, tenant)
+        assert claim_job(connection, tenant, claim_id=new_id(), worker_id=worker)
     with ops.connection() as connection:
         workers.heartbeat(connection, worker, host="h", pid=1, threads=1)
         connection.execute("update headrace.workers set heartbeat_at = now() - interval '1 year'")
@@ -145,10 +153,22 @@ def test_the_books_are_equal_after_everything_old_was_forgotten(
 ) -> None:
     """A call of last month: its bucket and its idle caps go, its run and its rollup stay, and the audit is content."""
     with app.connection() as connection:
-        job, claim_id, planned = put_one(connection, tenant), new_id(), call(input_bound=0, max_output_tokens=100)
-        assert take(connection, tenant, claim_id=claim_id, worker_id=new_id())
-        ask(connection, tenant, job, claim_id, planned)
-        end(connection, tenant, job, claim_id, used(planned.run_id, 0, 50), "ended", **answer(planned.run_id))
+        job, claim_id, planned = (
+            enqueue_job(connection, tenant),
+            new_id(),
+            planned_call(input_bound=0, max_output_tokens=100),
+        )
+        assert claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
+        begin_call(connection, tenant, job, claim_id, planned)
+        settle_job(
+            connection,
+            tenant,
+            job,
+            claim_id,
+            answered_run(planned.run_id, 0, 50),
+            "ended",
+            **succeeded_outcome(planned.run_id),
+        )
     with psycopg.connect(urls.owner, autocommit=True) as owner:
         for statement in (
             "update headrace.runs set created_at = created_at - interval '30 days'",
@@ -164,9 +184,13 @@ def test_the_books_are_equal_after_everything_old_was_forgotten(
         assert audit.findings(connection) == []
         assert retention.books(connection).bytes > 0
     with app.connection() as connection:  # and the caps are there again when they are needed
-        job, claim_id, planned = put_one(connection, tenant), new_id(), call(input_bound=0, max_output_tokens=100)
-        assert take(connection, tenant, claim_id=claim_id, worker_id=new_id())
-        assert ask(connection, tenant, job, claim_id, planned).verdict == "granted"
+        job, claim_id, planned = (
+            enqueue_job(connection, tenant),
+            new_id(),
+            planned_call(input_bound=0, max_output_tokens=100),
+        )
+        assert claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
+        assert begin_call(connection, tenant, job, claim_id, planned).verdict == "granted"
     with ops.connection() as connection:
         assert audit.findings(connection) == []
 

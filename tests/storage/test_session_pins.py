@@ -10,7 +10,7 @@ from psycopg import sql
 
 from storage.db.connect import PINNED, connect
 from storage.db.database import Database
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 ODD = {
     "TimeZone": "Asia/Kolkata",

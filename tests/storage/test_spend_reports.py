@@ -22,11 +22,20 @@ from storage.db.ids import new_id
 from storage.money import spend
 from storage.money.spend import By, SpenderDay
 from storage.money.spend_forecast import forecast
-from tests.books import check_books
-from tests.clock import Clock
 from tests.conftest import new_tenant
-from tests.fleet import Urls
-from tests.steps import ask, call, end, put_one, refused, take, unheard, used
+from tests.support.audit import check_books
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    refused_run,
+    settle_job,
+    unknown_run,
+)
 
 START = datetime(2031, 3, 1, 22, 15, tzinfo=UTC)
 FIRST, LAST = START.date(), date(2031, 3, 31)
@@ -56,17 +65,19 @@ class World:
         self, tenant: UUID, *, user: str = "ada", feature: str = "chat", run: str = "used", **fields: Any
     ) -> Any:
         """A job with one call from start to end, and how to hear of the call later if nobody did."""
-        claim, job = new_id(), put_one(self.app, tenant, user_id=user, feature=feature)
+        claim, job = new_id(), enqueue_job(self.app, tenant, user_id=user, feature=feature)
         tokens = fields.pop("tokens", (10, 20))
-        planned = call(**fields)
-        assert take(self.app, tenant, claim_id=claim, worker_id=new_id()) is not None
-        assert ask(self.app, tenant, job, claim, planned).verdict == "granted"
-        books = {"used": used(planned.run_id, *tokens), "refused": refused(planned.run_id)}
-        end(
-            self.app, tenant, job, claim, books.get(run, unheard(planned.run_id)), "ended",
+        planned = planned_call(**fields)
+        assert claim_job(self.app, tenant, claim_id=claim, worker_id=new_id()) is not None
+        assert begin_call(self.app, tenant, job, claim, planned).verdict == "granted"
+        books = {"used": answered_run(planned.run_id, *tokens), "refused": refused_run(planned.run_id)}
+        settle_job(
+            self.app, tenant, job, claim, books.get(run, unknown_run(planned.run_id)), "ended",
             outcome="failed", reason="a test", error={},
         )  # fmt: skip
-        return lambda: end(self.app, tenant, job, claim, books["used"], "ended", outcome="failed", reason="x", error={})
+        return lambda: settle_job(
+            self.app, tenant, job, claim, books["used"], "ended", outcome="failed", reason="x", error={}
+        )
 
 
 @pytest.fixture
@@ -259,9 +270,9 @@ def test_a_window_is_the_cap_and_its_buckets_as_they_stand(world: World, ops: Da
     world.clock.advance(3600)
     world.settle(acme, run="unknown")
     world.settle(acme, key_owner="tenant")  # not under the platform's caps
-    claim, job = new_id(), put_one(world.app, acme)
-    take(world.app, acme, claim_id=claim, worker_id=new_id())
-    ask(world.app, acme, job, claim, call())
+    claim, job = new_id(), enqueue_job(world.app, acme)
+    claim_job(world.app, acme, claim_id=claim, worker_id=new_id())
+    begin_call(world.app, acme, job, claim, planned_call())
 
     one, other = spend.windows(world.ops)
 

@@ -16,8 +16,8 @@ from storage.db.connect import Connection
 from storage.db.database import Database
 from storage.db.session import session
 from storage.db.sqlstates import TABLE, Meaning, meaning, reading
-from tests.fleet import Urls, eventually
-from tests.read_only import read_only
+from tests.support.fleet import Urls, eventually
+from tests.support.read_only_postgres import read_only
 
 MEANINGS = {
     Meaning.OUTAGE: "08006 08P01 25006 25P03 53000 53100 53300 57P01 57P02 57P03 57P05 58030 58P01",

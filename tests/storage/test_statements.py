@@ -24,7 +24,7 @@ from errors import MigrationError
 from storage.db.connect import connect
 from storage.migrate import Migrated, migrate, pending
 from tests.conftest import TEMPLATE
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 STORAGE = Path(__file__).parents[2] / "storage"
 QUERIES = sorted(STORAGE.glob("*/queries/*/*.sql"))

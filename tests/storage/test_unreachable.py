@@ -10,8 +10,8 @@ from console.endpoints import Endpoints
 from errors import ConfigurationError, PostgresUnavailableError
 from storage.db.connect import connect, redacted
 from storage.db.database import Database
-from tests.bouncer import bouncer
-from tests.ports import free_port
+from tests.support.pgbouncer import bouncer
+from tests.support.ports import free_port
 
 SETTING = "HEADRACE_OPS_DATABASE_URL"
 

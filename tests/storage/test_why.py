@@ -19,8 +19,8 @@ from storage.jobs import why
 from storage.jobs.why import Explanation, Why
 from storage.money import limits
 from storage.money.limits import SlotScope
-from tests import steps
 from tests.conftest import new_tenant
+from tests.support import transactions
 
 
 def explained(ops: Database, job_id: UUID) -> Explanation:
@@ -48,7 +48,7 @@ def a_scheduler(ops: Database) -> None:
 
 def put(app: Database, tenant: UUID, n: int = 1, **fields: object) -> list[UUID]:
     with app.as_tenant(tenant) as connection, connection.transaction():
-        done = steps.put(connection, tenant, *(steps.request(**fields) for _ in range(n)))
+        done = transactions.enqueue_jobs(connection, tenant, *(transactions.request(**fields) for _ in range(n)))
     return [one.job_id for one in done if one.job_id is not None]
 
 
@@ -56,18 +56,18 @@ def run(app: Database, tenant: UUID, worker: UUID) -> tuple[UUID, UUID]:
     """Claim the next job; its id and the claim."""
     claim = new_id()
     with app.as_tenant(tenant) as connection, connection.transaction():
-        job = steps.take(connection, tenant, claim_id=claim, worker_id=worker)
+        job = transactions.claim_job(connection, tenant, claim_id=claim, worker_id=worker)
     assert job is not None
     return job.job_id, claim
 
 
 def deferred(connection: Connection, tenant: UUID, worker: UUID, verdict: str, **outcome: object) -> UUID:
     job_id, claim = new_id(), new_id()
-    steps.put(connection, tenant, steps.request(id=str(job_id)))
-    job = steps.take(connection, tenant, claim_id=claim, worker_id=worker)
+    transactions.enqueue_jobs(connection, tenant, transactions.request(id=str(job_id)))
+    job = transactions.claim_job(connection, tenant, claim_id=claim, worker_id=worker)
     assert job is not None
     assert job.job_id == job_id
-    assert steps.end(connection, tenant, job_id, claim, None, verdict, **outcome) == "scheduled"
+    assert transactions.settle_job(connection, tenant, job_id, claim, None, verdict, **outcome) == "scheduled"
     return job_id
 
 
@@ -84,7 +84,7 @@ def test_a_job_that_runs_or_has_ended_says_so(app: Database, ops: Database, tena
     job_id, claim = run(app, tenant, staffed(ops))
     running = explained(ops, job_id)
     with app.as_tenant(tenant) as connection, connection.transaction():
-        steps.end(connection, tenant, job_id, claim, None, "ended", outcome="rejected", reason="too_long")
+        transactions.settle_job(connection, tenant, job_id, claim, None, "ended", outcome="rejected", reason="too_long")
     ended = explained(ops, job_id)
 
     assert (running.why, running.state, running.starts_in_s) == (Why.RUNNING, "running", None)
@@ -188,7 +188,7 @@ def test_who_waits_for_a_slot_of_its_lane_is_told_so_and_when_by_its_tenant_s_pa
     assert "concurrency cap of its lane interactive" in waiting.sentence(told)
 
     with app.as_tenant(tenant) as connection, connection.transaction():
-        steps.end(connection, tenant, first, claim, None, "ended", outcome="rejected", reason="too_long")
+        transactions.settle_job(connection, tenant, first, claim, None, "ended", outcome="rejected", reason="too_long")
     assert explained(ops, ids[-1]).why == Why.BEHIND_OWN_USER  # the slot is free
     assert explained(ops, ids[1]).why == Why.NEXT
 
@@ -316,10 +316,16 @@ def test_the_estimate_follows_what_was_done_lately(app: Database, ops: Database,
     for _ in range(4):
         job_id, claim = run(app, tenant, worker)
         with app.as_tenant(tenant) as connection, connection.transaction():
-            planned = steps.call()
-            assert steps.ask(connection, tenant, job_id, claim, planned).verdict == "granted"
-            steps.end(
-                connection, tenant, job_id, claim, steps.used(planned.run_id), "ended", **steps.answer(planned.run_id)
+            planned = transactions.planned_call()
+            assert transactions.begin_call(connection, tenant, job_id, claim, planned).verdict == "granted"
+            transactions.settle_job(
+                connection,
+                tenant,
+                job_id,
+                claim,
+                transactions.answered_run(planned.run_id),
+                "ended",
+                **transactions.succeeded_outcome(planned.run_id),
             )
     run(app, tenant, worker)
     with ops.connection() as connection:

@@ -10,8 +10,8 @@ from queues.turns import Wire
 from storage.catalogue import tenants
 from storage.db.database import Database
 from storage.db.ids import new_id
-from tests import steps
 from tests.conftest import new_tenant
+from tests.support import transactions
 from workers.turn_account import TurnAccount
 
 TURNS = 60
@@ -26,10 +26,12 @@ def dealt(app: Database, wire: Wire, n: int) -> Counter[UUID]:
         (turn,) = wire.take("interactive", 1)
         tenant, claim = UUID(turn.tenant), new_id()
         with app.as_tenant(tenant) as connection, connection.transaction():
-            job = steps.take(connection, tenant, claim_id=claim, worker_id=new_id())
+            job = transactions.claim_job(connection, tenant, claim_id=claim, worker_id=new_id())
             assert job is not None
             charged = account.claimed(turn, job)
-            steps.end(connection, tenant, job.job_id, claim, None, "ended", outcome="rejected", reason="too_long")
+            transactions.settle_job(
+                connection, tenant, job.job_id, claim, None, "ended", outcome="rejected", reason="too_long"
+            )
             account.settled(turn, job, TOKENS, cpu_s=0.0, charged=charged, queued=False)
         got[tenant] += 1
     return got
@@ -39,7 +41,9 @@ def test_a_changed_weight_acts_on_the_backlog_at_once(app: Database, ops: Databa
     heavy, light = new_tenant(ops, "Heavy"), new_tenant(ops, "Light")
     for tenant in (heavy, light):
         with app.as_tenant(tenant) as connection, connection.transaction():
-            steps.put(connection, tenant, *(steps.request(estimated_tokens=TOKENS) for _ in range(4 * TURNS)))
+            transactions.enqueue_jobs(
+                connection, tenant, *(transactions.request(estimated_tokens=TOKENS) for _ in range(4 * TURNS))
+            )
         wiped_wire.refill("interactive", {str(tenant): 64})
 
     equal = dealt(app, wiped_wire, TURNS)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from errors import CutOffError, PostgresUnavailableError
-from tests.fleet import eventually
+from tests.support.fleet import eventually
 from workers import chores as loops
 from workers.chores import Chore, ChoreLoop
 

@@ -13,8 +13,8 @@ import pytest
 from errors import PostgresUnavailableError
 from storage.db.database import Database
 from storage.db.ids import new_id
-from tests.fleet import Fleet, Urls, eventually
-from tests.read_only import read_only
+from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.read_only_postgres import read_only
 from workers.heartbeat import Heartbeat
 
 SILENT_S = 0.6

@@ -20,11 +20,11 @@ from storage.jobs import books
 from storage.jobs.books import Begin, Settle
 from storage.jobs.jobs import ClaimedJob, Settled
 from storage.money.runs import Grant
-from tests.books import check_books
 from tests.conftest import new_tenant
-from tests.fleet import Urls, eventually
-from tests.proxy import PostgresProxy
-from tests.steps import answer, call, end, put_one, take, used
+from tests.support.audit import check_books
+from tests.support.fleet import Urls, eventually
+from tests.support.lossy_proxy import PostgresProxy
+from tests.support.transactions import answered_run, claim_job, enqueue_job, planned_call, settle_job, succeeded_outcome
 from workers.ledger import AT_ONCE, Ledger
 
 
@@ -33,9 +33,9 @@ def claimed(app: Database, tenant: UUID, n: int) -> list[tuple[UUID, UUID]]:
     claims = []
     with app.connection() as connection:
         for _ in range(n):
-            put_one(connection, tenant)
+            enqueue_job(connection, tenant)
             claim_id = new_id()
-            job = take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+            job = claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
             assert job is not None
             claims.append((job.job_id, claim_id))
     return claims
@@ -89,7 +89,7 @@ def test_what_comes_at_the_same_time_shares_a_transaction(
 ) -> None:
     ledger = Ledger(app, lines=0)
     claims = claimed(app, tenant, 21)
-    calls = [call() for _ in claims]
+    calls = [planned_call() for _ in claims]
     ledger.begin(tenant, *claims[0], calls[0])
     assert batches == [], "what comes alone goes alone"
     grants = together(
@@ -106,7 +106,11 @@ def test_what_comes_at_the_same_time_shares_a_transaction(
         held,
         [
             lambda i=i: ledger.settle(
-                tenant, *claims[i], run=used(calls[i].run_id), verdict="ended", outcome=answer(calls[i].run_id)
+                tenant,
+                *claims[i],
+                run=answered_run(calls[i].run_id),
+                verdict="ended",
+                outcome=succeeded_outcome(calls[i].run_id),
             )
             for i in range(21)
         ],
@@ -120,20 +124,20 @@ def test_each_gets_its_own_answer(app: Database, ops: Database, batches: list[in
     tenant = new_tenant(ops, "Mixed", daily_cap_usd=Decimal("0.005"))  # a user's part: 0.001
     ledger = Ledger(app, lines=0)
     (first, lost, granted, too_much, later) = claimed(app, tenant, 5)
-    call_of_first = call(input_bound=0, max_output_tokens=1000)  # 0.0005
+    call_of_first = planned_call(input_bound=0, max_output_tokens=1000)  # 0.0005
     assert ledger.begin(tenant, *first, call_of_first).verdict == "granted"
     done = together(
         ledger,
         tenant,
         held,
         [
-            lambda: ledger.begin(tenant, *granted, call(input_bound=0, max_output_tokens=900)),
-            lambda: ledger.begin(tenant, lost[0], new_id(), call()),
-            lambda: ledger.begin(tenant, *too_much, call(input_bound=0, max_output_tokens=5000)),
-            lambda: ledger.begin(tenant, *later, call(input_bound=0, max_output_tokens=1500)),
+            lambda: ledger.begin(tenant, *granted, planned_call(input_bound=0, max_output_tokens=900)),
+            lambda: ledger.begin(tenant, lost[0], new_id(), planned_call()),
+            lambda: ledger.begin(tenant, *too_much, planned_call(input_bound=0, max_output_tokens=5000)),
+            lambda: ledger.begin(tenant, *later, planned_call(input_bound=0, max_output_tokens=1500)),
             lambda: ledger.settle(
-                tenant, *first, run=used(call_of_first.run_id, 0, 10), verdict="ended",
-                outcome=answer(call_of_first.run_id),
+                tenant, *first, run=answered_run(call_of_first.run_id, 0, 10), verdict="ended",
+                outcome=succeeded_outcome(call_of_first.run_id),
             ),
         ],
     )  # fmt: skip
@@ -150,18 +154,18 @@ def test_one_that_fails_takes_nobody_with_it(
 ) -> None:
     ledger = Ledger(app, lines=0)
     claims = claimed(app, tenant, 5)
-    calls = [call() for _ in claims]
+    calls = [planned_call() for _ in claims]
     for one, planned in zip(claims, calls, strict=True):
         ledger.begin(tenant, *one, planned)
-    bad = used(calls[2].run_id) | {"status": "who knows"}
+    bad = answered_run(calls[2].run_id) | {"status": "who knows"}
     done = together(
         ledger,
         tenant,
         held,
         [
             lambda i=i: ledger.settle(
-                tenant, *claims[i], run=bad if i == 2 else used(calls[i].run_id), verdict="ended",
-                outcome=answer(calls[i].run_id),
+                tenant, *claims[i], run=bad if i == 2 else answered_run(calls[i].run_id), verdict="ended",
+                outcome=succeeded_outcome(calls[i].run_id),
             )
             for i in range(5)
         ],
@@ -170,23 +174,33 @@ def test_one_that_fails_takes_nobody_with_it(
     assert isinstance(done[2], StatementRefusedError)
     assert [done[i] for i in (0, 1, 3, 4)] == [Settled("ended")] * 4
     with app.connection() as connection:
-        assert end(connection, tenant, *claims[2], used(calls[2].run_id), "ended", **answer(calls[2].run_id)) == "ended"
+        assert (
+            settle_job(
+                connection,
+                tenant,
+                *claims[2],
+                answered_run(calls[2].run_id),
+                "ended",
+                **succeeded_outcome(calls[2].run_id),
+            )
+            == "ended"
+        )
     check_books(ops, None)
 
 
 def test_an_answer_that_is_lost_is_asked_for_again(urls: Urls, ops: Database, tenant: UUID, app: Database) -> None:
     """All steps of the transaction are done, and nobody hears of it: the repeat finds each of them done."""
     claims = claimed(app, tenant, 6)
-    calls = [call() for _ in claims]
+    calls = [planned_call() for _ in claims]
     with PostgresProxy(urls.app) as proxy, Database(proxy.url) as behind:
         loss = proxy.lose(b"keep_all_books")
-        ends = [call() for _ in claims[3:]]
+        ends = [planned_call() for _ in claims[3:]]
         for one, planned in zip(claims[3:], ends, strict=True):
             Ledger(app).begin(tenant, *one, planned)
         steps = [
             *(Begin(*one, planned) for one, planned in zip(claims[:3], calls, strict=False)),
             *(
-                Settle(*one, used(planned.run_id), "ended", answer(planned.run_id))
+                Settle(*one, answered_run(planned.run_id), "ended", succeeded_outcome(planned.run_id))
                 for one, planned in zip(claims[3:], ends, strict=True)
             ),
         ]
@@ -207,11 +221,16 @@ def test_many_threads_of_several_tenants(app: Database, ops: Database) -> None:
         barrier.wait(20)
         ended = []
         for tenant, job_id, claim_id in jobs[n::24]:
-            planned = call()
+            planned = planned_call()
             assert ledger.begin(tenant, job_id, claim_id, planned).verdict == "granted"
             ended.append(
                 ledger.settle(
-                    tenant, job_id, claim_id, run=used(planned.run_id), verdict="ended", outcome=answer(planned.run_id)
+                    tenant,
+                    job_id,
+                    claim_id,
+                    run=answered_run(planned.run_id),
+                    verdict="ended",
+                    outcome=succeeded_outcome(planned.run_id),
                 ).state
             )
         return ended
@@ -228,14 +247,14 @@ def test_tenants_share_a_transaction_and_each_claim_gets_its_own_job(
     """While the first in line waits for a connection, the others stand behind it, whatever they are about."""
     tenants = [new_tenant(ops, f"T{n}") for n in range(3)]
     claims = {tenant: claimed(app, tenant, 2) for tenant in tenants}
-    calls = {tenant: call() for tenant in tenants}
+    calls = {tenant: planned_call() for tenant in tenants}
     worker_id = new_id()
     with Database(app.url, connections=1) as database:
         ledger = Ledger(database, lines=1)
         for tenant in tenants:
             assert ledger.begin(tenant, *claims[tenant][0], calls[tenant]).verdict == "granted"
             with app.connection() as connection:
-                put_one(connection, tenant)
+                enqueue_job(connection, tenant)
 
         def claim(tenant: UUID) -> Any:
             return ledger.claim(
@@ -243,13 +262,13 @@ def test_tenants_share_a_transaction_and_each_claim_gets_its_own_job(
             )
 
         def settle(tenant: UUID) -> Any:
-            used_up = used(calls[tenant].run_id)
-            told = answer(calls[tenant].run_id)
+            used_up = answered_run(calls[tenant].run_id)
+            told = succeeded_outcome(calls[tenant].run_id)
             return ledger.settle(tenant, *claims[tenant][0], run=used_up, verdict="ended", outcome=told)
 
         batches.clear()
         work = [lambda t=t, what=what: what(t) for t in tenants for what in (claim, settle, claim)]
-        work += [lambda t=t: ledger.begin(t, *claims[t][1], call()) for t in tenants]
+        work += [lambda t=t: ledger.begin(t, *claims[t][1], planned_call()) for t in tenants]
         with ThreadPoolExecutor(len(work)) as threads:
             with database.connection():
                 pending = []
@@ -274,11 +293,11 @@ def test_who_waits_for_a_lock_keeps_no_other_tenant_waiting(
     other = new_tenant(ops, "Other")
     ledger = Ledger(app, lines=1)
     (first, second), of_other = claimed(app, tenant, 2), claimed(app, other, 20)
-    assert ledger.begin(tenant, *first, call()).verdict == "granted"
+    assert ledger.begin(tenant, *first, planned_call()).verdict == "granted"
     lock = held(tenant)
     with ThreadPoolExecutor(21) as threads:
-        stuck = threads.submit(ledger.begin, tenant, *second, call())
-        granted = threads.map(lambda one: ledger.begin(other, *one, call()).verdict, of_other)
+        stuck = threads.submit(ledger.begin, tenant, *second, planned_call())
+        granted = threads.map(lambda one: ledger.begin(other, *one, planned_call()).verdict, of_other)
         assert list(granted) == ["granted"] * 20
         assert not stuck.done()
         lock.rollback()
@@ -289,7 +308,7 @@ def test_who_waits_for_a_lock_keeps_no_other_tenant_waiting(
 def test_a_step_that_fails_parts_its_company_and_fails_alone(app: Database, ops: Database, tenant: UUID) -> None:
     other = new_tenant(ops, "Other")
     claims = [(tenant, *claimed(app, tenant, 1)[0]), *((other, *one) for one in claimed(app, other, 3))]
-    calls = [call() for _ in claims]
+    calls = [planned_call() for _ in claims]
     with Database(app.url, connections=1) as database:
         ledger = Ledger(database, lines=1)
         for one, planned in zip(claims, calls, strict=True):
@@ -298,8 +317,8 @@ def test_a_step_that_fails_parts_its_company_and_fails_alone(app: Database, ops:
             with database.connection():
                 pending = []
                 for n, (one, planned) in enumerate(zip(claims, calls, strict=True)):
-                    run = used(planned.run_id) | ({"status": "who knows"} if n == 1 else {})
-                    told = answer(planned.run_id)
+                    run = answered_run(planned.run_id) | ({"status": "who knows"} if n == 1 else {})
+                    told = succeeded_outcome(planned.run_id)
                     pending.append(
                         threads.submit(ledger.settle, *one, run=run, verdict="ended", outcome=told)  # type: ignore[arg-type]
                     )
@@ -313,7 +332,7 @@ def test_a_step_that_fails_parts_its_company_and_fails_alone(app: Database, ops:
 def test_a_claim_whose_answer_was_lost_holds_one_job(urls: Urls, ops: Database, tenant: UUID, app: Database) -> None:
     with app.connection() as connection:
         for _ in range(3):
-            put_one(connection, tenant)
+            enqueue_job(connection, tenant)
     claim_id, worker_id = new_id(), new_id()
     with PostgresProxy(urls.app) as proxy, Database(proxy.url) as behind:
         loss = proxy.lose(b"keep_all_books")

@@ -13,9 +13,9 @@ from settings import Settings
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import chores, health, recovery, workers
-from tests.fleet import Urls, eventually
-from tests.gate import Gate
-from tests.steps import put_one, take
+from tests.support.closable_socket import Gate
+from tests.support.fleet import Urls, eventually
+from tests.support.transactions import claim_job, enqueue_job
 from workers.heartbeat import Heartbeat
 from workers.scheduler import Scheduler
 
@@ -46,7 +46,7 @@ def test_whoever_tells_the_wire_keeps_nobody_from_sweeping(
     urls: Urls, app: Database, ops: Database, tenant: UUID
 ) -> None:
     with app.connection() as connection:
-        put_one(connection, tenant)
+        enqueue_job(connection, tenant)
     wire = OtherSweeper(urls, ops)
 
     scheduler_of(ops, wire, silent_s=2).sweep()
@@ -57,7 +57,7 @@ def test_whoever_tells_the_wire_keeps_nobody_from_sweeping(
 
 def test_one_sweeper_at_a_time_asks(urls: Urls, app: Database, ops: Database, tenant: UUID) -> None:
     with app.connection() as connection:
-        put_one(connection, tenant)
+        enqueue_job(connection, tenant)
     with psycopg.connect(urls.ops) as another, ops.connection() as connection:
         another.execute("select headrace.wait_for_chore('sweep')")
         assert recovery.turns_wanted(connection, turns_per_tenant=64) == {}
@@ -70,8 +70,8 @@ def test_an_outage_of_postgres_is_no_worker_s_death(urls: Urls, app: Database, o
     silent_s = 3.0
     living, gone = new_id(), new_id()
     with app.connection() as connection:
-        jobs = {worker: put_one(connection, tenant) for worker in (living, gone)}
-        held = {worker: take(connection, tenant, claim_id=new_id(), worker_id=worker) for worker in (living, gone)}
+        jobs = {worker: enqueue_job(connection, tenant) for worker in (living, gone)}
+        held = {worker: claim_job(connection, tenant, claim_id=new_id(), worker_id=worker) for worker in (living, gone)}
         assert {worker: job.job_id for worker, job in held.items() if job} == jobs
     with ops.connection() as connection:
         workers.heartbeat(connection, gone, host="here", pid=1, threads=1)
@@ -109,7 +109,7 @@ def test_a_chore_that_raises_ends_neither_the_scheduler_nor_its_neighbours(
     urls: Urls, app: Database, ops: Database, tenant: UUID
 ) -> None:
     with app.connection() as connection:
-        put_one(connection, tenant)  # so that the sweep has something to tell the wire
+        enqueue_job(connection, tenant)  # so that the sweep has something to tell the wire
     wire, stopping = WireThatBreaks(urls.redis, lanes=LANES), threading.Event()
     thread = threading.Thread(target=scheduler_of(ops, wire, silent_s=2).run, args=[stopping])
     thread.start()

@@ -22,8 +22,8 @@ from errors import (
     PermanentError,
     RetryableError,
 )
-from tests.meter_server import EVENT_NAME, KEY, MeterServer, meter_server
 from tests.router.providers.test_key_secrecy import everything_shown
+from tests.support.stripe_server import EVENT_NAME, KEY, MeterServer, meter_server
 from workers.outbox.stripe_meter import MeterEvent, StripeMeter
 
 NOW = datetime(2031, 3, 4, 0, 5, tzinfo=UTC)

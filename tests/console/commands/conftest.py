@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 BINARY = Path(sys.executable).with_name("headrace")
 OPENAI_KEY, ANTHROPIC_KEY = "sk-openai-nobody-may-see", "sk-anthropic-nobody-may-see"

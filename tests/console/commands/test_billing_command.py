@@ -17,7 +17,7 @@ from errors import InvalidInputError
 from storage.db.database import Database
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
-from tests.meter_server import KEY, MeterServer, meter_server
+from tests.support.stripe_server import KEY, MeterServer, meter_server
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 TODAY = datetime.now(UTC).date()

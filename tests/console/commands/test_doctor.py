@@ -18,7 +18,7 @@ from storage.db.ids import new_id
 from storage.fleet import chores, schedulers, workers
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import ANTHROPIC_KEY, OPENAI_KEY, Headrace
-from tests.fleet import Fleet, Urls, eventually
+from tests.support.fleet import Fleet, Urls, eventually
 from workers.scheduler import Scheduler
 
 NEVER_SILENT = {"HEADRACE_WORKER_SILENT_S": "600"}  # however slow this machine is

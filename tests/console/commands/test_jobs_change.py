@@ -21,7 +21,7 @@ from storage.fleet import audit
 from storage.jobs import jobs
 from storage.jobs.jobs import State
 from storage.jobs.selection import Selection
-from tests.fleet import Fleet, eventually
+from tests.support.fleet import Fleet, eventually
 
 
 def headrace(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -19,7 +19,7 @@ from storage.db.database import Database
 from storage.jobs import jobs
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import BINARY, Headrace, Ran
-from tests.fleet import eventually
+from tests.support.fleet import eventually
 
 TICKET = {"ticket": "Help", "customer": "Ada", "product": "Desk"}
 

@@ -21,8 +21,8 @@ from storage.money import runs
 from storage.money.runs import PlannedCall
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace, Ran
-from tests.fleet import Urls
-from tests.steps import put_one
+from tests.support.fleet import Urls
+from tests.support.transactions import enqueue_job
 
 STORAGE = Path(__file__).parents[3] / "storage"
 HI = [{"role": "user", "content": "Hi"}]
@@ -141,7 +141,7 @@ def test_the_first_digits_of_an_id_are_enough_where_they_mean_one_job(
 ) -> None:
     def put(job_id: str) -> str:
         with app.connection() as connection:
-            return str(put_one(connection, tenant, id=job_id))
+            return str(enqueue_job(connection, tenant, id=job_id))
 
     one = put("01990000-aaaa-7000-8000-000000000001")
     several = [put(f"01990000-bbbb-7000-8000-0000000000{n:02x}") for n in range(12)]

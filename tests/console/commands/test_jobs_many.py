@@ -29,28 +29,38 @@ from storage.jobs.jobs import State
 from storage.jobs.selection import Found
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import BINARY, Headrace
-from tests.fleet import eventually
-from tests.steps import answer, ask, call, end, put_one, take, used
+from tests.support.fleet import eventually
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+)
 
 FORMULAS = ["=1+1", "+49 170", "-1", "@SUM(A1)", "\t=1", "＝1"]
 
 
 def answered(connection: Connection, tenant: UUID, output: str = "Hi", **fields: Any) -> UUID:
     """A job that one call answered with this text."""
-    job_id, claim_id, planned = put_one(connection, tenant, **fields), new_id(), call()
-    take(connection, tenant, claim_id=claim_id, worker_id=new_id())
-    assert ask(connection, tenant, job_id, claim_id, planned).verdict == "granted"
-    facts = answer(planned.run_id) | {"output": output}
-    assert end(connection, tenant, job_id, claim_id, used(planned.run_id), "ended", **facts) == "ended"
+    job_id, claim_id, planned = enqueue_job(connection, tenant, **fields), new_id(), planned_call()
+    claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
+    assert begin_call(connection, tenant, job_id, claim_id, planned).verdict == "granted"
+    facts = succeeded_outcome(planned.run_id) | {"output": output}
+    assert settle_job(connection, tenant, job_id, claim_id, answered_run(planned.run_id), "ended", **facts) == "ended"
     return job_id
 
 
 def failed(connection: Connection, tenant: UUID, **fields: Any) -> UUID:
     """A dead letter."""
-    job_id, claim_id = put_one(connection, tenant, **fields), new_id()
-    take(connection, tenant, claim_id=claim_id, worker_id=new_id())
+    job_id, claim_id = enqueue_job(connection, tenant, **fields), new_id()
+    claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
     error = {"code": "provider_refused", "message": "no", "field": None}
-    end(connection, tenant, job_id, claim_id, None, "ended", outcome="failed", reason="provider_refused", error=error)
+    settle_job(
+        connection, tenant, job_id, claim_id, None, "ended", outcome="failed", reason="provider_refused", error=error
+    )
     return job_id
 
 
@@ -79,7 +89,7 @@ def test_what_went_in_as_a_file_comes_out_as_one(
             connection, tenant, 'One,\n"two" ünï\u2028', idempotency_key="row 1", metadata={"row": 1, "big": 10**300}
         )
         bad = failed(connection, tenant, user_id="bob", feature="report", idempotency_key="row 2")
-        waiting = put_one(connection, tenant)
+        waiting = enqueue_job(connection, tenant)
         others = answered(connection, bee, "theirs")
 
     done = headrace("jobs", "results", "--tenant", "Acme")
@@ -225,12 +235,12 @@ def test_many_jobs_are_cancelled_after_a_look(headrace: Headrace, ops: Database,
     bee = new_tenant(ops, "Bee")
     with ops.connection() as connection:
         ended = answered(connection, tenant)
-        running = put_one(connection, tenant)
-        take(connection, tenant, claim_id=new_id(), worker_id=new_id())
-        waiting = [put_one(connection, tenant) for _ in range(205)]
-        later = put_one(connection, tenant, run_at="2100-01-01T00:00:00Z")
-        reports = put_one(connection, tenant, feature="report")
-        others = put_one(connection, bee)
+        running = enqueue_job(connection, tenant)
+        claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id())
+        waiting = [enqueue_job(connection, tenant) for _ in range(205)]
+        later = enqueue_job(connection, tenant, run_at="2100-01-01T00:00:00Z")
+        reports = enqueue_job(connection, tenant, feature="report")
+        others = enqueue_job(connection, bee)
 
     unsure = headrace("jobs", "cancel", "--tenant", "Acme", "--feature", "chat")
     unsaid = headrace("jobs", "cancel", "--tenant", "Acme", "--json")
@@ -257,7 +267,7 @@ def test_many_jobs_are_cancelled_after_a_look(headrace: Headrace, ops: Database,
 
 def test_a_terminal_is_asked(environment: dict[str, str], ops: Database, tenant: UUID, tmp_path: Path) -> None:
     with ops.connection() as connection:
-        job_id = put_one(connection, tenant)
+        job_id = enqueue_job(connection, tenant)
 
     def answering(word: bytes) -> int:
         screen, terminal = pty.openpty()
@@ -282,7 +292,7 @@ def test_a_terminal_is_asked(environment: dict[str, str], ops: Database, tenant:
 def test_what_failed_is_asked_again_once(headrace: Headrace, ops: Database, tenant: UUID, tmp_path: Path) -> None:
     with ops.connection() as connection:
         dead = [failed(connection, tenant, metadata={"row": n}) for n in range(103)]
-        dropped = put_one(connection, tenant)
+        dropped = enqueue_job(connection, tenant)
         jobs.cancel(connection, tenant, dropped, by="a test")
         answered(connection, tenant)
 
@@ -312,7 +322,7 @@ def test_a_signal_ends_the_chunk_and_says_how_far(
 ) -> None:
     """The second chunk waits for a job that another transaction holds: there the signal meets it."""
     with ops.connection() as connection:
-        waiting = [put_one(connection, tenant) for _ in range(250)]
+        waiting = [enqueue_job(connection, tenant) for _ in range(250)]
     with ops.connection() as holder, holder.transaction():
         holder.execute("select from headrace.queue where id = %s for update", [waiting[120]])
         running = subprocess.Popen(
@@ -343,17 +353,17 @@ def test_a_claim_waits_for_no_more_than_a_chunk(ops: Database, app: Database, te
     """While a chunk of jobs is being cancelled, and even while it cannot end, others claim and enqueue."""
     bee = new_tenant(ops, "Bee")
     with ops.connection() as connection:
-        mine = put_one(connection, bee)
-        theirs = [put_one(connection, tenant) for _ in range(20)]
+        mine = enqueue_job(connection, bee)
+        theirs = [enqueue_job(connection, tenant) for _ in range(20)]
     with ops.connection() as canceller, canceller.transaction():
         jobs.cancel_free(canceller, [tenant] * 10, theirs[:10], by="a test")
         claimed: list[Any] = []
 
         def claim() -> None:
             with app.connection() as connection:
-                claimed.append(take(connection, bee, claim_id=new_id(), worker_id=new_id()))
-                claimed.append(take(connection, tenant, claim_id=new_id(), worker_id=new_id()))
-                put_one(connection, tenant)
+                claimed.append(claim_job(connection, bee, claim_id=new_id(), worker_id=new_id()))
+                claimed.append(claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id()))
+                enqueue_job(connection, tenant)
 
         worker = threading.Thread(target=claim)
         worker.start()
@@ -368,7 +378,7 @@ def test_a_chunk_holds_no_job_while_it_waits_for_another(
 ) -> None:
     """A worker's transaction holds what it claimed while it waits for others. If both did so, they would deadlock."""
     with ops.connection() as connection:
-        waiting = [put_one(connection, tenant) for _ in range(5)]
+        waiting = [enqueue_job(connection, tenant) for _ in range(5)]
     with ops.connection() as canceller, ops.connection() as holder:
         with holder.transaction():
             holder.execute("select from headrace.queue where id = %s for update", [waiting[2]])

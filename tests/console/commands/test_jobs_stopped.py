@@ -13,7 +13,7 @@ from storage.db.connect import Connection
 from storage.db.database import Database
 from tests.console.commands.conftest import BINARY, Headrace
 from tests.console.commands.test_jobs_enqueue import in_database, line, write
-from tests.fleet import eventually
+from tests.support.fleet import eventually
 
 
 def test_a_signal_ends_the_lines_under_way_tells_their_ids_and_closes_the_document(

@@ -16,15 +16,15 @@ from queues.turns import Wire
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet.pauses import Kind
-from tests import steps
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
+from tests.support import transactions
 
 
 def claims(app: Database, tenant: UUID, lane: str = "interactive") -> bool:
     """Whether the tenant's next turn finds a job."""
     with app.as_tenant(tenant) as connection, connection.transaction():
-        return steps.take(connection, tenant, claim_id=new_id(), worker_id=new_id(), lane=lane) is not None
+        return transactions.claim_job(connection, tenant, claim_id=new_id(), worker_id=new_id(), lane=lane) is not None
 
 
 def enqueue(client: Client, tenant: UUID, n: int = 1, **fields: Any) -> None:

@@ -23,10 +23,18 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.money import prices
 from storage.money.prices import BY_HAND, Price
-from tests.books import check_books
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
-from tests.steps import answer, ask, call, end, put_one, take, used
+from tests.support.audit import check_books
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    succeeded_outcome,
+)
 
 ROOT = Path(__file__).parents[3]
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -208,10 +216,18 @@ def called(app: Database, ops: Database, tenant: UUID) -> UUID:
     bee = new_tenant(ops, "Bee")
     for whose in (tenant, bee):
         with app.connection() as connection:
-            job, claim, planned = put_one(connection, whose), new_id(), call()
-            take(connection, whose, claim_id=claim, worker_id=new_id())
-            assert ask(connection, whose, job, claim, planned).verdict == "granted"
-            end(connection, whose, job, claim, used(planned.run_id, 1_000, 1_000), "ended", **answer(planned.run_id))
+            job, claim, planned = enqueue_job(connection, whose), new_id(), planned_call()
+            claim_job(connection, whose, claim_id=claim, worker_id=new_id())
+            assert begin_call(connection, whose, job, claim, planned).verdict == "granted"
+            settle_job(
+                connection,
+                whose,
+                job,
+                claim,
+                answered_run(planned.run_id, 1_000, 1_000),
+                "ended",
+                **succeeded_outcome(planned.run_id),
+            )
     return bee
 
 

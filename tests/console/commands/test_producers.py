@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from storage.db.database import Database
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 _ENQUEUE = """select headrace.enqueue(%s, 'u', 'chat', messages => '[{"role": "user", "content": "Hello"}]')"""
 

@@ -19,7 +19,15 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
-from tests.steps import ask, call, end, put_one, take, unheard, used
+from tests.support.transactions import (
+    answered_run,
+    begin_call,
+    claim_job,
+    enqueue_job,
+    planned_call,
+    settle_job,
+    unknown_run,
+)
 
 TODAY = date(2026, 3, 1)
 LUNA, HAIKU = ("openai", "gpt-6-luna"), ("anthropic", "claude-haiku-5-5")
@@ -306,11 +314,11 @@ def called(app: Database, tenant: UUID) -> None:
     """Three calls of Acme: one answered, one billed beyond its bound, one that nobody heard of again."""
     with app.connection() as connection:
         for tokens in ((10, 20), (2000, 1000), None):
-            claim, job, planned = new_id(), put_one(connection, tenant), call()
-            take(connection, tenant, claim_id=claim, worker_id=new_id())
-            ask(connection, tenant, job, claim, planned)
-            run = unheard(planned.run_id) if tokens is None else used(planned.run_id, *tokens)
-            end(connection, tenant, job, claim, run, "ended", outcome="failed", reason="a test", error={})
+            claim, job, planned = new_id(), enqueue_job(connection, tenant), planned_call()
+            claim_job(connection, tenant, claim_id=claim, worker_id=new_id())
+            begin_call(connection, tenant, job, claim, planned)
+            run = unknown_run(planned.run_id) if tokens is None else answered_run(planned.run_id, *tokens)
+            settle_job(connection, tenant, job, claim, run, "ended", outcome="failed", reason="a test", error={})
 
 
 def test_estimates_against_bills(headrace: Headrace, called: None) -> None:

@@ -19,7 +19,7 @@ from storage.catalogue import tenants
 from storage.db.database import Database
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 
 def test_add_prints_the_id_and_nothing_else(headrace: Headrace, ops: Database) -> None:

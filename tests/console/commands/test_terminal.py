@@ -20,8 +20,8 @@ from producers import Client
 from storage.db.database import Database
 from storage.db.ids import new_id
 from tests.console.commands.conftest import BINARY, Headrace, Ran
-from tests.fleet import Urls
-from tests.steps import answer, ask, call, end, take, used
+from tests.support.fleet import Urls
+from tests.support.transactions import answered_run, begin_call, claim_job, planned_call, settle_job, succeeded_outcome
 
 ROOT = Path(__file__).parents[3]
 NAME = "Zoë’s 中文 Verlag"
@@ -101,11 +101,13 @@ def filled(
     chat = {"tenant_id": tenant, "feature": "chat", "messages": [{"role": "user", "content": "Hi"}]}
     job = client.enqueue(user_id=USER, **chat)
     with app.connection() as connection:
-        claim_id, planned = new_id(), call()
-        assert take(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
-        ask(connection, tenant, job, claim_id, planned)
-        run = used(planned.run_id, input_tokens=900, output_tokens=900)
-        assert end(connection, tenant, job, claim_id, run, "ended", **answer(planned.run_id)) == "ended"
+        claim_id, planned = new_id(), planned_call()
+        assert claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id()) is not None
+        begin_call(connection, tenant, job, claim_id, planned)
+        run = answered_run(planned.run_id, input_tokens=900, output_tokens=900)
+        assert (
+            settle_job(connection, tenant, job, claim_id, run, "ended", **succeeded_outcome(planned.run_id)) == "ended"
+        )
     waiting = client.enqueue(user_id="eve", **chat)
     today = datetime.now(UTC).date()
     with psycopg.connect(urls.owner, autocommit=True) as owner:

@@ -19,7 +19,7 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.jobs import jobs
 from tests.console.commands.conftest import BINARY, Headrace
-from tests.fleet import Urls, eventually
+from tests.support.fleet import Urls, eventually
 
 AWAY_POSTGRES = "postgresql://headrace_app:geheim@127.0.0.1:1/headrace"
 AWAY_REDIS = "redis://me:geheim@127.0.0.1:1/0"

@@ -28,9 +28,9 @@ from errors import (
 from router.providers.bodies import reason_in, reason_of, what_came
 from router.providers.connections import why_not_connected
 from router.providers.failures import without_answer
-from tests.absent import absent
 from tests.router.providers.conftest import PLATFORM_KEY, Told, build_adapter, told_server
 from tests.router.providers.test_call_failures import request_read
+from tests.support.required import absent
 
 # --------------------------------------------------------------------------------------------- no connection was made
 

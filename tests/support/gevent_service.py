@@ -1,4 +1,4 @@
-"""A service on gevent, as a program: greenlets share the default client, and it forks once. See tests/forking.py."""
+"""A service on gevent, as a program: greenlets share the default client, and it forks once. See forking_service.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ monkey.patch_all()  # before anything else: what was imported unpatched would bl
 
 import gevent  # noqa: E402
 
-from tests.forking import ask, in_child, wait_for  # noqa: E402
+from tests.support.forking_service import ask, in_child, wait_for  # noqa: E402
 
 GREENLETS = 20
 

@@ -17,9 +17,9 @@ import psycopg
 import yaml
 
 from embedded import account, binaries
-from tests.fleet import eventually
+from tests.support.fleet import eventually
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SUPERUSER_PASSWORD = "only-for-this-test"
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::[-?][^}]*)?\}")

@@ -17,7 +17,7 @@ from router.pseudonyms import Pseudonyms
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import workers
-from tests.fleet import Fleet, Urls
+from tests.support.fleet import Fleet, Urls
 from workers.backoff import Backoff
 from workers.pipeline import Pipeline
 from workers.turn_account import TurnAccount

@@ -1,6 +1,6 @@
 """A worker process in little: takes turns for four slots and prints whose they are, one a line. It ends with its input.
 
-python -m tests.queues.taker amqp://…
+python -m tests.support.turn_taker amqp://…
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A service that forks, as a program: ``python -m tests.forking WAY`` with the settings in the environment.
+"""A service that forks, as a program: ``python -m tests.support.forking_service WAY``, set by the environment.
 
 It has used its client before it forks, and a thread of it is in mid-call when it does. HEADRACE_TEST_JOBS names, as
 JSON, jobs and their tenants: ``[[tenant, job], …]``. Every process reads each of its own tenant's jobs and enqueues. It
@@ -167,7 +167,7 @@ def every_fork() -> None:
 def exec_() -> None:
     pid = os.fork()
     if not pid:
-        os.execv(sys.executable, [sys.executable, "-m", "tests.forking", "child_does_nothing"])
+        os.execv(sys.executable, [sys.executable, "-m", "tests.support.forking_service", "child_does_nothing"])
     wait_for(pid)
 
 

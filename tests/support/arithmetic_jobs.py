@@ -6,7 +6,7 @@ from uuid import UUID
 
 from storage.db.database import Database
 from tests.conftest import new_tenant
-from tests.fleet import Fleet
+from tests.support.fleet import Fleet
 
 JOBS = 200
 

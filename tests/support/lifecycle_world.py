@@ -13,9 +13,9 @@ import psycopg
 from hypothesis import strategies as st
 
 from storage.db.connect import Connection, connect
-from tests.clock import Clock
-from tests.fleet import Urls
-from tests.promises.road_model import Price
+from tests.support.database_clock import Clock
+from tests.support.fleet import Urls
+from tests.support.lifecycle_model import Price
 
 SILENT_S = 10.0
 START = datetime(2031, 5, 5, 9, 30, tzinfo=UTC)  # in the default partition: no month so far ahead is there yet

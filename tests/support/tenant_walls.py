@@ -520,7 +520,7 @@ def _value(function: str, name: str, kind: str, ids: dict[str, Any]) -> Any:
         return ids["key"]
     if name not in _PLAIN:
         raise UnknownArgumentError(
-            f"{function}: the argument {name} {kind} has no value here: say what it is in walls.py"
+            f"{function}: the argument {name} {kind} has no value here: say what it is in tenant_walls.py"
         )
     return _PLAIN[name]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import psycopg
 
 from embedded import account
-from tests.absent import absent
-from tests.fleet import eventually
+from tests.support.fleet import eventually
+from tests.support.required import absent
 
 WayIn = Callable[[str], str]
 """Turns the URL of a database into the one by which the application reaches it."""

@@ -30,19 +30,19 @@ def request(**fields: Any) -> dict[str, Any]:
     }
 
 
-def put(connection: Connection, tenant: UUID, *requests: dict[str, Any]) -> list[Enqueued]:
+def enqueue_jobs(connection: Connection, tenant: UUID, *requests: dict[str, Any]) -> list[Enqueued]:
     """enqueue"""
     return jobs.enqueue_batch(connection, tenant, list(requests), wake=False)
 
 
-def put_one(connection: Connection, tenant: UUID, **fields: Any) -> UUID:
+def enqueue_job(connection: Connection, tenant: UUID, **fields: Any) -> UUID:
     """enqueue one that is let in; its id."""
-    (one,) = put(connection, tenant, request(**fields))
+    (one,) = enqueue_jobs(connection, tenant, request(**fields))
     assert one.job_id is not None, one.error
     return one.job_id
 
 
-def take(
+def claim_job(
     connection: Connection,
     tenant: UUID,
     *,
@@ -60,7 +60,7 @@ def take(
     return None if isinstance(got, Stopped) else got
 
 
-def call(**fields: Any) -> PlannedCall:
+def planned_call(**fields: Any) -> PlannedCall:
     """One call that is about to be made."""
     facts: dict[str, Any] = {
         "run_id": new_id(), "kind": "answer", "provider": CHEAP[0], "model": CHEAP[1], "tier": "cheap",
@@ -70,7 +70,7 @@ def call(**fields: Any) -> PlannedCall:
     return PlannedCall(**{**facts, **fields})
 
 
-def ask(
+def begin_call(
     connection: Connection,
     tenant: UUID,
     job_id: UUID,
@@ -82,7 +82,7 @@ def ask(
     return runs.begin(connection, tenant, job_id, claim_id, planned, later)
 
 
-def end(
+def settle_job(
     connection: Connection,
     tenant: UUID,
     job_id: UUID,
@@ -95,7 +95,7 @@ def end(
     return jobs.settle(connection, tenant, job_id, claim_id, run=run, verdict=verdict, outcome=outcome).state
 
 
-def used(run_id: UUID, input_tokens: int = 10, output_tokens: int = 20) -> dict[str, Any]:
+def answered_run(run_id: UUID, input_tokens: int = 10, output_tokens: int = 20) -> dict[str, Any]:
     """The books of a call that was answered."""
     return {
         "id": str(run_id), "status": "succeeded", "input_tokens": input_tokens, "cached_input_tokens": 0,
@@ -104,23 +104,23 @@ def used(run_id: UUID, input_tokens: int = 10, output_tokens: int = 20) -> dict[
     }  # fmt: skip
 
 
-def refused(run_id: UUID) -> dict[str, Any]:
+def refused_run(run_id: UUID) -> dict[str, Any]:
     """The books of a call that the provider refused: it cost nothing."""
     return {"id": str(run_id), "status": "failed", "error_code": "provider_unavailable", "http_status": 500}
 
 
-def unheard(run_id: UUID) -> dict[str, Any]:
+def unknown_run(run_id: UUID) -> dict[str, Any]:
     """The books of a call whose answer was lost."""
     return {"id": str(run_id), "status": "unknown", "error_code": "provider_timeout"}
 
 
-def answer(run_id: UUID) -> dict[str, Any]:
+def succeeded_outcome(run_id: UUID) -> dict[str, Any]:
     """The outcome of a job that was answered by this run."""
     return {
         "outcome": "succeeded", "run_id": str(run_id), "output": "Hi", "finish": "complete", "max_output_tokens": 1000,
     }  # fmt: skip
 
 
-def everybody(connection: Connection) -> dict[UUID, None]:
+def all_waiting_tenants(connection: Connection) -> dict[UUID, None]:
     """Every tenant whose jobs wait for room, each to begin with its first list: whose turn it is at the chores."""
     return dict.fromkeys(recovery.waiting_tenants(connection, after=UUID(int=0), limit=10_000).tenants)

@@ -16,8 +16,8 @@ import psutil
 from pika.exceptions import AMQPError
 
 from queues.rabbitmq.partitions import DECLARED, queue_names
-from tests.absent import absent
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.support.required import absent
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # not the one in sbin, which changes the user
 STARTS_WITHIN_S = 90
