@@ -68,8 +68,13 @@ def fences(page: Path, kind: str) -> list[str]:
 
 
 def prose(page: Path) -> str:
-    """A page without its code blocks."""
-    return _FENCE.sub("", page.read_text("utf-8"))
+    """A page without its code blocks, and without the README's list of what is not there."""
+    return _FENCE.sub("", page.read_text("utf-8").replace(not_there_yet(), ""))
+
+
+def not_there_yet() -> str:
+    """The list in the README."""
+    return (ROOT / "README.md").read_text("utf-8").partition("## What is not there yet")[2].partition("\n## ")[0]
 
 
 def rows(page: str) -> list[list[str]]:
@@ -118,6 +123,20 @@ def test_python_in_a_page_compiles_and_imports_what_is_there(page: Path) -> None
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ROOMS:
                 module = importlib.import_module(node.module or "")
                 assert all(hasattr(module, alias.name) for alias in node.names), f"{named(page)}: {ast.unparse(node)}"
+
+
+def test_what_is_not_there_yet_is_not_there() -> None:
+    """Each line of the list begins with a path or a command. One that exists has to leave the list."""
+    lines = re.findall(r"^- .*", not_there_yet(), re.MULTILINE)
+    named_first = [re.match(r"- `(?P<what>[^`]+)`: ", line) for line in lines]
+    assert len(lines) > 3 and None not in named_first, "a line begins with a path or a command"
+
+    for what in [match["what"] for match in named_first if match is not None]:
+        if what.startswith("headrace "):
+            with pytest.raises(AssertionError, match="shows `headrace"):
+                _check_command(what.split()[1:], "README.md")
+        else:
+            assert not (ROOT / what).exists(), f"{what} is there: take it out of the README's list"
 
 
 @pytest.mark.parametrize("page", pages(), ids=named)

@@ -20,7 +20,7 @@ from storage.catalogue import tenants
 from storage.catalogue.tenants import Tenant
 from storage.db.session import operator_session
 
-app = typer.Typer(help="Add and list tenants, set their caps.", no_args_is_help=True)
+app = typer.Typer(help="Add and list tenants, set their weights.", no_args_is_help=True)
 
 _PLANS_OWN = "plan"
 _MAY_BE_NEGATIVE = {"ignore_unknown_options": True}  # so that -5 is refused as a number, not as an option
@@ -89,22 +89,6 @@ def list_command(as_json: Json = False) -> None:
     )
 
 
-@app.command("set-cap", context_settings=_MAY_BE_NEGATIVE)
-def set_cap_command(
-    tenant: Annotated[str, typer.Argument(help="Its id, external id or name.")],
-    cap: Annotated[str, typer.Argument(metavar="USD|plan", help="The cap a rolling day, or 'plan' for the plan's.")],
-    as_json: Json = False,
-) -> None:
-    """Set a tenant's daily cap; in effect at the next call. It is written to the audit."""
-    amount = None if cap == _PLANS_OWN else usd(cap, field="cap")
-    with reach(Settings(), DATABASE) as services:
-        after = set_cap(services.require_ops(), tenant, amount)
-    if as_json:
-        print_json({"id": after.id, "daily_cost_cap_usd": after.daily_cost_cap_usd})
-    else:
-        say(f"{after.name}: {after.daily_cost_cap_usd:f} USD a day")
-
-
 @app.command("set-weight", context_settings=_MAY_BE_NEGATIVE)
 def set_weight_command(
     tenant: Annotated[str, typer.Argument(help="Its id, external id or name.")],
@@ -119,14 +103,6 @@ def set_weight_command(
         print_json({"id": after.id, "weight": after.weight})
     else:
         say(f"{after.name}: weight {after.weight:g}")
-
-
-def set_cap(ops_url: str, tenant: str, amount: Decimal | None) -> Tenant:
-    """Set the cap (None: the plan's) in the name of the user who runs this; the tenant as it is now."""
-    with operator_session(ops_url) as connection:
-        tenant_id: UUID = tenants.resolve(connection, tenant).id
-        tenants.set_cap(connection, tenant_id, amount, actor=actor())
-        return tenants.resolve(connection, str(tenant_id))
 
 
 def set_weight(ops_url: str, tenant: str, weight: Decimal | None) -> Tenant:

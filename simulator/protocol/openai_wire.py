@@ -25,7 +25,17 @@ TOKENS_A_REQUEST = 3
 CACHE_STEP = 128
 NO_LIMIT = 128_000
 SYSTEM_ROLES = ("system", "developer")
-MODELS = ("gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano")
+MODELS = (
+    "gpt-6.1-sol",
+    "gpt-6-luna",
+    "gpt-5.6-sol",
+    "gpt-5.6-terra",
+    "gpt-5.6-luna",
+    "gpt-5.5",
+    "gpt-5.4",
+    "gpt-5.4-mini",
+    "gpt-5.4-nano",
+)
 
 _ERROR_TYPES: Mapping[Trouble, tuple[str, str | None]] = {
     "invalid": ("invalid_request_error", None),

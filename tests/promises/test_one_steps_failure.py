@@ -113,7 +113,7 @@ class ByText:
     name: str
     asked: list[str] = field(default_factory=list)
 
-    def planned_call(self, request: CallRequest) -> CallReply:
+    def call(self, request: CallRequest) -> CallReply:
         text = request.messages[-1].content
         self.asked.append(text)
         return SAID[text][0]() if text in SAID else reply(f"to {text}")
@@ -130,7 +130,7 @@ class Shared:
     b: UUID
     providers: tuple[ByText, ByText]
 
-    def begin_call(self, tenant: UUID, text: str, **fields: Any) -> UUID:
+    def ask(self, tenant: UUID, text: str, **fields: Any) -> UUID:
         messages = [{"role": "user", "content": text}]
         return self.client.enqueue(
             tenant_id=tenant, user_id="u", feature="chat", messages=messages, max_output_tokens=100, **fields

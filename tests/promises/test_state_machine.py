@@ -104,11 +104,11 @@ class TheRoad(RuleBasedStateMachine):
         queued = self.road.live("queued")
         if queued and (not live or pick % 3 == 0):
             job = queued[pick // 3 % len(queued)]
-            self.take(job.tenant, job.lane, self.workers[worker], self.new_id())
+            self.claim_job(job.tenant, job.lane, self.workers[worker], self.new_id())
         elif live:
             claim = live[pick // 3 % len(live)]
             if claim.open_run is None and (not claim.has_settled or another_call):
-                self.ask(claim, **call)
+                self.begin_call(claim, **call)
             else:
                 self.settle(claim, **ending)
 
@@ -117,13 +117,13 @@ class TheRoad(RuleBasedStateMachine):
         """A stale turn claims; a holder, or a zombie that does not know yet that it is one, begins or settles."""
         if what == "claim" or not self.road.claims:
             lane, worker = LANES[pick % 2], self.workers[pick % WORKERS]
-            self.take(self.tenants[pick // 2 % 2], lane, worker, self.new_id())
+            self.claim_job(self.tenants[pick // 2 % 2], lane, worker, self.new_id())
             return
         claim = self.road.claims[pick % len(self.road.claims)]
         if what == "settle":
             self.settle(claim, **ending)
         elif claim.open_run is None:  # a job's calls come one after the other
-            self.ask(claim, **call)
+            self.begin_call(claim, **call)
 
     # -------------------------------------------------------------------------------------------------- enqueue
 
@@ -134,8 +134,8 @@ class TheRoad(RuleBasedStateMachine):
     @rule(tenant=tenant_no, batch=st.lists(requests, min_size=1, max_size=3))
     def enqueue(self, tenant, batch):
         rows = [self.row(one) for one in batch]
-        self.put(self.tenants[tenant], rows)
-        self.repeats.append(lambda: self.put(self.tenants[tenant], rows))
+        self.enqueue_jobs(self.tenants[tenant], rows)
+        self.repeats.append(lambda: self.enqueue_jobs(self.tenants[tenant], rows))
 
     def row(self, one: dict[str, Any]) -> dict[str, Any]:
         times = {"run_at": one["run_in"], "deadline": one["deadline_in"]}
@@ -189,7 +189,7 @@ class TheRoad(RuleBasedStateMachine):
             return  # so its answer had arrived
         if not old.live:
             self.road.claims.remove(old)
-            self.take(old.job.tenant, old.job.lane, old.worker, old.id, repeat=True)
+            self.claim_job(old.job.tenant, old.job.lane, old.worker, old.id, repeat=True)
             return
         got = claim_job(
             self.world.app, old.job.tenant, claim_id=old.id, worker_id=old.worker.id, lane=old.job.lane, repeat=True
@@ -286,8 +286,8 @@ class TheRoad(RuleBasedStateMachine):
             facts = {"reason": "provider_unavailable", "delay_s": delay_s}
         elif verdict == "defer":
             facts = {"reason": "over_budget", "until": (self.now + timedelta(seconds=delay_s)).isoformat()}
-        self.end(claim, books, verdict, facts)
-        self.repeats.append(lambda: self.end(claim, books, verdict, facts))
+        self.settle_job(claim, books, verdict, facts)
+        self.repeats.append(lambda: self.settle_job(claim, books, verdict, facts))
 
     def settle_job(self, claim: Claim, books: dict[str, Any] | None, verdict: str, facts: dict[str, Any]) -> None:
         job = claim.job
@@ -509,18 +509,18 @@ class TheRoad(RuleBasedStateMachine):
             self.wait(5000, scheduler_runs=True)
             for tenant in self.tenants:
                 for lane in LANES:
-                    while claim := self.take(tenant, lane, self.workers[0], self.new_id()):
+                    while claim := self.claim_job(tenant, lane, self.workers[0], self.new_id()):
                         self.work(claim)
             self.check()
         for table in ("queue", "reservations", "runs where status = 'started'", "caps where reserved_usd <> 0"):
             assert self.world.ops.execute(f"select from headrace.{table}").fetchall() == []  # type: ignore[arg-type]
 
     def work(self, claim: Claim) -> None:
-        run = self.ask(claim, "gpt-6-luna", max_output_tokens=50)
+        run = self.begin_call(claim, "gpt-6-luna", max_output_tokens=50)
         if run is None:
-            self.end(claim, None, "ended", {"outcome": "expired", "reason": "deadline_passed"})
+            self.settle_job(claim, None, "ended", {"outcome": "expired", "reason": "deadline_passed"})
         else:
-            self.end(claim, answered_run(run.id), "ended", succeeded_outcome(run.id))
+            self.settle_job(claim, answered_run(run.id), "ended", succeeded_outcome(run.id))
 
     def check(self) -> None:
         self.no_promise_is_broken()

@@ -2,9 +2,9 @@
 
 The walls are read off the catalogue (tenant_walls.py). Then each is taken down in turn, on a database of this test's
 own, in a transaction that is rolled back: the policies, FORCE and row security of each table and partition, each
-privilege that is not given, EXECUTE of each function, what shuts those that run as their owner, foreign keys, and each predicate in
-the functions' texts that names the tenant. A mutant that nothing notices fails. `make mutants` plays all and prints
-their names; the suite plays a share, by a seed.
+privilege that is not given, EXECUTE of each function, what shuts those that run as their owner, foreign keys, and
+each predicate in the functions' texts that names the tenant. A mutant that nothing notices fails. `make mutants`
+plays all and prints their names; the suite plays a share, by a seed.
 """
 
 from __future__ import annotations

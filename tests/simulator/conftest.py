@@ -16,6 +16,7 @@ import httpx2
 import openai
 import pytest
 
+from router.policy import load_policy
 from simulator.protocol.delivery import Pace
 from simulator.server import SimulatorServer, bind
 
@@ -159,3 +160,14 @@ def start_simulator(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.P
         if process.poll() is None:
             process.kill()
         process.wait(WITHIN_S)
+
+
+def shipped_models(provider: str) -> set[str]:
+    """The models of a provider that the shipped routing policy names."""
+    tiers = load_policy(None).tiers.values()
+    return {
+        target.model
+        for tier in tiers
+        for target in (tier.primary, tier.backup)
+        if target and target.provider == provider
+    }

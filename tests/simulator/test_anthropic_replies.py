@@ -10,6 +10,8 @@ from anthropic.types import Message
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
+from tests.simulator.conftest import shipped_models
+
 SCHEMA = {
     "type": "object",
     "additionalProperties": False,
@@ -173,7 +175,10 @@ def test_every_reply_names_its_request(ask_anthropic):
 
 
 def test_the_models_are_listed(simulator, anthropic_sdk):
-    assert "claude-haiku-4-5" in [model.id for model in anthropic_sdk.models.list()]
+    listed = [model.id for model in anthropic_sdk.models.list()]
+
+    assert "claude-haiku-4-5" in listed
+    assert shipped_models("anthropic") <= set(listed)
 
 
 @pytest.mark.parametrize(

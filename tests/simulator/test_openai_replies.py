@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 from openai.types.responses import Response
 from pydantic import BaseModel
 
+from tests.simulator.conftest import shipped_models
+
 TICKET = """<ticket>
 Hi, I was charged twice for order #48213 on 3 March 2025. The second payment of $49.90 should be refunded.
 Nobody answers, and my card is blocked now!
@@ -181,7 +183,10 @@ def test_every_reply_names_its_request(ask_openai):
 
 
 def test_the_models_are_listed(simulator, openai_sdk):
-    assert "gpt-5.4-mini" in [model.id for model in openai_sdk.models.list()]
+    listed = [model.id for model in openai_sdk.models.list()]
+
+    assert "gpt-5.4-mini" in listed
+    assert shipped_models("openai") <= set(listed)
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,7 @@ class Town:
     def __init__(self, app: Database, ops: Database, tenant: UUID) -> None:
         self.app, self.ops, self.tenant = app, ops, tenant
 
-    def begin_call(
-        self, model: tuple[str, str] = LUNA, *, user: str = "u", feature: str = "chat", **fields: Any
-    ) -> Any:
+    def ask(self, model: tuple[str, str] = LUNA, *, user: str = "u", feature: str = "chat", **fields: Any) -> Any:
         """enqueue, claim, begin; what it takes to settle."""
         with self.app.connection() as connection:
             enqueue_job(connection, self.tenant, user_id=user, feature=feature)
@@ -79,7 +77,7 @@ class Town:
             assert settle_job(connection, self.tenant, job, claim, books, "ended", **outcome) == "ended"
         return UUID(str(run_id))
 
-    def planned_call(self, tokens_in: int = 1_000, tokens_out: int = 1_000, **fields: Any) -> UUID:
+    def call(self, tokens_in: int = 1_000, tokens_out: int = 1_000, **fields: Any) -> UUID:
         """A call that is answered; its run's id."""
         asked = self.ask(**fields)
         return self.settle(asked, answered_run(asked[2], tokens_in, tokens_out))

@@ -28,7 +28,6 @@ ARGUMENTS = {
     "scheduler": "",
     "tenants add": "Acme",
     "tenants list": "",
-    "tenants set-cap": "Acme 5",
     "tenants set-weight": "Acme 2",
     "producers bind": "somebody --tenant Acme",
     "producers unbind": "somebody --tenant Acme",
