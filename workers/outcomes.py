@@ -1,6 +1,6 @@
 """What a job comes to, decided before anything is written: each outcome knows its verdict for ``settle``.
 
-Pure: errors and grants go in, outcomes come out; no database, no clock.
+Pure: errors and refusals go in, outcomes come out; no database, no clock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from errors import (
@@ -33,7 +33,16 @@ from errors import (
 from guards import budgets
 from guards.rates import NoRoom
 from router.providers.text import one_line
-from storage.money.runs import Grant
+from storage.money.runs import (
+    ClaimLost,
+    JobCancelled,
+    JobExpired,
+    NoSlot,
+    NotGranted,
+    OverBudget,
+    Unpriced,
+    WaitForRoom,
+)
 from workers.backoff import Backoff
 
 SCHEMA_READ_WITHIN_S = 1.0  # a large schema takes 0.3 s, and those of other tenants stand in line too
@@ -50,7 +59,8 @@ HELD = "provider_held"
 """Reason of a job that waits for its providers to be well again."""
 RATE_LIMITED = "provider_rate_limited"
 """Reason of a job that waits for a provider that limits our rate."""
-ABOUT_ONE_CALL = ("over_budget", "wait_for_room", "no_slot", "unpriced")  # verdicts that another call may not get
+ABOUT_ONE_CALL: Final = (OverBudget, WaitForRoom, NoSlot, Unpriced)
+"""Refusals that another call of the same job may not get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +159,8 @@ class HandBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """The job is no longer this claim's: only what its calls used is still settled."""
+class NextCall:
+    """The job goes on: its last call is settled, and the claim stays for the next one."""
 
     verdict = "next_call"
 
@@ -160,7 +170,19 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Lost:
+    """The job is no longer this claim's, and nothing is left to settle.
+
+    ``state``: what the last settle said of it. It is *lost*, or the ending that the job has by now.
+    """
+
+    state: str = "lost"
+
+    verdict = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderWait:
     """What is known of a job's wait for its providers. Times in seconds; endless where there is none.
 
     ``held_s``: since a provider's fault first made it wait, without an attempt of its own in between; 0.0 for never.
@@ -175,7 +197,8 @@ class Held:
     most_s: float = 86_400.0
 
 
-Outcome: TypeAlias = Succeeded | Ended | Retry | Defer | HandBack | Lost
+Outcome: TypeAlias = Succeeded | Ended | Retry | Defer | HandBack
+"""What a job comes to, and ``settle`` carries out."""
 
 
 def rejected(error: HeadraceError) -> Ended:
@@ -183,23 +206,26 @@ def rejected(error: HeadraceError) -> Ended:
     return Ended("rejected", error.code, error.as_dict())
 
 
-def of_refused_grant(grant: Grant, *, on_over_budget: str, model: str) -> Outcome:
-    """What a verdict of ``begin`` other than *granted* means for the job."""
-    if grant.verdict == "lost":
-        return Lost()
-    cap = f"{grant.cap_scope}:{grant.cap_key}"
-    if grant.verdict == "wait_for_room":
-        return Defer("waiting_for_room", delay_s=SETTLES_WITHIN_S, waits_for=f"room:{cap}", need_usd=grant.reserved_usd)
-    if grant.verdict == "no_slot":
-        return Defer("waiting_for_slot", delay_s=SETTLES_WITHIN_S, waits_for=f"slot:{cap}")
-    if grant.verdict == "over_budget":
-        if on_over_budget == "wait" and grant.room_at is not None:
-            return Defer("over_budget", until=grant.room_at, waits_for=f"cap:{cap}", need_usd=grant.reserved_usd)
-        return Ended("rejected", "over_budget", _over_budget(grant))
-    if grant.verdict == "unpriced":
-        return Ended("rejected", "unpriced_model", budgets.unpriced(model))
-    reason = {"cancelled": "cancelled", "expired": "deadline_passed"}[grant.verdict]
-    return Ended(grant.verdict, reason, {"code": reason, "message": f"the job was {grant.verdict} before its call"})
+def of_refusal(refusal: NotGranted, *, on_over_budget: str, model: str) -> Outcome | Lost:
+    """What it means for the job that ``begin`` did not grant its call."""
+    match refusal:
+        case OverBudget(room_at=room_at) if on_over_budget == "wait" and room_at is not None:
+            return Defer("over_budget", until=room_at, waits_for=f"cap:{_cap(refusal)}", need_usd=refusal.need_usd)
+        case OverBudget():
+            return Ended("rejected", "over_budget", _over_budget(refusal))
+        case WaitForRoom(need_usd=need_usd):
+            waits_for = f"room:{_cap(refusal)}"
+            return Defer("waiting_for_room", delay_s=SETTLES_WITHIN_S, waits_for=waits_for, need_usd=need_usd)
+        case NoSlot():
+            return Defer("waiting_for_slot", delay_s=SETTLES_WITHIN_S, waits_for=f"slot:{_cap(refusal)}")
+        case Unpriced():
+            return Ended("rejected", "unpriced_model", budgets.unpriced(model))
+        case JobCancelled(verdict=verdict):
+            return _ended_before_its_call(verdict, "cancelled")
+        case JobExpired(verdict=verdict):
+            return _ended_before_its_call(verdict, "deadline_passed")
+        case ClaimLost():
+            return Lost()
 
 
 def of_schema_in_line() -> Defer:
@@ -231,10 +257,10 @@ def too_late(model: str, left_s: float) -> Ended:
     return Ended("expired", "deadline_passed", {"code": "deadline_passed", "message": message})
 
 
-def of_held_providers(held: Sequence[HeadraceError], *, backoff: Backoff, hold: Held | None = None) -> Outcome:
+def of_held_providers(held: Sequence[HeadraceError], *, backoff: Backoff, wait: ProviderWait | None = None) -> Outcome:
     """What it means that no provider could even be asked: wait for the first that may be, or give up without a key."""
     waited_for = [error for error in held if isinstance(error, ProviderHeldError)]
-    return _wait(waited_for, backoff, hold or Held()) if waited_for else rejected(held[0])
+    return _wait(waited_for, backoff, wait or ProviderWait()) if waited_for else rejected(held[0])
 
 
 def must_not_be_repeated(error: HeadraceError, *, on_unknown: str) -> bool:
@@ -249,7 +275,7 @@ def of_failed_calls(
     backoff: Backoff,
     on_unknown: str,
     held: Sequence[HeadraceError] = (),
-    hold: Held | None = None,
+    wait: ProviderWait | None = None,
 ) -> Outcome:
     """What an attempt means for the job whose calls all failed; ``held``: why other providers were not even asked.
 
@@ -260,9 +286,9 @@ def of_failed_calls(
     for error in failed:
         if must_not_be_repeated(error, on_unknown=on_unknown):
             return Ended("failed", "outcome_unknown", error.as_dict())
-    hold = hold or Held()
-    if all(_is_the_providers(error, hold) for error in failed):
-        return _wait([error for error in (*failed, *held) if isinstance(error, NotNowError)], backoff, hold)
+    wait = wait or ProviderWait()
+    if all(_is_the_providers(error, wait) for error in failed):
+        return _wait([error for error in (*failed, *held) if isinstance(error, NotNowError)], backoff, wait)
     hopes = [error for error in (*failed, *held) if isinstance(error, RetryableError | NotNowError)]
     own = [error for error in failed if not isinstance(error, NotNowError)] or failed
     told = next((error for error in reversed(own) if isinstance(error, RetryableError)), own[-1])
@@ -270,7 +296,7 @@ def of_failed_calls(
         return Ended("failed", told.code, told.as_dict())
     if attempt >= backoff.max_attempts:
         return Ended("failed", told.code, told.as_dict() | {"attempts": attempt})
-    wait_s = min(_asked_to_wait_s(error, hold) for error in hopes)
+    wait_s = min(_asked_to_wait_s(error, wait) for error in hopes)
     fault = one_line(told.message, OUTPUT_FAULT_LENGTH) if isinstance(told, OutputInvalidError) else None
     return Retry(told.code, backoff.delay_s(attempt, at_least_s=wait_s), fault)
 
@@ -286,45 +312,53 @@ def of_fault(
     return of_failed_calls([fault], attempt=attempt, backoff=backoff, on_unknown=on_unknown)
 
 
-def _is_the_providers(error: HeadraceError, hold: Held) -> bool:
+def _over_budget(refusal: OverBudget) -> dict[str, Any]:
+    return budgets.over_budget(
+        scope=refusal.cap_scope,
+        key=refusal.cap_key,
+        need_usd=refusal.need_usd,
+        limit_usd=refusal.limit_usd,
+        spent_usd=refusal.spent_usd,
+        reserved_usd=refusal.others_reserved_usd,
+        room_at=refusal.room_at,
+    )
+
+
+def _cap(refusal: OverBudget | WaitForRoom | NoSlot) -> str:
+    return f"{refusal.cap_scope}:{refusal.cap_key}"
+
+
+def _ended_before_its_call(how: str, reason: str) -> Ended:
+    return Ended(how, reason, {"code": reason, "message": f"the job was {how} before its call"})
+
+
+def _is_the_providers(error: HeadraceError, wait: ProviderWait) -> bool:
     """Whether a failure is its provider's own, and not the job's.
 
     What a provider answers to one job again, though it has answered others since that job began to wait, is the job's:
     some requests break a server, or a gateway refuses them, each time.
     """
     if isinstance(error, ProviderUnavailableError | ProviderForbiddenError):
-        return not hold.answered_s < hold.held_s
+        return not wait.answered_s < wait.held_s
     return isinstance(error, NotNowError)
 
 
-def _wait(errors: Sequence[HeadraceError], backoff: Backoff, hold: Held) -> Outcome:
+def _wait(errors: Sequence[HeadraceError], backoff: Backoff, wait: ProviderWait) -> Outcome:
     """Wait until the first provider may be asked; a job without a deadline not for ever."""
-    first = min(errors, key=lambda error: _asked_to_wait_s(error, hold))
-    wait_s = _asked_to_wait_s(first, hold)
-    if hold.remaining_s == math.inf and hold.held_s >= hold.most_s:
-        return Ended("failed", first.code, first.as_dict() | {"waited_s": round(hold.held_s)})
+    first = min(errors, key=lambda error: _asked_to_wait_s(error, wait))
+    wait_s = _asked_to_wait_s(first, wait)
+    if wait.remaining_s == math.inf and wait.held_s >= wait.most_s:
+        return Ended("failed", first.code, first.as_dict() | {"waited_s": round(wait.held_s)})
     if wait_s > 0:
         wait_s += GRACE_S
-    left_s = (hold.remaining_s - wait_s) / 2  # the deadline must not pass in the part of the wait that is of our choice
+    left_s = (wait.remaining_s - wait_s) / 2  # the deadline must not pass in the part of the wait that is of our choice
     reason = RATE_LIMITED if isinstance(first, ProviderRateLimitedError | RateLimitHeldError) else HELD
-    return Defer(reason, delay_s=wait_s + backoff.spread_s(wait_s=wait_s, held_s=hold.held_s, most_s=left_s))
+    return Defer(reason, delay_s=wait_s + backoff.spread_s(wait_s=wait_s, held_s=wait.held_s, most_s=left_s))
 
 
-def _asked_to_wait_s(error: HeadraceError, hold: Held) -> float:
+def _asked_to_wait_s(error: HeadraceError, wait: ProviderWait) -> float:
     asked = error.retry_after_s if isinstance(error, ProviderError) else error.details.get("retry_after_s")
     wait_s = float(asked or 0.0)
     wait_s = min(wait_s, LONGEST_WAIT_S) if wait_s > 0 else 0.0  # 0 for what is not a number, too
     provider = error.details.get("provider")
-    return max(wait_s, hold.waits.get(provider, 0.0) if isinstance(provider, str) else 0.0)
-
-
-def _over_budget(grant: Grant) -> dict[str, Any]:
-    return budgets.over_budget(
-        scope=str(grant.cap_scope),
-        key=str(grant.cap_key),
-        need_usd=grant.reserved_usd,
-        limit_usd=grant.limit_usd,
-        spent_usd=grant.spent_usd,
-        reserved_usd=grant.others_reserved_usd,
-        room_at=grant.room_at,
-    )
+    return max(wait_s, wait.waits.get(provider, 0.0) if isinstance(provider, str) else 0.0)

@@ -5,11 +5,11 @@ Pure: no database, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from errors import ResultNotStorableError
-from workers.outcomes import Ended, Outcome
+from workers.call_report import CallReport
+from workers.outcomes import Ended, NextCall, Outcome
 
 MOST_TOKENS: Final = 500_000_000
 """``headrace.figure`` lets no more into ``runs``."""
@@ -18,35 +18,38 @@ _TOKENS = (*_NEEDED, "cached_input_tokens", "cache_write_tokens", "reasoning_tok
 
 
 def with_less(
-    run: Mapping[str, Any] | None, outcome: Outcome | None, failure: Exception
-) -> list[tuple[Mapping[str, Any] | None, Outcome | None]]:
-    """Runs and outcomes to try in turn where a settle failed for what it carries, until one of them is settled.
+    report: CallReport | None, outcome: Outcome | NextCall, failure: Exception
+) -> list[tuple[CallReport | None, Outcome | NextCall]]:
+    """Reports and outcomes to try in turn where a settle failed for what it carries, until one of them is settled.
 
-    First the bare run. The job has failed then, and says why; only where another call follows (``outcome`` None) it
-    goes on. Last, the run is *unknown*.
+    First the bare report. The job has failed then, and says why; only where another call follows, it goes on. Last,
+    the call is *unknown*.
     """
     failed = _failed(failure)
-    going_on: list[tuple[Mapping[str, Any] | None, Outcome | None]] = [(bare(run), None)] if outcome is None else []
-    return [*going_on, (bare(run), failed), (unknown(run), failed)]
+    going_on: list[tuple[CallReport | None, Outcome | NextCall]] = []
+    if isinstance(outcome, NextCall):
+        going_on = [(bare(report), outcome)]
+    return [*going_on, (bare(report), failed), (unknown(report), failed)]
 
 
-def bare(run: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The run with its status and its tokens, as far as they are sound; *unknown* where they are not."""
-    if run is None:
+def bare(report: CallReport | None) -> CallReport | None:
+    """The call with its status and its tokens, as far as they are sound; *unknown* where they are not."""
+    if report is None:
         return None
-    tokens: dict[str, Any] = {name: count for name in _TOKENS if (count := _sound(run.get(name))) is not None}
-    if run.get("priced_as") is not None:  # never for less than its service tier costs
-        tokens |= {"priced_as": run["priced_as"]}
-    if run["status"] != "succeeded":  # a failed answer may have a usage too
-        return {name: run[name] for name in ("id", "status", "error_code") if name in run} | tokens
-    if not all(name in tokens for name in _NEEDED):
-        return unknown(run)
-    return {"id": run["id"], "status": "succeeded", **tokens}
+    tokens: dict[str, Any] = {name: _sound(getattr(report, name)) for name in _TOKENS}
+    tokens["priced_as"] = report.priced_as  # never for less than its service tier costs
+    if report.status != "succeeded":  # a failed answer may have a usage too
+        return CallReport(run_id=report.run_id, status=report.status, error_code=report.error_code, **tokens)
+    if any(tokens[name] is None for name in _NEEDED):
+        return unknown(report)
+    return CallReport(run_id=report.run_id, status="succeeded", **tokens)
 
 
-def unknown(run: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The run as one of which nothing is known: it is charged what was reserved."""
-    return None if run is None else {"id": run["id"], "status": "unknown", "error_code": ResultNotStorableError.code}
+def unknown(report: CallReport | None) -> CallReport | None:
+    """The call as one of which nothing is known: it is charged what was reserved."""
+    if report is None:
+        return None
+    return CallReport(run_id=report.run_id, status="unknown", error_code=ResultNotStorableError.code)
 
 
 def _sound(count: object) -> int | None:

@@ -15,7 +15,7 @@ from errors import DeadlinePassedError, HeadraceError, ProviderError
 from router.breakers import BreakerChange
 from router.policy import Target
 from storage.money.runs import PlannedCall
-from workers.call_books import CallBooks
+from workers.call_report import CallReport
 from workers.log_sample import LogSample
 
 log = structlog.get_logger("headrace.trouble")
@@ -77,22 +77,24 @@ class TroubleLog:
             http_status=error.get("http_status"),
         )
 
-    def booked(self, whose: Mapping[str, str], call: PlannedCall, books: CallBooks, *, max_output_tokens: int) -> None:
-        """A call's entry was made: an operator is told of what is odd in it."""
+    def reported(
+        self, whose: Mapping[str, str], call: PlannedCall, report: CallReport, *, max_output_tokens: int
+    ) -> None:
+        """A call's report was made: an operator is told of what is odd in it."""
         facts = {"run_id": str(call.run_id), "provider": call.provider, "model": call.model}
-        if books.absurd is not None and self._sample.lets("call.usage_absurd", whose["tenant_id"]):
+        if report.absurd is not None and self._sample.lets("call.usage_absurd", whose["tenant_id"]):
             log.warning(
                 "call.usage_absurd",
                 **whose,
                 **facts,
-                input_tokens=books.absurd.input_tokens,
-                output_tokens=books.absurd.output_tokens,
+                input_tokens=report.absurd.input_tokens,
+                output_tokens=report.absurd.output_tokens,
                 input_bound=call.input_bound,
                 max_output_tokens=max_output_tokens,
             )
-        tier = books.run.get("service_tier")
+        tier = report.service_tier
         if tier is not None and self._sample.lets("call.other_tier", whose["tenant_id"]):
-            log.warning("call.other_tier", **whose, **facts, service_tier=tier, priced_as=books.run["priced_as"])
+            log.warning("call.other_tier", **whose, **facts, service_tier=tier, priced_as=report.priced_as)
 
     def breaker_changed(self, change: BreakerChange) -> None:
         """A breaker opened, or closed again."""

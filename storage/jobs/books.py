@@ -172,7 +172,7 @@ def _read(step: Step, row: dict[str, Any]) -> Done:
     claimed, settled, offers = row.pop("claimed"), row.pop("settled"), row.pop("offers")
     if isinstance(step, Claim):
         return None if claimed is None else jobs.claimed(claimed)
-    return Grant(**row) if settled is None else Settled.of_row(settled, offers)
+    return runs.granted(row) if settled is None else Settled.of_row(settled, offers)
 
 
 def _whose(step: Begin | Settle) -> dict[str, str]:

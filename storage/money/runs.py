@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -36,19 +36,93 @@ class PlannedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """What ``begin`` answered. Amounts in USD. Verdicts are told in ``storage/money/functions/begin.sql``."""
+class Granted:
+    """The call may be made. ``reserved_usd`` is held for it; its answer may have ``max_output_tokens``."""
 
-    verdict: str
-    reserved_usd: Decimal | None
-    max_output_tokens: int | None
-    cap_scope: str | None
-    cap_key: str | None
-    limit_usd: Decimal | None
-    spent_usd: Decimal | None
-    others_reserved_usd: Decimal | None
+    reserved_usd: Decimal
+    max_output_tokens: int
+    remaining_s: float | None  # until the job's deadline, s; None without one
+
+    verdict = "granted"
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """The job's own worst case does not fit under a cap, whatever others settle. Amounts in USD.
+
+    ``need_usd``: what the job has to reserve at the least. ``room_at``: when the cap's window will have freed as much;
+    None when it never will.
+    """
+
+    cap_scope: str
+    cap_key: str
+    need_usd: Decimal
+    limit_usd: Decimal
+    spent_usd: Decimal
+    others_reserved_usd: Decimal
     room_at: datetime | None
-    remaining_s: float | None
+
+    verdict = "over_budget"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForRoom:
+    """Only others' reservations stand in the way, or another job's turn under that cap comes first. Amounts in USD.
+
+    ``need_usd``: what the job has to reserve at the least.
+    """
+
+    cap_scope: str
+    cap_key: str
+    need_usd: Decimal
+    limit_usd: Decimal
+    spent_usd: Decimal
+    others_reserved_usd: Decimal
+
+    verdict = "wait_for_room"
+
+
+@dataclass(frozen=True, slots=True)
+class NoSlot:
+    """As many calls of this model are under way as its concurrency cap allows."""
+
+    cap_scope: str
+    cap_key: str
+
+    verdict = "no_slot"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """No price is known for the model, so nothing can be reserved."""
+
+    verdict = "unpriced"
+
+
+@dataclass(frozen=True, slots=True)
+class JobCancelled:
+    """The job was asked to stop before its call."""
+
+    verdict = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class JobExpired:
+    """The job's deadline passed before its call."""
+
+    verdict = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimLost:
+    """The job is no longer this claim's."""
+
+    verdict = "lost"
+
+
+NotGranted: TypeAlias = OverBudget | WaitForRoom | NoSlot | Unpriced | JobCancelled | JobExpired | ClaimLost
+Grant: TypeAlias = Granted | NotGranted
+"""What ``begin`` answers. Each ``verdict`` is explained in ``storage/money/functions/begin.sql``."""
 
 
 def begin(
@@ -71,8 +145,23 @@ def begin(
         },
     ).fetchone()
     assert row is not None, "a function with OUT parameters returns a row"
-    row["remaining_s"] = None if row["remaining_s"] is None else float(row["remaining_s"])
-    return as_row_of(Grant, row)
+    return granted(row)
+
+
+def granted(row: dict[str, Any]) -> Grant:
+    """What a row of ``begin`` says; columns that are not known here are left out (:func:`as_row_of` says why)."""
+    match row["verdict"]:
+        case Granted.verdict:
+            remaining_s = None if row["remaining_s"] is None else float(row["remaining_s"])
+            return Granted(row["reserved_usd"], row["max_output_tokens"], remaining_s)
+        case OverBudget.verdict:
+            return as_row_of(OverBudget, row | {"need_usd": row["reserved_usd"]})
+        case WaitForRoom.verdict:
+            return as_row_of(WaitForRoom, row | {"need_usd": row["reserved_usd"]})
+        case NoSlot.verdict:
+            return NoSlot(row["cap_scope"], row["cap_key"])
+        case verdict:
+            return _WITHOUT_FACTS[verdict]()
 
 
 def later_calls(calls: Sequence[PlannedCall]) -> list[dict[str, Any]]:
@@ -91,3 +180,6 @@ def later_calls(calls: Sequence[PlannedCall]) -> list[dict[str, Any]]:
 def of_job(connection: Connection, tenant_id: UUID, job_id: UUID) -> list[Mapping[str, Any]]:
     """Every run of a job, oldest first."""
     return list(connection.execute(sql("money/runs", "of_job"), {"job_id": job_id, "tenant_id": tenant_id}).fetchall())
+
+
+_WITHOUT_FACTS: Final = {one.verdict: one for one in (Unpriced, JobCancelled, JobExpired, ClaimLost)}

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -80,7 +81,7 @@ def worker(behind: Database, ops: Database, wiped_wire: Wire, simulator: Fleet) 
 @pytest.fixture
 def apart(worker: Pipeline, behind: Database) -> Pipeline:
     """The same, whose steps go alone and wait for locks, as they do when tenants stand in lines of their own."""
-    worker._ledger = Ledger(behind, lines=0)
+    worker._shared = replace(worker._shared, ledger=Ledger(behind, lines=0))
     return worker
 
 

@@ -75,7 +75,7 @@ class Held:
             )
 
     def wait(self, grant: Grant) -> Settled:
-        outcome = outcomes.of_refused_grant(grant, on_over_budget="fail", model="m")
+        outcome = outcomes.of_refusal(grant, on_over_budget="fail", model="m")
         return self.settle(outcome.verdict, **outcome.as_settled())
 
     def end(self) -> Settled:

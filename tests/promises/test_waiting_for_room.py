@@ -79,7 +79,7 @@ def begun(
 def turned_away(app: Database, tenant: UUID, begun_: tuple[UUID, UUID, Any, Grant], *, wait: bool = True) -> Outcome:
     """Settle a job as the pipeline does when its grant was refused."""
     job_id, claim_id, _, grant = begun_
-    outcome = outcomes.of_refused_grant(grant, on_over_budget="wait" if wait else "fail", model="m")
+    outcome = outcomes.of_refusal(grant, on_over_budget="wait" if wait else "fail", model="m")
     with app.connection() as connection:
         settle_job(connection, tenant, job_id, claim_id, None, outcome.verdict, **outcome.as_settled())
     return outcome

@@ -29,24 +29,42 @@ from errors import (
     RateLimitHeldError,
     TooLongError,
 )
-from storage.money.runs import Grant
+from storage.money.runs import (
+    ClaimLost,
+    JobCancelled,
+    JobExpired,
+    NoSlot,
+    NotGranted,
+    OverBudget,
+    Unpriced,
+    WaitForRoom,
+)
 from workers import outcomes
 from workers.backoff import Backoff
-from workers.outcomes import GRACE_S, Defer, Ended, HandBack, Held, Lost, Outcome, Retry, Succeeded
+from workers.outcomes import (
+    GRACE_S,
+    Defer,
+    Ended,
+    HandBack,
+    Lost,
+    NextCall,
+    Outcome,
+    ProviderWait,
+    Retry,
+    Succeeded,
+)  # fmt: skip
 
 ROOM_AT = datetime(2030, 1, 2, 3, tzinfo=UTC)
-GRANT = Grant(
-    verdict="over_budget",
-    reserved_usd=Decimal("0.5"),
-    max_output_tokens=100,
+OVER_BUDGET = OverBudget(
     cap_scope="user",
     cap_key="u-1",
+    need_usd=Decimal("0.5"),
     limit_usd=Decimal("1"),
     spent_usd=Decimal("0.75"),
     others_reserved_usd=Decimal("0.125"),
     room_at=ROOM_AT,
-    remaining_s=None,
 )
+WAIT_FOR_ROOM = WaitForRoom("user", "u-1", Decimal("0.5"), Decimal("1"), Decimal("0"), Decimal("0.75"))
 BACKOFF = Backoff(max_attempts=3, base_s=1.0, cap_s=60.0, uniform=lambda low, high: high)
 
 DOWN = ProviderUnavailableError(provider="openai", http_status=500)
@@ -57,9 +75,8 @@ WRONG_KEY = ProviderAuthError(provider="anthropic", http_status=401)
 OPEN = BreakerOpenError(provider="anthropic", retry_after_s=4.0)
 
 
-def refused(verdict: str, *, on_over_budget: str = "fail", **facts: Any) -> Outcome:
-    grant = replace(GRANT, verdict=verdict, **facts)
-    return outcomes.of_refused_grant(grant, on_over_budget=on_over_budget, model="gpt-x")
+def refused(refusal: NotGranted, *, on_over_budget: str = "fail") -> Outcome | Lost:
+    return outcomes.of_refusal(refusal, on_over_budget=on_over_budget, model="gpt-x")
 
 
 FORBIDDEN = ProviderForbiddenError(provider="openai", http_status=403)
@@ -74,10 +91,10 @@ def failed(
     attempt: int = 1,
     on_unknown: str = "retry",
     held: list[HeadraceError] | None = None,
-    hold: Held | None = None,
+    wait: ProviderWait | None = None,
 ) -> Outcome:
     return outcomes.of_failed_calls(
-        list(errors), held=held or [], attempt=attempt, backoff=BACKOFF, on_unknown=on_unknown, hold=hold
+        list(errors), held=held or [], attempt=attempt, backoff=BACKOFF, on_unknown=on_unknown, wait=wait
     )
 
 
@@ -85,7 +102,7 @@ def failed(
 
 
 def test_over_budget_rejects_with_every_fact_of_the_cap() -> None:
-    outcome = refused("over_budget")
+    outcome = refused(OVER_BUDGET)
     assert isinstance(outcome, Ended)
     assert (outcome.verdict, outcome.outcome, outcome.reason) == ("ended", "rejected", "over_budget")
     facts = outcome.error
@@ -98,13 +115,13 @@ def test_over_budget_rejects_with_every_fact_of_the_cap() -> None:
 
 
 def test_over_budget_with_wait_is_deferred_until_there_is_room() -> None:
-    assert refused("over_budget", on_over_budget="wait") == Defer(
+    assert refused(OVER_BUDGET, on_over_budget="wait") == Defer(
         "over_budget", until=ROOM_AT, waits_for="cap:user:u-1", need_usd=Decimal("0.5")
     )
 
 
 def test_waiting_for_what_will_never_fit_is_refused() -> None:
-    outcome = refused("over_budget", on_over_budget="wait", room_at=None, cap_scope="tenant", cap_key="")
+    outcome = refused(replace(OVER_BUDGET, room_at=None, cap_scope="tenant", cap_key=""), on_over_budget="wait")
     assert isinstance(outcome, Ended)
     assert (outcome.reason, outcome.error["room_at"]) == ("over_budget", None)
     assert (outcome.error["value"], "the tenant" in outcome.error["message"]) == ("tenant", True)
@@ -113,33 +130,36 @@ def test_waiting_for_what_will_never_fit_is_refused() -> None:
 
 @pytest.mark.parametrize("on_over_budget", ["fail", "wait"])
 def test_others_reservations_are_waited_for(on_over_budget: str) -> None:
-    outcome = refused("wait_for_room", on_over_budget=on_over_budget)
+    outcome = refused(WAIT_FOR_ROOM, on_over_budget=on_over_budget)
     assert outcome == Defer(
         "waiting_for_room", delay_s=outcomes.SETTLES_WITHIN_S, waits_for="room:user:u-1", need_usd=Decimal("0.5")
     )
 
 
 def test_a_busy_model_is_waited_for() -> None:
-    outcome = refused("no_slot", cap_scope="model", cap_key="openai:gpt-x")
+    outcome = refused(NoSlot("model", "openai:gpt-x"))
     assert outcome == Defer("waiting_for_slot", delay_s=outcomes.SETTLES_WITHIN_S, waits_for="slot:model:openai:gpt-x")
 
 
 def test_an_unpriced_model_rejects_and_names_it() -> None:
-    outcome = refused("unpriced")
+    outcome = refused(Unpriced())
     assert isinstance(outcome, Ended)
     assert (outcome.outcome, outcome.reason) == ("rejected", "unpriced_model")
     assert (outcome.error["field"], outcome.error["value"]) == ("model", "gpt-x")
 
 
-@pytest.mark.parametrize(("verdict", "reason"), [("cancelled", "cancelled"), ("expired", "deadline_passed")])
-def test_what_happened_to_the_job_meanwhile_ends_it(verdict: str, reason: str) -> None:
-    outcome = refused(verdict)
+@pytest.mark.parametrize(
+    ("refusal", "ending", "reason"),
+    [(JobCancelled(), "cancelled", "cancelled"), (JobExpired(), "expired", "deadline_passed")],
+)
+def test_what_happened_to_the_job_meanwhile_ends_it(refusal: NotGranted, ending: str, reason: str) -> None:
+    outcome = refused(refusal)
     assert isinstance(outcome, Ended)
-    assert (outcome.outcome, outcome.reason, outcome.error["code"]) == (verdict, reason, reason)
+    assert (outcome.outcome, outcome.reason, outcome.error["code"]) == (ending, reason, reason)
 
 
 def test_a_lost_claim_ends_nothing() -> None:
-    assert refused("lost") == Lost()
+    assert refused(ClaimLost()) == Lost("lost")
 
 
 # ---------------------------------------------------------------------------------------------------- held providers
@@ -221,46 +241,51 @@ def test_a_rate_limit_is_waited_for_as_long_as_it_names() -> None:
     assert failed(patient, LIMITED) == failed(LIMITED)  # the first that may be asked again
     assert failed(DOWN, LIMITED) == Defer("provider_held", delay_s=1.0)
     # what the gateway knows counts too: others were told to wait longer, or a breaker has opened
-    known = Held(waits={"openai": 20.0, "anthropic": 11.0})
-    assert failed(DOWN, LIMITED, hold=known) == Defer("provider_rate_limited", delay_s=2 * (11.0 + GRACE_S))
+    known = ProviderWait(waits={"openai": 20.0, "anthropic": 11.0})
+    assert failed(DOWN, LIMITED, wait=known) == Defer("provider_rate_limited", delay_s=2 * (11.0 + GRACE_S))
 
 
 def test_the_longer_a_job_was_held_the_wider_it_is_spread() -> None:
-    waits = [failed(DOWN, hold=Held(held_s=held_s)) for held_s in (0.0, 1.0, 5.0, 30.0, 10_000.0)]
+    waits = [failed(DOWN, wait=ProviderWait(held_s=held_s)) for held_s in (0.0, 1.0, 5.0, 30.0, 10_000.0)]
     assert waits == [Defer("provider_held", delay_s=delay_s) for delay_s in (1.0, 1.0, 5.0, 30.0, 60.0)]
 
 
 def test_the_part_of_the_wait_that_is_of_our_choice_does_not_outlive_the_deadline() -> None:
-    assert failed(DOWN, hold=Held(held_s=40.0, remaining_s=8.0)) == Defer("provider_held", delay_s=4.0)
+    assert failed(DOWN, wait=ProviderWait(held_s=40.0, remaining_s=8.0)) == Defer("provider_held", delay_s=4.0)
     # the provider's own word does: there is nothing to be had before
-    limited = failed(LIMITED, hold=Held(remaining_s=3.0))
+    limited = failed(LIMITED, wait=ProviderWait(remaining_s=3.0))
     assert limited == Defer("provider_rate_limited", delay_s=7.0 + GRACE_S)
 
 
 @pytest.mark.parametrize("error", OF_PROVIDERS)
 def test_a_job_without_a_deadline_does_not_wait_for_ever(error: HeadraceError) -> None:
-    day = Held(held_s=86_400.0)
-    outcome = failed(error, hold=day)
+    day = ProviderWait(held_s=86_400.0)
+    outcome = failed(error, wait=day)
     assert isinstance(outcome, Ended)
     assert (outcome.outcome, outcome.reason, outcome.error["waited_s"]) == ("failed", error.code, 86_400)
-    held = outcomes.of_held_providers([OPEN], backoff=BACKOFF, hold=day)
+    held = outcomes.of_held_providers([OPEN], backoff=BACKOFF, wait=day)
     assert isinstance(held, Ended) and held.reason == "breaker_open"
-    assert isinstance(failed(error, hold=replace(day, remaining_s=5.0)), Defer)  # its deadline decides
+    assert isinstance(failed(error, wait=replace(day, remaining_s=5.0)), Defer)  # its deadline decides
 
 
 @pytest.mark.parametrize("error", [DOWN, FORBIDDEN])
 def test_what_meets_one_job_again_while_others_are_answered_is_its_own_fault(error: HeadraceError) -> None:
-    others_answered = Held(held_s=20.0, answered_s=3.0)
-    assert failed(error, attempt=1, hold=others_answered) == Retry(error.code, 1.0)
-    assert isinstance(failed(error, attempt=3, hold=others_answered), Ended)
+    others_answered = ProviderWait(held_s=20.0, answered_s=3.0)
+    assert failed(error, attempt=1, wait=others_answered) == Retry(error.code, 1.0)
+    assert isinstance(failed(error, attempt=3, wait=others_answered), Ended)
     # never before, or not since it began to wait
-    for hold in (Held(), Held(answered_s=0.1), Held(held_s=20.0, answered_s=25.0), Held(held_s=20.0)):
-        assert isinstance(failed(error, attempt=3, hold=hold), Defer)
+    for wait in (
+        ProviderWait(),
+        ProviderWait(answered_s=0.1),
+        ProviderWait(held_s=20.0, answered_s=25.0),
+        ProviderWait(held_s=20.0),
+    ):
+        assert isinstance(failed(error, attempt=3, wait=wait), Defer)
 
 
 @pytest.mark.parametrize("error", [UNREACHABLE, LIMITED, WRONG_KEY, NO_MONEY])
 def test_what_cannot_be_a_jobs_own_fault_never_is(error: HeadraceError) -> None:
-    assert isinstance(failed(error, attempt=9, hold=Held(held_s=20.0, answered_s=3.0)), Defer)
+    assert isinstance(failed(error, attempt=9, wait=ProviderWait(held_s=20.0, answered_s=3.0)), Defer)
 
 
 # ------------------------------------------------------------------------------------------------------ failed calls
@@ -322,7 +347,7 @@ def test_on_unknown_fail_is_about_lost_answers_only() -> None:
         (Defer("provider_held", delay_s=1.5), "defer", {"reason": "provider_held", "delay_s": 1.5}),
         (Defer("over_budget", until=ROOM_AT), "defer", {"reason": "over_budget", "until": "2030-01-02T03:00:00+00:00"}),
         (HandBack(), "hand_back", {}),
-        (Lost(), "next_call", {}),
+        (NextCall(), "next_call", {}),
     ],
 )  # fmt: skip
 def test_each_outcome_in_the_words_of_settle(outcome: Outcome, verdict: str, settled: dict[str, Any]) -> None:

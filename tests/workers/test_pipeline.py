@@ -31,6 +31,7 @@ from errors import (
     ProviderUnavailableError,
     ProviderUnreachableError,
     StatementFailedError,
+    StatementRefusedError,
 )
 from guards import schemas
 from guards.rates import RateGuard
@@ -729,6 +730,33 @@ def test_a_strained_postgres_costs_no_answer(stage: Stage, monkeypatch: pytest.M
     monkeypatch.setattr(Ledger, "settle", later)
     result = stage.run()
     assert (result.state, result.output, strained) == (State.SUCCEEDED, "fine", [])
+
+
+def test_a_job_that_ends_between_two_calls_is_a_dead_letter_and_asks_nobody_else(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its first call came to cannot be settled so that another one follows, only as the job's end."""
+    settle = Ledger.settle
+
+    def refuse_next_call(*given: Any, verdict: str, **how: Any) -> Any:
+        if verdict == "next_call":
+            raise StatementRefusedError("a test")
+        return settle(*given, verdict=verdict, **how)
+
+    monkeypatch.setattr(Ledger, "settle", refuse_next_call)
+    stage.openai.script = [DOWN]
+
+    with capture_logs() as logs:
+        result = stage.run()
+
+    assert (result.state, result.reason) == (State.FAILED, "result_not_storable")
+    assert stage.anthropic.asked == []
+    told = [(one["event"], one.get("reason"), one.get("state")) for one in logs if one["event"].startswith("job.")]
+    assert told == [
+        ("job.settle_failed", None, None),
+        ("job.dead_letter", "result_not_storable", None),
+        ("job.settled", None, "ended"),
+    ]
 
 
 def test_a_job_that_was_taken_back_in_mid_call_is_not_ended_by_the_late_answer(stage: Stage) -> None:
