@@ -35,9 +35,8 @@ from storage.money import runs
 from storage.money.runs import Grant, PlannedCall
 from tests.conftest import new_tenant
 from tests.support.fleet import Urls
+from tests.support.pages import DOCS, FENCE, ROOT, fences, rows
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
 CLIENT = ROOT / "clients" / "python"
 ROOMS = (
     "console", "evals", "workers", "producers", "router", "guards", "storage", "queues", "prompts", "simulator",
@@ -45,7 +44,6 @@ ROOMS = (
 )  # fmt: skip
 SAYS_SQL_FILES = ("docs/how-to/read-spend.md",)
 
-_FENCE = re.compile(r"^```(?P<kind>[a-z]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} (?P<text>.+)$", re.MULTILINE)
 _PATH = re.compile(r"`(?P<path>[\w.-]+(?:/[\w.-]+)*/(?:[\w.-]+\.(?:py|sql|lua|md|yaml|toml|jsonl|json))?)`")
@@ -62,30 +60,14 @@ def named(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def fences(page: Path, kind: str) -> list[str]:
-    """The code blocks of a page that are tagged so."""
-    return [match["text"] for match in _FENCE.finditer(page.read_text("utf-8")) if match["kind"] == kind]
-
-
 def prose(page: Path) -> str:
     """A page without its code blocks, and without the README's list of what is not there."""
-    return _FENCE.sub("", page.read_text("utf-8").replace(not_there_yet(), ""))
+    return FENCE.sub("", page.read_text("utf-8").replace(not_there_yet(), ""))
 
 
 def not_there_yet() -> str:
     """The list in the README."""
     return (ROOT / "README.md").read_text("utf-8").partition("## What is not there yet")[2].partition("\n## ")[0]
-
-
-def rows(page: str) -> list[list[str]]:
-    """The cells of every table row of a page, without heads and rulers."""
-    found = []
-    lines = (DOCS / page).read_text("utf-8").splitlines()
-    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
-        is_row = line.startswith("|") and not line.startswith("|---") and not after.startswith("|---")
-        if is_row and before.startswith("|"):
-            found.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------ every page

@@ -137,3 +137,14 @@ def test_the_lowest_floor_knows_nothing_of_ours_but_errors_and_forks(package: st
         if path.startswith(f"{package}/"):
             known = {package, "errors", "forks", "reachability", "wording"}
             assert {top(name) for name in imports(module)} & OURS <= known, path
+
+
+def test_no_test_and_no_benchmark_imports_a_test() -> None:
+    """What two tests need lies in tests/support."""
+    again = {"tests/promises/test_pgbouncer.py"}  # it runs four tests a second time, behind a pooler
+    importers = set()
+    for file in (*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")):
+        names = imports(ast.parse(file.read_text(encoding="utf-8")))
+        if any(name.startswith("tests.") and name.rpartition(".")[2].startswith("test_") for name in names):
+            importers.add(file.relative_to(ROOT).as_posix())
+    assert importers == again

@@ -11,9 +11,7 @@ import pytest
 
 from tests.chaos.ground import Ground, ground, may_signal_servers
 from tests.chaos.run import run
-
-SEEDS = (27, 45, 46, 64, 76)
-SHORT_S = 6.0
+from tests.chaos.short import SEEDS, SHORT_S
 
 
 @pytest.fixture(scope="module")

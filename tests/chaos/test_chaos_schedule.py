@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.schedule import CARDS, FAULTS, SCHEDULERS, WORKERS, Kind, deal
+from tests.chaos.short import SEEDS, SHORT_S
 from tests.chaos.stage import SILENT_S
-from tests.chaos.test_chaos import SEEDS, SHORT_S
 
 
 def test_the_same_seed_deals_the_same_schedule() -> None:

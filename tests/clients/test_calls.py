@@ -43,9 +43,9 @@ from storage.catalogue import producers
 from storage.db.database import Database
 from tests.clients.conftest import answer_next
 from tests.conftest import new_tenant
-from tests.producers.test_enqueue import BAD, CHAT, PROMPT, count
 from tests.support.fleet import Urls
 from tests.support.foreign_service import open_shop, orders_and_keys
+from tests.support.requests import BAD, CHAT, PROMPT, count
 
 Call = Callable[..., Any]
 

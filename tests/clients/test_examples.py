@@ -22,10 +22,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from storage.db.database import Database
 from tests.clients.conftest import answer_next
-from tests.producers.test_enqueue import count
 from tests.support.client_install import CLIENT, Place
 from tests.support.fleet import Urls, eventually
 from tests.support.ports import free_port
+from tests.support.requests import count
 
 EXAMPLES = CLIENT / "examples"
 PAGE = (CLIENT.parents[1] / "docs" / "how-to" / "use-the-light-client.md").read_text("utf-8")

@@ -22,22 +22,10 @@ from guards import schemas
 from guards.check_budget import LINE, CheckBudget
 from guards.schema_reading import read_schema
 from guards.schemas import check_schema, mismatch
+from tests.support.costly_schemas import CATASTROPHIC, doubled
 
 PROMISED_S = 0.1
 MARGIN = 10
-
-CATASTROPHIC = (
-    r"^(a+)+$",
-    r"^(a|a)*$",
-    r"^(a|aa)+$",
-    r"^(.*)*$",
-    r"^(a*)*b",
-    r"(a+a+)+y",
-    r"^(([a-z])+.)+[A-Z]([a-z])+$",
-    r"^(\w+\s?)*$",
-    r"^([a-zA-Z0-9])(([\-.]|[_]+)?([a-zA-Z0-9]+))*(@){1}[a-z0-9]+[.]{1}(([a-z]{2,3})|([a-z]{2,3}[.]{1}[a-z]{2,3}))$",
-    r"(.*a){20}",
-)
 
 
 @contextmanager
@@ -56,12 +44,6 @@ def outcome(value: Any, schema: dict[str, Any]) -> str | None:
             return mismatch(value, schema)
         except SchemaTooCostlyError as error:
             return error.code
-
-
-def doubled(word: str, times: int = 40) -> dict[str, Any]:
-    """Definitions that each refer to the next one twice."""
-    parts: dict[str, Any] = {f"d{n}": {word: [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(times)}
-    return {"$ref": "#/$defs/d0", "$defs": parts | {f"d{times}": {"type": "string"}}}
 
 
 @pytest.mark.parametrize("pattern", CATASTROPHIC)

@@ -21,7 +21,7 @@ from prompts.messages import Message
 from prompts.render import placeholders, render
 from router.heuristic import has_code_block
 from router.tokens import input_token_bound
-from tests.producers.test_requests import BASE, NOW
+from tests.support.plain_request import BASE, NOW
 
 SMALL, LARGE = 10_000, 390_000
 FLAT = 2.0

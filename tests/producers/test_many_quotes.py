@@ -22,11 +22,11 @@ from queues.turns import Wire
 from router.policy import load_policy
 from storage.db.database import Database
 from tests.conftest import new_tenant
-from tests.producers.test_dry_run import KINDS
-from tests.producers.test_enqueue import BAD, CHAT, MESSAGES, PROMPT
-from tests.storage.test_quotes import START, stand
 from tests.support.database_clock import Clock
 from tests.support.fleet import Urls
+from tests.support.kinds_of_jobs import KINDS
+from tests.support.requests import BAD, CHAT, MESSAGES, PROMPT
+from tests.support.spent_tenant import START, stand
 
 WORLDS, JOBS = 16, 40
 

@@ -22,10 +22,10 @@ from router.policy import Policy, load_policy
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.money import runs
-from tests.producers.test_enqueue import CHAT, PROMPT
 from tests.support.database_clock import Clock
 from tests.support.fleet import Fleet, Urls
 from tests.support.in_process import fresh, one_simulator, pipeline, turn
+from tests.support.requests import CHAT, PROMPT
 from tests.support.transactions import claim_job, enqueue_job, planned_call
 
 START = datetime(2030, 5, 17, 10, 20, tzinfo=UTC)

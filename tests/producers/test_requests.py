@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 
 from errors import DeadlinePassedError, ExtraVariableError, InvalidInputError, InvalidSchemaError, TooLongError
 from producers.requests import MAX_INPUT_BYTES, as_row, as_rows, check, estimated_tokens
+from tests.support.plain_request import BASE, NOW, TENANT
 
-TENANT = UUID(int=1)
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
-BASE: dict[str, Any] = {
-    "tenant_id": TENANT,
-    "user_id": "u-1",
-    "feature": "chat",
-    "messages": [{"role": "user", "content": "Hello"}],
-}
 WITH_PROMPT: dict[str, Any] = {
     "tenant_id": TENANT,
     "user_id": "u-1",

@@ -20,9 +20,9 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.jobs import jobs
 from tests.conftest import new_tenant
-from tests.producers.test_enqueue import BAD, CHAT, JSON_FIELDS, MESSAGES, PROMPT, count, enqueue_by_sql
-from tests.promises.test_wrong_clocks import made_at
 from tests.support.fleet import Urls
+from tests.support.made_ids import made_at
+from tests.support.requests import BAD, CHAT, JSON_FIELDS, MESSAGES, PROMPT, count, enqueue_by_sql
 from tests.support.transactions import enqueue_jobs, request
 
 NAME = "Erika Mustermann"  # a patient's

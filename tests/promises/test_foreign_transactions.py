@@ -8,14 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg import IsolationLevel, sql
-from psycopg.types.json import Jsonb
 
 from errors import IdempotencyConflict, NotFoundError
 from producers import Client
@@ -26,46 +23,15 @@ from tests.conftest import new_tenant
 from tests.support.audit import check_books
 from tests.support.fleet import Fleet, Urls, eventually
 from tests.support.foreign_service import open_shop, orders_and_keys
+from tests.support.foreign_transaction import READ_COMMITTED, Foreign, ask, foreign
 from workers.scheduler import Scheduler
 
-READ_COMMITTED = IsolationLevel.READ_COMMITTED
 SERIALIZABLE = IsolationLevel.SERIALIZABLE
 STRICTER = pytest.mark.parametrize("level", [IsolationLevel.REPEATABLE_READ, SERIALIZABLE], ids=lambda one: one.name)
 EVERY_LEVEL = pytest.mark.parametrize(
     "level", [READ_COMMITTED, IsolationLevel.REPEATABLE_READ, SERIALIZABLE], ids=lambda one: one.name
 )
 OTHERS = 50  # jobs of the same tenant that come and end while a foreign transaction is open
-
-ENQUEUE = """select headrace.enqueue(tenant_id => %(tenant)s, user_id => %(user)s, feature => 'chat',
-    messages => %(messages)s, idempotency_key => %(key)s, id => %(id)s)"""
-
-Foreign = psycopg.Connection[tuple[Any, ...]]
-
-
-@contextmanager
-def foreign(urls: Urls, level: IsolationLevel = READ_COMMITTED) -> Iterator[Foreign]:
-    """A connection of some other service."""
-    # statements are not prepared: an old PgBouncer, when the tests run through one, would lose them
-    with psycopg.connect(urls.producer, prepare_threshold=None) as connection:
-        connection.isolation_level = level
-        yield connection
-
-
-def ask(
-    connection: Foreign,
-    tenant: UUID,
-    text: str = "Where is my parcel?",
-    *,
-    user: str = "ada",
-    key: str | None = None,
-    job_id: UUID | None = None,
-) -> UUID:
-    """Enqueue one job in the connection's transaction."""
-    messages = Jsonb([{"role": "user", "content": text}])
-    arguments = {"tenant": tenant, "user": user, "messages": messages, "key": key, "id": job_id}
-    row = connection.execute(ENQUEUE, arguments).fetchone()
-    assert row is not None
-    return UUID(str(row[0]))
 
 
 def waits_for_a_lock(urls: Urls, pid: int) -> None:

@@ -20,10 +20,10 @@ from storage.db.database import Database
 from storage.jobs import jobs
 from storage.jobs.jobs import State
 from tests.conftest import new_tenant
-from tests.guards.test_schema_costs import CATASTROPHIC, doubled
-from tests.producers.test_enqueue import enqueue_by_sql
 from tests.support.audit import check_books
+from tests.support.costly_schemas import CATASTROPHIC, doubled
 from tests.support.fleet import Fleet, Urls, eventually
+from tests.support.requests import enqueue_by_sql
 from workers.scheduler import Scheduler
 
 ASKED: dict[str, Any] = {

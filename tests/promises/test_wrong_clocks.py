@@ -12,17 +12,12 @@ import pytest
 from console.doctor import servers
 from producers import Client
 from storage.db.database import Database
-from storage.db.ids import new_id
 from storage.fleet import health
 from storage.jobs.jobs import State
-from tests.promises.test_foreign_transactions import ask, foreign
 from tests.support.audit import check_books
 from tests.support.fleet import Fleet, Urls
-
-
-def made_at(at: datetime) -> UUID:
-    """An id of that instant."""
-    return UUID(int=(int(at.timestamp() * 1000) << 80) | (new_id().int & ((1 << 80) - 1)))
+from tests.support.foreign_transaction import ask, foreign
+from tests.support.made_ids import made_at
 
 
 def partition_of(owner: psycopg.Connection[tuple[str]], job_id: UUID) -> str:

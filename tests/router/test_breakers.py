@@ -25,19 +25,10 @@ from errors import (
     ProviderUnreachableError,
 )
 from router.breakers import Breakers
+from tests.support.hand_clock import Clock
 
 FAIL_MAX = 3
 RESET_S = 10.0
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import yaml
 from errors import ConfigurationError
 from router.current_policy import READ_EVERY_S, CurrentPolicy
 from router.policy import SHIPPED_POLICY, Policy, load_policy
-from tests.router.test_breakers import Clock
+from tests.support.hand_clock import Clock
 
 
 class File:

@@ -6,7 +6,7 @@ import pytest
 
 from errors import RateLimitHeldError
 from router.rate_holds import MOST_WAIT_S, RateHolds
-from tests.router.test_breakers import Clock
+from tests.support.hand_clock import Clock
 
 
 @pytest.fixture

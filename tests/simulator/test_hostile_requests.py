@@ -10,7 +10,7 @@ import pytest
 from simulator.answers.answers import answer
 from simulator.answers.schema_check import schema_fault
 from simulator.protocol.asked import Asked
-from tests.guards.test_schema_costs import doubled
+from tests.support.costly_schemas import doubled
 
 BOUND_S = 5.0  # ten times the budget; each of these took minutes, or for ever
 

@@ -13,9 +13,9 @@ import pytest
 from console.doctor import servers
 from storage.db.database import Database
 from storage.fleet import recovery
-from tests.promises.test_wrong_clocks import made_at
 from tests.support.database_clock import Clock
 from tests.support.fleet import Urls
+from tests.support.made_ids import made_at
 from tests.support.transactions import enqueue_job
 
 START = datetime(2034, 5, 20, tzinfo=UTC)

@@ -29,6 +29,7 @@ from storage.money.runs import Grant
 from tests.conftest import new_tenant
 from tests.support.database_clock import Clock
 from tests.support.fleet import Urls
+from tests.support.pages import DOCS, fences
 from tests.support.transactions import (
     answered_run,
     begin_call,
@@ -38,7 +39,6 @@ from tests.support.transactions import (
     settle_job,
     succeeded_outcome,
 )
-from tests.test_docs import DOCS, fences
 
 HOW_TO = DOCS / "how-to" / "set-limits.md"
 BY, SET_UP = "a person", "the set-up"

@@ -28,9 +28,9 @@ from storage.fleet.pauses import Kind
 from storage.money import limits, prices
 from storage.money.limits import Scope, SlotScope
 from tests.conftest import new_tenant
-from tests.producers.test_enqueue import enqueue_by_sql
 from tests.support import odd_texts
 from tests.support.fleet import Urls
+from tests.support.requests import enqueue_by_sql
 from tests.support.transactions import claim_job, enqueue_job
 
 DECOMPOSED, COMPOSED = "Jose\u0301", "Jos\u00e9"

@@ -16,6 +16,7 @@ from storage.fleet import audit, retention, workers
 from storage.money import billing, outbox
 from tests.conftest import new_tenant
 from tests.support.fleet import Urls
+from tests.support.pages import DOCS
 from tests.support.transactions import (
     answered_run,
     begin_call,
@@ -25,7 +26,6 @@ from tests.support.transactions import (
     settle_job,
     succeeded_outcome,
 )
-from tests.test_docs import DOCS
 
 STATEMENTS = Path(retention.__file__).parent / "queries" / "retention"
 OLD, YOUNG = "100 days", "1 hour"

@@ -54,10 +54,10 @@ from storage.jobs.jobs import State
 from storage.money import limits
 from storage.money.rates import Rate
 from tests.conftest import new_tenant
-from tests.producers.test_enqueue import enqueue_by_sql
-from tests.router.test_breakers import Clock
 from tests.support.audit import check_books
 from tests.support.fleet import Urls
+from tests.support.hand_clock import Clock
+from tests.support.requests import enqueue_by_sql
 from workers.backoff import Backoff
 from workers.ledger import Ledger
 from workers.pipeline import Pipeline

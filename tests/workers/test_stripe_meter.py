@@ -22,7 +22,7 @@ from errors import (
     PermanentError,
     RetryableError,
 )
-from tests.router.providers.test_key_secrecy import everything_shown
+from tests.support.shown import everything_shown
 from tests.support.stripe_server import EVENT_NAME, KEY, MeterServer, meter_server
 from workers.outbox.stripe_meter import MeterEvent, StripeMeter
 

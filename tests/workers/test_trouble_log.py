@@ -13,7 +13,7 @@ from router.breakers import BreakerChange
 from router.policy import Target
 from storage.db.ids import new_id
 from storage.money.runs import PlannedCall
-from tests.router.test_breakers import Clock
+from tests.support.hand_clock import Clock
 from workers.log_sample import FIRST_LINES, FURTHER_LINES, TOLD_EVERY_S, LogSample, Suppressed
 from workers.trouble_log import TroubleLog
 

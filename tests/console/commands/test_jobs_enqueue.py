@@ -20,30 +20,14 @@ from storage.jobs import jobs
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import BINARY, Headrace, Ran
 from tests.support.fleet import eventually
+from tests.support.job_lines import in_database, line, write
 
 TICKET = {"ticket": "Help", "customer": "Ada", "product": "Desk"}
-
-
-def line(**fields: Any) -> dict[str, Any]:
-    """A good line, changed; what is None is left out."""
-    job = {"user_id": "ada", "feature": "chat", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return {name: value for name, value in job.items() if value is not None}
 
 
 def with_prompt(**variables: str | None) -> dict[str, Any]:
     given = {name: value for name, value in {**TICKET, **variables}.items() if value is not None}
     return line(feature="support_reply", prompt="support_reply", messages=None, variables=given)
-
-
-def write(file: Path, lines: list[Any]) -> Path:
-    file.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines))
-    return file
-
-
-def in_database(ops: Database) -> dict[UUID, str]:
-    with ops.connection() as connection:
-        rows = connection.execute("select id, user_id from headrace.jobs order by id").fetchall()
-    return {row["id"]: row["user_id"] for row in rows}
 
 
 EARLIER = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()

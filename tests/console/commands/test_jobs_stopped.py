@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 from storage.db.connect import Connection
 from storage.db.database import Database
 from tests.console.commands.conftest import BINARY, Headrace
-from tests.console.commands.test_jobs_enqueue import in_database, line, write
 from tests.support.fleet import eventually
+from tests.support.job_lines import in_database, line, write
 
 
 def test_a_signal_ends_the_lines_under_way_tells_their_ids_and_closes_the_document(

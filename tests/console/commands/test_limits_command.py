@@ -17,7 +17,7 @@ from storage.db.database import Database
 from storage.money import limits
 from storage.money.limits import Scope
 from tests.console.commands.conftest import Headrace, Ran
-from tests.test_docs import DOCS, fences
+from tests.support.pages import DOCS, fences
 
 HOW_TO = DOCS / "how-to" / "set-limits.md"
 NOBODY: dict[str, Any] = {"user": None, "all_users": False, "feature": None, "each_user": False}

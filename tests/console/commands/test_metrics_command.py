@@ -19,7 +19,7 @@ from console.metrics.exposition import CONTENT_TYPE, exposition
 from storage.fleet.chores import ChoreState
 from storage.fleet.metrics import Calls, Fleet, Lane, Snapshot
 from tests.console.commands.conftest import BINARY, Headrace
-from tests.test_docs import rows
+from tests.support.pages import rows
 
 _SAMPLE = re.compile(
     r"(?P<name>[a-z_]+)(?:\{(?P<labels>[a-z_]+=\"(?:[^\"\\\n]|\\[\\n\"])*\"(?:,[a-z_]+=\"(?:[^\"\\\n]|\\[\\n\"])*\")*)\})?"

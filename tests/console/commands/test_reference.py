@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from console.command_line import COMMANDS, load
-from tests.test_docs import DOCS
+from tests.support.pages import DOCS
 
 PAGE = (DOCS / "reference" / "cli.md").read_text("utf-8")
 SHARED = "Each of the four takes:"

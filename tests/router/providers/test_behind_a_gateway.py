@@ -7,7 +7,7 @@ import pytest
 from errors import ProviderAnswerLostError, ProviderUnavailableError
 from router.providers.server import ServerHabits
 from tests.router.providers.conftest import ADAPTERS, PLATFORM_KEY
-from tests.router.providers.test_call_failures import refusal
+from tests.support.refusing_server import refusal
 
 
 @pytest.mark.parametrize(

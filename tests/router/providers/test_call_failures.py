@@ -31,13 +31,7 @@ from router.http.retry_after import LONGEST_WAIT_S, retry_after_s
 from router.providers.calls import Message
 from router.providers.failures import without_answer
 from router.providers.server import ServerHabits
-
-
-def refusal(provider: str, kind: str, message: str = "because") -> dict:
-    """An error body as the provider writes it."""
-    if provider == "openai":
-        return {"error": {"type": kind, "code": kind, "message": message, "param": None}}
-    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_in_body"}
+from tests.support.refusing_server import refusal, request_read
 
 
 @pytest.mark.parametrize(
@@ -339,13 +333,6 @@ def test_a_request_that_cannot_be_written_costs_nothing(provider, adapter_to, to
 @pytest.mark.parametrize("cause", [httpx2.LocalProtocolError("?"), httpx2.ReadError("?"), httpx2.WriteError("?"), None])
 def test_once_a_byte_has_left_an_answer_may_have_been_billed(cause):
     assert without_answer("openai", cause, sent=True).billable is None
-
-
-def request_read(connection: socket.socket) -> None:
-    """Read from the connection until the request's body has begun."""
-    received = b""
-    while b"\r\n\r\n{" not in received:
-        received += connection.recv(65_536)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from router.providers.bodies import reason_in, reason_of, what_came
 from router.providers.connections import why_not_connected
 from router.providers.failures import without_answer
 from tests.router.providers.conftest import PLATFORM_KEY, Told, build_adapter, told_server
-from tests.router.providers.test_call_failures import request_read
+from tests.support.refusing_server import request_read
 from tests.support.required import absent
 
 # --------------------------------------------------------------------------------------------- no connection was made
