@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.fleet import Urls
+from tests.support.preloaded import preloaded
 
 BINARY = Path(sys.executable).with_name("headrace")
 OPENAI_KEY, ANTHROPIC_KEY = "sk-openai-nobody-may-see", "sk-anthropic-nobody-may-see"
@@ -65,14 +66,21 @@ def environment(urls: Urls, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def headrace(environment: dict[str, str], tmp_path: Path) -> Headrace:
-    """Run a command in a directory that is not the project's; ``env`` changes the environment (None: unset)."""
+    """Run a command in a directory that is not the project's; ``env`` changes the environment (None: unset).
+
+    Where the environment changes the interpreter itself, the program is started as a shell would start it.
+    """
 
     def run(*arguments: object, env: dict[str, str | None] | None = None, stdin: bytes = b"") -> Ran:
         variables = {name: value for name, value in (environment | (env or {})).items() if value is not None}
-        done = subprocess.run(
-            [BINARY, *map(str, arguments)], env=variables, cwd=tmp_path, input=stdin, capture_output=True, timeout=60
-        )
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+        words = [*map(str, arguments)]
+        if any(name.startswith(("PYTHON", "LC_", "LANG")) for name in variables):
+            done = subprocess.run(
+                [BINARY, *words], env=variables, cwd=tmp_path, input=stdin, capture_output=True, timeout=60
+            )
+            return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+        code, out, err = preloaded().run(words, env=variables, cwd=tmp_path, stdin=stdin)
+        return Ran(code, out.decode(), err.decode())
 
     return run
 
