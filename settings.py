@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="log lines for people or programs")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level that is logged")
 
+    @property
+    def wire_setting(self) -> str:
+        """The variable that the wire's URL comes from."""
+        return "HEADRACE_REDIS_URL" if self.broker_url is None else "HEADRACE_BROKER_URL"
+
     @field_validator("lane_weights")
     @classmethod
     def _lanes_make_sense(cls, lanes: dict[str, int]) -> dict[str, int]:

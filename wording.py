@@ -1,4 +1,7 @@
-"""What a check of pydantic's found, in the words of this project: people do not know that there is a pydantic."""
+"""What is wrong with a field or a setting, in the words of this project.
+
+The checks are pydantic's, and people do not know that there is a pydantic.
+"""
 
 from __future__ import annotations
 
@@ -97,6 +100,18 @@ def of_settings(error: ValueError) -> ConfigurationError | None:
     return ConfigurationError(
         said(found[0]), field=_variable(name_of_it), value=None if is_secret else found[0]["input"]
     )
+
+
+def needed(value: str | None, setting: str, *, hint: str) -> str:
+    """The value of a setting that has no default.
+
+    :param setting: its environment variable.
+    :param hint: how it gets a value.
+    :raises ConfigurationError: it is not set.
+    """
+    if value is None:
+        raise ConfigurationError("is not set", field=setting, hint=hint)
+    return value
 
 
 def _length(kind: str, given: object, context: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from console.processes.stop import CUT_OFF, INTERRUPTED, forget_output, quiet_interrupt
+from console.terminal.interrupt import CUT_OFF, INTERRUPTED, forget_output, quiet_interrupt
 from errors import HeadraceError, InvalidInputError
 
 _COMPLETES = "_HEADRACE_COMPLETE"  # set by a shell that asks how a command line may go on

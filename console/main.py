@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 try:
-    from console.processes.stop import quiet_interrupt
+    from console.terminal.interrupt import quiet_interrupt
 except KeyboardInterrupt:
     sys.exit(130)
 

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from console.actor import actor
+from console.composition import wire_from
 from console.endpoints import Endpoints
 from console.terminal.output import note
 from errors import InvalidInputError, ServiceError
-from queues.broker_url import open_wire
 from settings import Settings
 from storage.db.session import operator_session
 from storage.fleet import pauses
@@ -73,12 +73,7 @@ def resume(settings: Settings, services: Endpoints, kind: Kind, given: str) -> C
 
 
 def _offer(settings: Settings, services: Endpoints, turns: Turns) -> None:
-    wire = open_wire(
-        services.broker_url,
-        lanes=settings.lane_weights,
-        turns_per_tenant=settings.turns_per_tenant,
-        setting=services.wire_setting,
-    )
+    wire = wire_from(settings, services)
     try:
         for lane, of_lane in turns.items():
             if lane in wire.lanes:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from uuid import UUID
 
 import forks
-from errors import ConfigurationError
 from producers.client import Batch, Client, JobId, Result
 from producers.fields import Fields, OutputSchema
 from producers.quote import Quote
@@ -21,7 +20,7 @@ from queues.broker_url import open_wire, redis_client
 from settings import Settings, plain
 from storage.db.database import Database
 from storage.db.logins import refuse_unsafe_role
-from wording import of_settings
+from wording import needed, of_settings
 
 if TYPE_CHECKING:
     from producers.quoter import Quoter
@@ -66,18 +65,13 @@ def _settings() -> Settings:
 
 def connect(settings: Settings) -> Client:
     """A client for these settings. Raises :class:`errors.ConfigurationError` for a URL that is missing or unsafe."""
-    database_url = plain(settings.database_url)
-    wire_url = plain(settings.broker_url) or plain(settings.redis_url)
     hint = "`headrace services env` prints those of the private services."
-    if database_url is None:
-        raise ConfigurationError("is not set", field="HEADRACE_DATABASE_URL", hint=hint)
-    if wire_url is None:
-        raise ConfigurationError("is not set", field="HEADRACE_REDIS_URL", hint=hint)
+    database_url = needed(plain(settings.database_url), "HEADRACE_DATABASE_URL", hint=hint)
     wire = open_wire(
-        wire_url,
+        needed(plain(settings.broker_url or settings.redis_url), "HEADRACE_REDIS_URL", hint=hint),
         lanes=settings.lane_weights,
         turns_per_tenant=settings.turns_per_tenant,
-        setting="HEADRACE_REDIS_URL" if settings.broker_url is None else "HEADRACE_BROKER_URL",
+        setting=settings.wire_setting,
     )
     database = Database(database_url)
     with database.connection() as connection:

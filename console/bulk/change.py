@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from console.bulk.choice import WITHIN_S, Choice
-from console.processes.stop import Stop
+from console.terminal.interrupt import Stop
 from errors import HeadraceError, ServiceError, UnknownLaneError
 from queues.turns import Wire
 from storage.db.database import Database

@@ -17,7 +17,7 @@ from uuid import UUID
 from console.bulk import lines
 from console.bulk.choice import WITHIN_S, Choice
 from console.bulk.lines import FileFormat
-from console.processes.stop import Stop
+from console.terminal.interrupt import Stop
 from console.terminal.output import printable
 from errors import HeadraceError, InvalidInputError
 from storage.db.database import Database

@@ -19,19 +19,19 @@ from console.bulk.choice import Choice, id_file, operator_database
 from console.bulk.export import Exported, export, sink
 from console.bulk.filters import Filters
 from console.bulk.lines import FileFormat
+from console.composition import wire_from
 from console.connect import DATABASE, DATABASE_AND_WIRE, reach
-from console.processes.stop import CUT_OFF, INTERRUPTED, forget_output
 from console.terminal import failure
+from console.terminal.interrupt import CUT_OFF, INTERRUPTED, forget_output
 from console.terminal.output import counted, dumped, note, print_json, print_table
 from errors import InvalidInputError
-from queues.broker_url import open_wire
 from settings import Settings
 from storage.db.database import Database
 from storage.jobs import selection
 from storage.jobs.jobs import Repeated, State
 
 DONE, DECLINED, SOME_UNKNOWN = 0, 1, 3
-"""Exit codes, beside those of :mod:`console.processes.stop`."""
+"""Exit codes, beside those of :mod:`console.terminal.interrupt`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,7 @@ def run_again(asked: Asked, *, yes: bool, as_json: bool) -> int:
         seen = change.preview(database, choice)
         if not _may(seen, asked, "retry", "asked again", yes=yes, as_json=as_json):
             return DECLINED
-        wire = open_wire(
-            services.broker_url, lanes=settings.lane_weights, turns_per_tenant=settings.turns_per_tenant,
-            setting=services.wire_setting,
-        )  # fmt: skip
+        wire = wire_from(settings, services)
         told = _for_programs() if as_json else _for_people
         done = change.run_again(database, choice, wire, told, by=actor())
         wire.close()

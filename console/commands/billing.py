@@ -17,13 +17,14 @@ from console.commands.spend import first_day
 from console.connect import DATABASE, reach
 from console.terminal.amounts import usd
 from console.terminal.output import Json, note, print_json, print_table, say
-from errors import ConfigurationError, InvalidInputError, NotFoundError
+from errors import InvalidInputError, NotFoundError
 from settings import Settings, plain
 from storage.catalogue import tenants
 from storage.db.database import Database
 from storage.db.session import OPERATOR, operator_session, translated
 from storage.money import billing
 from storage.money.billing import Margin, TenantPrice, Unsent
+from wording import needed
 from workers.outbox.billing import Biller, Round
 from workers.outbox.stripe_meter import StripeMeter
 
@@ -232,11 +233,11 @@ def stripe_meter(settings: Settings) -> StripeMeter:
 
     :raises ConfigurationError: no key is set.
     """
-    key = plain(settings.stripe_api_key)
-    if key is None:
-        raise ConfigurationError(
-            "is not set", field="HEADRACE_STRIPE_API_KEY", hint="Nothing is sent without it; days wait in the outbox."
-        )
+    key = needed(
+        plain(settings.stripe_api_key),
+        "HEADRACE_STRIPE_API_KEY",
+        hint="Nothing is sent without it; days wait in the outbox.",
+    )
     return StripeMeter(key, event_name=settings.stripe_meter_event, base_url=settings.stripe_base_url)
 
 

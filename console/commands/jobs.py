@@ -19,6 +19,7 @@ from console.bulk import run as bulk
 from console.bulk.filters import Filters
 from console.bulk.lines import FileFormat
 from console.bulk.run import Asked
+from console.composition import wire_from
 from console.connect import DATABASE, DATABASE_AND_WIRE, reach
 from console.doctor.wire_trial import why_no_offers
 from console.endpoints import Endpoints
@@ -30,7 +31,6 @@ from console.job_ids import whole_id
 from console.terminal import waiting
 from console.terminal.output import Json, cell, counted, note, print_facts, print_json, print_table, printable
 from errors import InvalidInputError, NotFoundError, ServiceError
-from queues.broker_url import open_wire
 from settings import Settings
 from storage.db.ids import new_id
 from storage.db.session import operator_session
@@ -302,12 +302,7 @@ def run_again(settings: Settings, services: Endpoints, job_id: str) -> tuple[Ask
                 f"is {job.state}: only what ended without an answer can be asked again", field="id", value=job_id
             )
         now = jobs.show(connection, done.job_id, tenant_id=job.tenant_id)
-    wire = open_wire(
-        services.broker_url,
-        lanes=settings.lane_weights,
-        turns_per_tenant=settings.turns_per_tenant,
-        setting=services.wire_setting,
-    )
+    wire = wire_from(settings, services)
     with contextlib.suppress(ServiceError):  # a hint: the sweep finds the job within a second
         wire.offer(done.lane, str(job.tenant_id))
     wire.close()

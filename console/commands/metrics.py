@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,6 +10,7 @@ import typer
 from console.connect import DATABASE, reach
 from console.metrics.exposition import exposition
 from console.metrics.server import PATH, build_server
+from console.processes.stop import StopRequests
 from console.terminal.output import Json, dumped, note, print_json
 from settings import Settings
 from storage.db.session import operator_session
@@ -50,14 +49,9 @@ def _serve(settings: Settings, ops_url: str, host: str, port: int, *, as_json: b
     server = build_server(host, port, lambda: exposition(_read(settings, ops_url)))
     url = f"http://{host}:{server.server_port}{PATH}"
 
-    def stop(*_: object) -> None:  # not from the thread that serves, which would wait for itself
-        threading.Thread(target=server.shutdown, daemon=True).start()
-
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, stop)
-    if as_json:
-        typer.echo(dumped({"url": url}))
-    else:
-        note(f"serving {url}")
-    with server:
+    with server, StopRequests(server.shutdown):
+        if as_json:
+            typer.echo(dumped({"url": url}))
+        else:
+            note(f"serving {url}")
         server.serve_forever()

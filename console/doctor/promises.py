@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from console.composition import wire_from
 from console.doctor.finding import Finding
 from console.endpoints import Endpoints
-from queues.broker_url import open_wire
 from queues.turns import Wire
 from settings import Settings
 from storage.db.connect import Connection
@@ -63,12 +63,7 @@ def _journal(simulator_url: str) -> list[dict[str, Any]] | None:
 
 def _turns(settings: Settings, services: Endpoints, connection: Connection) -> Finding:
     """Queued work whose tenant has no turn, twice in a row with a sweep in between, and runs nothing either."""
-    wire = open_wire(
-        services.broker_url,
-        lanes=settings.lane_weights,
-        turns_per_tenant=settings.turns_per_tenant,
-        setting=services.wire_setting,
-    )
+    wire = wire_from(settings, services)
     try:
         if not wire.counts:
             says = "this wire cannot say which tenants have turns; its sweep goes by what runs"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from console.composition import wire_from
 from console.endpoints import Endpoints
 from errors import MigrationError
-from queues.broker_url import open_wire
 from settings import Settings
 from storage.db.logins import refuse_unsafe_role
 from storage.db.session import OPERATOR, session
@@ -26,12 +26,7 @@ def check_ready(settings: Settings, services: Endpoints) -> None:
         missing = pending(connection)
     if missing:
         raise MigrationError(f"migrations are pending: {', '.join(missing)}", hint="Run `headrace migrate` first.")
-    wire = open_wire(
-        services.broker_url,
-        lanes=settings.lane_weights,
-        turns_per_tenant=settings.turns_per_tenant,
-        setting=services.wire_setting,
-    )
+    wire = wire_from(settings, services)
     try:
         wire.facts()
     finally:

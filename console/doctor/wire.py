@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from console.composition import wire_from
 from console.doctor.finding import Finding, milliseconds
 from console.doctor.wire_trial import try_turn
 from console.endpoints import Endpoints
-from queues.broker_url import open_wire
 from settings import Settings
 
 
 def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
     """Look at its server, offer a turn and take one."""
-    wire = open_wire(
-        services.broker_url,
-        lanes=settings.lane_weights,
-        turns_per_tenant=settings.turns_per_tenant,
-        setting=services.wire_setting,
-    )
+    wire = wire_from(settings, services)
     try:
         facts = wire.facts()
     finally:

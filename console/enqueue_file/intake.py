@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from console.enqueue_file.lines import Line
-from console.processes.stop import Stop
+from console.terminal.interrupt import Stop
 from errors import HeadraceError, InvalidInputError
 from producers import Client, Quote
 

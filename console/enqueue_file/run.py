@@ -11,17 +11,17 @@ from uuid import UUID
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from console.composition import wire_from
 from console.endpoints import Endpoints
 from console.enqueue_file.intake import Intake, Quoted, Taken
 from console.enqueue_file.lines import Line, check_file, read_lines
 from console.enqueue_file.report import End, Report
-from console.processes.stop import CUT_OFF, INTERRUPTED, Stop, forget_output
 from console.terminal import failure
+from console.terminal.interrupt import CUT_OFF, INTERRUPTED, Stop, forget_output
 from console.terminal.output import screen
 from errors import HeadraceError, InvalidInputError
 from producers import Client
 from producers.enqueue import open_quoter
-from queues.broker_url import open_wire
 from settings import Settings
 from storage.catalogue import tenants
 from storage.db.connect import Connection
@@ -59,12 +59,7 @@ def _through(
     code: int | None = None
     try:
         with translated(services.database_url), ExitStack() as stack:
-            wire = open_wire(
-                services.broker_url,
-                lanes=settings.lane_weights,
-                turns_per_tenant=settings.turns_per_tenant,
-                setting=services.wire_setting,
-            )
+            wire = wire_from(settings, services)
             database = Database(services.database_url)
             client = Client(database, wire, quoter=lambda: open_quoter(settings, database, services.redis_url))
             stack.callback(client.close)

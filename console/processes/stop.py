@@ -1,80 +1,86 @@
-"""Ctrl-C in a long command: the step under way is ended, what was done is told; a second one ends at once."""
+"""What asks a process to stop: SIGTERM, SIGINT, SIGHUP, or the loss of its parent.
+
+    stopping = threading.Event()
+    StopRequests(stopping.set, parent=parent, orphaned=lambda: log.warning("worker.orphaned")).start()
+
+A signal handler runs inside whatever the main thread was doing. If that was ``Event.wait``, the main thread may hold
+the event's lock, and a handler that sets the event waits for that lock for ever. So the handler only puts the signal
+into a ``SimpleQueue``, whose ``put`` is made for that, and a thread takes it from there. No signal is blocked, because
+children would inherit the mask and would not hear SIGTERM.
+"""
 
 from __future__ import annotations
 
 import os
+import queue
 import signal
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
-INTERRUPTED, CUT_OFF = 130, 141
-"""Exit codes: after Ctrl-C, and when nothing reads what is written any more, as a shell says of other programs."""
+TOLD_TWICE = 130
+"""The exit code after a second signal."""
 
-_STOPPING = b"\nstopping when the step under way has ended; once more stops at once\n"
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ORPHAN_CHECK_S: Final = 0.5
 
 
-class Stop:
-    """SIGINT and SIGTERM as :class:`KeyboardInterrupt`, but the first one never inside :meth:`step`. A context."""
+def leave_at_once() -> None:
+    """End the process without tidying up: the database rolls back, and running jobs are reclaimed."""
+    os._exit(TOLD_TWICE)
 
-    def __init__(self) -> None:
-        self.asked = False
-        self._in_step = False
-        self._before: dict[int, Any] = {}
 
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """What is in here is ended before the first signal stops the command.
+class StopRequests:
+    """Listens for requests to stop: from :meth:`start` to the end of the process or, as a context, of the block."""
 
-        :raises KeyboardInterrupt: at the end, if a signal came meanwhile; at once, if it was the second one.
+    def __init__(
+        self,
+        first: Callable[[], object],
+        *,
+        again: Callable[[], object] = leave_at_once,
+        parent: int = 0,
+        orphaned: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Listen to nothing yet. The calls below come from a thread of its own, where they may take locks.
+
+        :param first: called at the first request.
+        :param again: called at every further signal.
+        :param parent: the loss of this process is a request too, unless there was one before; 0: nobody is watched.
+        :param orphaned: called before ``first`` when the parent was lost.
         """
-        self._in_step = True
-        try:
-            yield
-        finally:
-            self._in_step = False
-        if self.asked:
-            raise KeyboardInterrupt
+        self._first, self._again, self._orphaned = first, again, orphaned
+        self._parent = parent
+        self._heard: queue.SimpleQueue[Literal["signal", "end"]] = queue.SimpleQueue()
+        self._before: dict[int, Any] = {}
+        self._thread = threading.Thread(target=self._listen, name="stop requests", daemon=True)
 
-    def _heard(self, _number: int, _frame: FrameType | None) -> None:
-        if self._in_step and not self.asked:
-            self.asked = True
-            os.write(2, _STOPPING)  # a signal handler may not use a stream that the program was just writing to
-            return
-        self.asked = True
-        raise KeyboardInterrupt
+    def start(self) -> None:
+        """Put up the signal handlers; only the main thread may."""
+        self._thread.start()
+        self._before = {number: signal.signal(number, lambda *_: self._heard.put("signal")) for number in _SIGNALS}
 
-    def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():  # no other one hears signals
-            self._before = {one: signal.signal(one, self._heard) for one in (signal.SIGINT, signal.SIGTERM)}
+    def __enter__(self) -> StopRequests:
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._heard.put("end")
 
+    def _listen(self) -> None:
+        if not self._first_comes():
+            return
+        self._first()
+        while self._heard.get() == "signal":
+            self._again()
 
-@contextmanager
-def quiet_interrupt() -> Iterator[None]:
-    """Ctrl-C in here ends the process at once and without a word (exit code 130): for imports, before anything began.
-
-    A :class:`KeyboardInterrupt` would not do, since what imports run (``__set_name__``, callbacks of C) turns it into
-    other errors. SIGTERM needs nothing, for it ends such a process at once anyhow.
-    """
-    is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where a shell has it ignored
-    if not is_usual or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def forget_output() -> None:
-    """Let what is still to be written to a closed standard output go nowhere, so that the end is a quiet one."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def _first_comes(self) -> bool:
+        """Whether there was a request; otherwise this listener is at its end."""
+        while True:
+            try:
+                return self._heard.get(timeout=_ORPHAN_CHECK_S if self._parent else None) == "signal"
+            except queue.Empty:
+                if os.getppid() != self._parent:
+                    self._orphaned()
+                    return True

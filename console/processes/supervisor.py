@@ -18,25 +18,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
+from console.processes.stop import TOLD_TWICE, StopRequests
 from errors import ServiceError
 
 CANNOT_START = 2
 """Exit code of a child that will never start: it is not repeated, and everything ends with that code."""
-TOLD_TWICE = 130
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _HEALTHY_AFTER_S = 30.0  # who lived for so long starts again after the first pause
 _NEVER = float("inf")
-_ORPHAN_CHECK_S = 0.5
 _LOOK_UP_S = 3600.0  # there is always news when something happens; a wait only has to end at all
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 log = structlog.get_logger("headrace.processes")
 
@@ -55,7 +52,6 @@ class Processes:
         self._patience_s = patience_s
         self._logs = logs
         self._children: list[_Child] = []
-        # A signal handler may put here at any moment: SimpleQueue is made for that, locks and events are not.
         self._news: queue.SimpleQueue[Literal["told", "ended"]] = queue.SimpleQueue()
 
     def start(self, name: str, argv: Sequence[str]) -> None:
@@ -72,14 +68,10 @@ class Processes:
         0: all drained; 1: one ended badly meanwhile; 2: a child could not start; 130: killed by a second signal.
         """
         told, give_up, killed = 0, _NEVER, False
-        look_up_s = _ORPHAN_CHECK_S if parent else _LOOK_UP_S
-        with self._signals_heard():
+        with self._stop_requests(parent):
             while not all(child.is_over for child in self._children):
                 with contextlib.suppress(queue.Empty):
-                    told += self._news.get(timeout=min(max(give_up - time.monotonic(), 0.0), look_up_s)) == "told"
-                if parent and not told and os.getppid() != parent:
-                    log.warning("process.orphaned")
-                    told = 1
+                    told += self._news.get(timeout=min(max(give_up - time.monotonic(), 0.0), _LOOK_UP_S)) == "told"
                 if not killed and (told > 1 or time.monotonic() >= give_up):
                     killed, give_up = True, _NEVER
                     self._kill()
@@ -129,14 +121,11 @@ class Processes:
         # told to end before it had put up its handlers, a child dies of the signal itself: nothing was begun yet
         return 0 if all(child.code in (None, 0, -signal.SIGTERM) for child in self._children) else 1
 
-    @contextmanager
-    def _signals_heard(self) -> Iterator[None]:
-        before = {number: signal.signal(number, lambda *_: self._news.put("told")) for number in _STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop_requests(self, parent: int) -> StopRequests:
+        def told() -> None:
+            self._news.put("told")
+
+        return StopRequests(told, again=told, parent=parent, orphaned=lambda: log.warning("process.orphaned"))
 
 
 class _Child:

@@ -9,21 +9,18 @@ begun is handed back. It also drains when its parent is gone, so that no process
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
 import threading
 from dataclasses import asdict
-from types import FrameType
 
 import dramatiq
 import structlog
 
+from console.composition import START_HINT, rates_from, wire_from
 from console.processes.logs import configure_logs, log_uncaught
+from console.processes.stop import StopRequests
 from errors import ConfigurationError, HeadraceError, RetryableError
-from guards.rates import RateGuard
 from queues.broker import TurnBroker
-from queues.broker_url import open_wire, redis_client
 from router.breakers import Breakers
 from router.gateway import Gateway, build_providers
 from router.policy import load_policy
@@ -36,6 +33,7 @@ from storage.catalogue.deployment import pseudonym_key
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.db.logins import refuse_unsafe_role
+from wording import needed
 from workers import actors
 from workers.backoff import Backoff
 from workers.heartbeat import Heartbeat
@@ -45,7 +43,7 @@ from workers.turn_account import TurnAccount
 
 log = structlog.get_logger("headrace.worker")
 START_WITHIN_S = 10.0  # how long Postgres may be away during a start; after that whoever keeps us up tries again
-_ORPHAN_CHECK_S = 0.5
+_HEART_CHECK_S = 0.5  # how soon the loss of the heart shows
 # A thread that computes lets the others go on after this time, s (CPython's own: 0.005). A claim hands the interpreter
 # over some ten times, so each of a neighbour's computing threads makes it late by ten times this.
 _SWITCH_S = 0.001
@@ -78,13 +76,16 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
     """Build the process's parts, work until told to stop, drain. Returns the exit code: 1 when the heart was lost."""
     code = 0
     draining = threading.Event()
-    stopping = _on_signals()
+    stopping = threading.Event()
     worker_id = new_id()
+    StopRequests(
+        stopping.set, parent=parent, orphaned=lambda: log.warning("worker.orphaned", worker_id=str(worker_id))
+    ).start()
+    database_url = needed(plain(settings.database_url), "HEADRACE_DATABASE_URL", hint=START_HINT)
+    ops_url = needed(plain(settings.ops_database_url), "HEADRACE_OPS_DATABASE_URL", hint=START_HINT)
     with (
-        Database(_needed(settings, "database_url"), connections=min(16, threads // 4 + 3)) as database,
-        Database(
-            _needed(settings, "ops_database_url"), connections=1, setting="HEADRACE_OPS_DATABASE_URL"
-        ) as operations,
+        Database(database_url, connections=min(16, threads // 4 + 3)) as database,
+        Database(ops_url, connections=1, setting="HEADRACE_OPS_DATABASE_URL") as operations,
     ):
         database.patiently(lambda connection, _repeat: refuse_unsafe_role(connection), within_s=START_WITHIN_S)
         operations.patiently(
@@ -93,12 +94,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             ),
             within_s=START_WITHIN_S,
         )
-        wire = open_wire(
-            plain(settings.broker_url) or _needed(settings, "redis_url"),
-            lanes=settings.lane_weights,
-            turns_per_tenant=settings.turns_per_tenant,
-            setting=wire_setting(settings),
-        )
+        wire = wire_from(settings)
         providers = build_providers(
             plain(settings.openai_api_key),
             settings.openai_base_url,
@@ -138,7 +134,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             policy=load_policy(settings.routing_policy),
             read_policy=lambda: load_policy(settings.routing_policy),
             pseudonyms=Pseudonyms(database.patiently(lambda c, _repeat: pseudonym_key(c), within_s=START_WITHIN_S)),
-            rates=rate_guard(settings),
+            rates=rates_from(settings),
             backoff=Backoff(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
             call_timeout_s=settings.call_timeout_s,
             claim_timeout_s=settings.claim_timeout_s,
@@ -156,10 +152,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
         simulated = {"simulated": True} if _is_simulated(settings) else {}
         log.info("worker.ready", worker_id=str(worker_id), threads=threads, providers=sorted(providers), **simulated)
 
-        while not stopping.wait(_ORPHAN_CHECK_S):
-            if parent and os.getppid() != parent:
-                log.warning("worker.orphaned", worker_id=str(worker_id))
-                break
+        while not stopping.wait(_HEART_CHECK_S):
             why = heartbeat.lost()
             if why is not None:
                 log.critical("worker.heart_lost", worker_id=str(worker_id), error=why)
@@ -178,48 +171,10 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
     return code
 
 
-def rate_guard(settings: Settings) -> RateGuard | None:
-    """Who counts requests; nobody does without a Redis, which is said once."""
-    url = plain(settings.redis_url)
-    if url is None:
-        log.warning("rates.open", error="HEADRACE_REDIS_URL is not set", meaning="no request rate is held")
-        return None
-    return RateGuard(redis_client(url))
-
-
-def wire_setting(settings: Settings) -> str:
-    """The variable that the wire's URL comes from."""
-    return "HEADRACE_REDIS_URL" if settings.broker_url is None else "HEADRACE_BROKER_URL"
-
-
 def _is_simulated(settings: Settings) -> bool:
     """Whether the answers are made up. `headrace worker` hands the simulator's URL on only where it is used."""
     bases = [url for url in (settings.openai_base_url, settings.anthropic_base_url) if url is not None]
     return settings.simulator_url is not None and any(url.startswith(settings.simulator_url) for url in bases)
-
-
-def _on_signals() -> threading.Event:
-    stopping = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        if stopping.is_set():
-            os._exit(130)  # asked twice: leave at once; what is running is taken back
-        stopping.set()
-
-    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(one, stop)
-    return stopping
-
-
-def _needed(settings: Settings, name: str) -> str:
-    value = plain(getattr(settings, name))
-    if value is None:
-        raise ConfigurationError(
-            "is not set",
-            field=f"HEADRACE_{name.upper()}",
-            hint="Start it by `headrace worker`, which starts private services, or set it.",
-        )
-    return value
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from console.processes import supervisor as module
-from console.processes.supervisor import CANNOT_START, TOLD_TWICE, Processes, python
+from console.processes.stop import TOLD_TWICE
+from console.processes.supervisor import CANNOT_START, Processes, python
 from errors import ServiceError
 from tests.support.fleet import eventually
 

@@ -108,7 +108,7 @@ def test_ctrl_c_ends_with_130(environment: dict[str, str], tmp_path: Path) -> No
         assert waiting.wait(30) == 130
 
 
-@pytest.mark.parametrize("module", ["console.processes.stop", "typer", "psycopg", "console.commands.jobs"])
+@pytest.mark.parametrize("module", ["console.terminal.interrupt", "typer", "psycopg", "console.commands.jobs"])
 def test_ctrl_c_while_it_still_imports_ends_it_without_a_word(
     module: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
