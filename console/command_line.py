@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, Command] = {
     "migrate": Command("console.commands.migrate", "migrate", "Bring the database up to this release."),
     "worker": Command("console.commands.worker", "worker", "Run jobs until told to stop."),
     "scheduler": Command("console.commands.scheduler", "scheduler", "Run the background chores until told to stop."),
-    "tenants": Command("console.commands.tenants", "app", "Add and list tenants, set their caps."),
+    "tenants": Command("console.commands.tenants", "app", "Add and list tenants, set their weights."),
     "producers": Command("console.commands.producers", "app", "Bind logins that enqueue by SQL to tenants."),
     "limits": Command("console.commands.limits", "app", "Show and change what tenants, users and features may use."),
     "jobs": Command("console.commands.jobs", "app", "Enqueue jobs, list them, look at one, cancel it, ask it anew."),
