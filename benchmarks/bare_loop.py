@@ -28,9 +28,9 @@ import openai
 from benchmarks.rig import Rig, rig
 from queues.broker_url import open_wire
 from storage.fleet import pauses
-from storage.fleet.pauses import Kind, Pausable
+from storage.fleet.pauses import Pausable, PausableKind
 
-MODEL, LANE, WARM_UP = "gpt-6-luna", Pausable(Kind.LANE, "interactive", "interactive"), 400
+MODEL, LANE, WARM_UP = "gpt-6-luna", Pausable(PausableKind.LANE, "interactive", "interactive"), 400
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 

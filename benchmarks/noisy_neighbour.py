@@ -36,7 +36,7 @@ from console.pausing import pause, resume
 from queues.rabbitmq.partitions import PARTITIONS, partition_of
 from storage.db.database import Database
 from storage.db.ids import new_id
-from storage.fleet.pauses import Kind
+from storage.fleet.pauses import PausableKind
 from storage.jobs import jobs
 from tests.support.rabbitmq import SERVER, PrivateRabbit
 
@@ -149,7 +149,7 @@ def compare(bench: Rig, database: Database, chosen: argparse.Namespace) -> None:
     for _ in range(PROCESSES):
         bench.worker(threads=THREADS)
     quiet_waits(bench, tenants, chosen.samples // 2, seed=0)  # connections open, plans are made
-    pause(bench.endpoints, Kind.TENANT, str(loud))
+    pause(bench.endpoints, PausableKind.TENANT, str(loud))
     took = flood(bench, database, loud, chosen.jobs)
     print(f"{chosen.jobs:,} jobs were put in in {took:.0f} s", flush=True)
     alone: list[Wait] = []
@@ -159,7 +159,7 @@ def compare(bench: Rig, database: Database, chosen: argparse.Namespace) -> None:
         waits = quiet_waits(bench, tenants, chosen.samples, seed=number)
         told("the flood paused", waits)
         alone += waits
-        resume(bench.settings, bench.endpoints, Kind.TENANT, str(loud))
+        resume(bench.settings, bench.endpoints, PausableKind.TENANT, str(loud))
         bench.wait_running(loud, at_least=PROCESSES * THREADS * 3 // 4 // (chosen.ordinary + 1))
         time.sleep(APART_S)  # none of the calls that began together can end before the shortest latency
         left, began = _queued(bench, loud), time.monotonic()
@@ -170,7 +170,7 @@ def compare(bench: Rig, database: Database, chosen: argparse.Namespace) -> None:
         done, busy_s = done + left - still, busy_s + time.monotonic() - began
         told(f"with {left:,} jobs queued", waits)
         beside += waits
-        pause(bench.endpoints, Kind.TENANT, str(loud))
+        pause(bench.endpoints, PausableKind.TENANT, str(loud))
         bench.wait_running(loud, at_most=0)
     print(f"all {chosen.rounds} rounds")
     ratio = told("beside", beside) / told("alone", alone)

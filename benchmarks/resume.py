@@ -17,7 +17,7 @@ from benchmarks.rig import Rig, rig
 from console import pausing
 from queues.broker_url import open_wire
 from queues.turns import Wire
-from storage.fleet.pauses import Kind
+from storage.fleet.pauses import PausableKind
 
 ROUNDS, JOBS = 15, 5
 
@@ -34,7 +34,7 @@ def first_claim_ms(bench: Rig, wire: Wire, tenant: UUID, *, by_command: bool) ->
     while wire.outstanding("interactive"):  # the turns that were offered find nothing, as in any pause
         time.sleep(0.01)
     if by_command:
-        pausing.resume(bench.settings, bench.endpoints, Kind.TENANT, str(tenant))
+        pausing.resume(bench.settings, bench.endpoints, PausableKind.TENANT, str(tenant))
         (row,) = bench.query("select max(at) as at from headrace.audit where action = 'resume'")
     else:
         (row,) = bench.query(

@@ -29,7 +29,7 @@ from benchmarks.rig import Rig, rig
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import pauses, recovery
-from storage.fleet.pauses import Kind, Pausable
+from storage.fleet.pauses import Pausable, PausableKind
 from storage.jobs import jobs
 from storage.jobs.jobs import ClaimedJob, Stopped
 from storage.money import limits
@@ -38,7 +38,7 @@ from storage.money.limits import SlotScope
 LANE, GOAL = "interactive", 1.5
 CLAIMS = 300  # of each tenant, system and wall
 ENDED = {"outcome": "failed", "reason": "a_benchmark", "error": {}}
-PAUSED = Pausable(Kind.FEATURE, "legal_summary", "legal_summary")
+PAUSED = Pausable(PausableKind.FEATURE, "legal_summary", "legal_summary")
 
 
 class System:

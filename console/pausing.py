@@ -15,7 +15,7 @@ from errors import InvalidInputError, ServiceError
 from settings import Settings
 from storage.db.session import operator_session
 from storage.fleet import pauses
-from storage.fleet.pauses import Kind, Pausable
+from storage.fleet.pauses import Pausable, PausableKind
 from storage.fleet.recovery import Turns
 
 Tenant = Annotated[str | None, typer.Option(help="This tenant: its id, external id or name.")]
@@ -24,21 +24,21 @@ Lane = Annotated[str | None, typer.Option(help="This lane, of all tenants.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class PauseChange:
     """What was meant, and whether that changed anything (False: it was so already)."""
 
     what: Pausable
     changed: bool
 
 
-def meant(*, tenant: str | None, feature: str | None, lane: str | None) -> tuple[Kind, str] | None:
+def meant(*, tenant: str | None, feature: str | None, lane: str | None) -> tuple[PausableKind, str] | None:
     """Which one thing the options mean; None when there is none.
 
     :raises InvalidInputError: there are several.
     """
     given = [
         (kind, value)
-        for kind, value in ((Kind.TENANT, tenant), (Kind.FEATURE, feature), (Kind.LANE, lane))
+        for kind, value in ((PausableKind.TENANT, tenant), (PausableKind.FEATURE, feature), (PausableKind.LANE, lane))
         if value is not None
     ]
     if len(given) > 1:
@@ -47,17 +47,17 @@ def meant(*, tenant: str | None, feature: str | None, lane: str | None) -> tuple
     return given[0] if given else None
 
 
-def pause(services: Endpoints, kind: Kind, given: str) -> Changed:
+def pause(services: Endpoints, kind: PausableKind, given: str) -> PauseChange:
     """Pause it in the name of the user who runs this.
 
     :raises InvalidInputError: there is no such thing (or it is a subclass that says so).
     """
     with operator_session(services.require_ops()) as connection:
         what = pauses.resolve(connection, kind, given)
-        return Changed(what, pauses.pause(connection, what, actor=actor()))
+        return PauseChange(what, pauses.pause(connection, what, actor=actor()))
 
 
-def resume(settings: Settings, services: Endpoints, kind: Kind, given: str) -> Changed:
+def resume(settings: Settings, services: Endpoints, kind: PausableKind, given: str) -> PauseChange:
     """Let it go on in the name of the user who runs this, and offer its turns at once.
 
     Turns are offered when it was not paused, too: said twice it adds none, and it mends a first try that lost them.
@@ -69,7 +69,7 @@ def resume(settings: Settings, services: Endpoints, kind: Kind, given: str) -> C
         changed = pauses.resume(connection, what, actor=actor())
         turns = pauses.turns(connection, what, turns_per_tenant=settings.turns_per_tenant)
     _offer(settings, services, turns)
-    return Changed(what, changed)
+    return PauseChange(what, changed)
 
 
 def _offer(settings: Settings, services: Endpoints, turns: Turns) -> None:

@@ -21,7 +21,7 @@ from storage.money.prices import Change
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class PublishedNames:
     """Features or lanes before and after, each with its figure: a feature's requests a minute, a lane's weight."""
 
     before: Mapping[str, int | None]
@@ -50,8 +50,8 @@ class Provisioned:
     """What was new. ``prompts``: every default prompt that has a file, changed or not."""
 
     migrated: Migrated
-    features: Named
-    lanes: Named
+    features: PublishedNames
+    lanes: PublishedNames
     prompts: Sequence[Published]
     prices: Sequence[Change]
 
@@ -99,8 +99,8 @@ def provision(
         new_prices = price_sync.sync(connection, routed_models(policy)).changes
         return Provisioned(
             migrated,
-            features=Named(features, stored_policy.features(connection)),
-            lanes=Named(known_lanes, stored_policy.lanes(connection)),
+            features=PublishedNames(features, stored_policy.features(connection)),
+            lanes=PublishedNames(known_lanes, stored_policy.lanes(connection)),
             prompts=published,
             prices=new_prices,
         )

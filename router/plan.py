@@ -27,7 +27,7 @@ from storage.money.runs import PlannedCall
 LEAST_OUTPUT_TOKENS: Final = {"openai": 16}
 
 
-class Asked(Protocol):
+class JobNeeds(Protocol):
     """What a plan has to know of a job; ``plan`` is the tenant's."""
 
     @property
@@ -95,7 +95,7 @@ class Plan:
 
 
 def plan_job(
-    job: Asked,
+    job: JobNeeds,
     prompt: PromptVersion | None,
     policy: Policy,
     *,
@@ -150,7 +150,7 @@ def plan_job(
     )
 
 
-def messages_of(job: Asked, prompt: PromptVersion | None) -> tuple[Message, ...]:
+def messages_of(job: JobNeeds, prompt: PromptVersion | None) -> tuple[Message, ...]:
     """The messages that a job asks, with its context among them.
 
     :raises InvalidInputError: the prompt is gone, or takes other variables by now.
@@ -170,7 +170,7 @@ def messages_of(job: Asked, prompt: PromptVersion | None) -> tuple[Message, ...]
     return (*messages[:systems], context, *messages[systems:])
 
 
-def _given(job: Asked) -> list[str]:
+def _given(job: JobNeeds) -> list[str]:
     if job.messages is not None:
         return [one["content"] for one in job.messages]
     return list((job.variables or {}).values())

@@ -13,7 +13,7 @@ import uvicorn
 
 from errors import ConfigurationError
 from simulator.protocol.app import build_app
-from simulator.protocol.delivery import Pace
+from simulator.protocol.delivery import DeliveryPace
 
 HOST = "127.0.0.1"
 BACKLOG = 4_096
@@ -70,7 +70,7 @@ class SimulatorServer(uvicorn.Server):
     """uvicorn with the simulator's routes, which says when it listens."""
 
     def __init__(
-        self, bound: socket.socket, announce: Callable[[int], None], *, seed: int = 0, pace: Pace | None = None
+        self, bound: socket.socket, announce: Callable[[int], None], *, seed: int = 0, pace: DeliveryPace | None = None
     ) -> None:
         super().__init__(
             uvicorn.Config(

@@ -148,3 +148,13 @@ def test_no_test_and_no_benchmark_imports_a_test() -> None:
         if any(name.startswith("tests.") and name.rpartition(".")[2].startswith("test_") for name in names):
             importers.add(file.relative_to(ROOT).as_posix())
     assert importers == again
+
+
+def test_a_class_name_stands_once() -> None:
+    """One concept a word: a reader who meets a name knows which class it is."""
+    places: dict[str, list[str]] = {}
+    for path, module in MODULES.items():
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

@@ -24,7 +24,7 @@ from errors import NotTogetherError, ServiceError
 from storage.db.connect import Connection
 from storage.db.database import Database
 from storage.jobs import books
-from storage.jobs.books import Begin, Claim, Done, Settle, Step
+from storage.jobs.books import BeginStep, ClaimStep, Done, SettleStep, Step
 from storage.jobs.jobs import ClaimedJob, Settled, Stopped
 from storage.money.runs import Grant, PlannedCall
 
@@ -68,12 +68,12 @@ class Ledger:
         turns_per_tenant: int,
     ) -> ClaimedJob | Stopped | None:
         """Claim the tenant's next job of a lane; see :func:`storage.jobs.jobs.claim`."""
-        step = Claim(lane, claim_id, worker_id, timeout_s, turns_per_tenant)
+        step = ClaimStep(lane, claim_id, worker_id, timeout_s, turns_per_tenant)
         return cast("ClaimedJob | Stopped | None", self._do(tenant_id, step))
 
     def begin(self, tenant_id: UUID, job_id: UUID, claim_id: UUID, call: PlannedCall) -> Grant:
         """Check the caps, reserve, write the run; see :func:`storage.money.runs.begin`."""
-        return cast("Grant", self._do(tenant_id, Begin(job_id, claim_id, call)))
+        return cast("Grant", self._do(tenant_id, BeginStep(job_id, claim_id, call)))
 
     def settle(
         self,
@@ -86,10 +86,10 @@ class Ledger:
         outcome: Mapping[str, Any],
     ) -> Settled:
         """Price the run and carry out the verdict; see :func:`storage.jobs.jobs.settle`."""
-        return cast("Settled", self._do(tenant_id, Settle(job_id, claim_id, run, verdict, outcome)))
+        return cast("Settled", self._do(tenant_id, SettleStep(job_id, claim_id, run, verdict, outcome)))
 
     def _do(self, tenant_id: UUID, step: Step) -> Done:
-        tried, long = False, isinstance(step, Settle) and step.characters > LONG_STEP
+        tried, long = False, isinstance(step, SettleStep) and step.characters > LONG_STEP
         while True:
             mine = _Waiting(tenant_id, step, tried)
             with self._lock:
@@ -137,7 +137,7 @@ class Ledger:
         if own_line and len(together) == 1:
             self._keep_alone(together)
             return
-        give_up = self._draining if all(isinstance(one.step, Claim) for one in together) else None
+        give_up = self._draining if all(isinstance(one.step, ClaimStep) for one in together) else None
         steps, tried = [(one.tenant_id, one.step) for one in together], [one.tried for one in together]
 
         def keep(connection: Connection, repeat: bool) -> list[Done | Exception]:
@@ -179,7 +179,7 @@ class Ledger:
 
     def _keep_alone(self, together: list[_Waiting]) -> None:
         for one in together:
-            give_up = self._draining if isinstance(one.step, Claim) else None
+            give_up = self._draining if isinstance(one.step, ClaimStep) else None
             try:
                 one.ends(self._database.patiently(partial(_alone, one=one), give_up=give_up))
             except Exception as error:  # noqa: BLE001 (not ours to judge: it is raised to the step's own caller)

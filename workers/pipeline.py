@@ -47,7 +47,7 @@ from workers.call_report import CallReport
 from workers.claim import Claim
 from workers.ledger import Ledger
 from workers.outcomes import Ended, HandBack, Lost, NextCall, Outcome, ProviderWait
-from workers.prompt_cache import PromptCache
+from workers.prompt_cache import LoadedPrompts
 from workers.settling import with_less
 from workers.trouble_log import TroubleLog
 from workers.turn_account import TurnAccount
@@ -101,7 +101,7 @@ class Pipeline:
         self._may_claim = may_claim
         self._cpu_clock = cpu_clock
         self._trouble = trouble or TroubleLog()
-        self._prompts = PromptCache(database)
+        self._prompts = LoadedPrompts(database)
         self._shared = Dependencies(
             gateway=gateway,
             ledger=Ledger(database, draining),

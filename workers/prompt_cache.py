@@ -13,7 +13,7 @@ from storage.db.database import Database
 _MOST = 512
 
 
-class PromptCache:
+class LoadedPrompts:
     """Loads a version at its first use. Keyed by tenant too: who may not see a version does not find it here."""
 
     def __init__(self, database: Database) -> None:

@@ -74,7 +74,7 @@ class Rotation:
 
 
 @dataclass(slots=True)
-class Backlog:
+class OldestFirst:
     """A chore that does the oldest first. After a full pass every tenant has a turn before the next such pass.
 
     ``most`` rows are done in a pass, and fewer after a pass that was cut off.

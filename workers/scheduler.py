@@ -36,7 +36,7 @@ from storage.money import rates, spend
 from storage.money.rates import WaitingForRate
 from workers.chores import Chore, ChoreLoop
 from workers.presence import Presence
-from workers.rotation import Backlog, Rotation
+from workers.rotation import OldestFirst, Rotation
 from workers.trouble_log import TroubleLog
 from workers.wake_listener import WakeListener
 
@@ -88,8 +88,8 @@ class Scheduler:
         self._wire = wire
         self._rates = rates
         self._no_room_before: dict[tuple[UUID, str], float] = {}  # lists that wait for a rate; Python's clock
-        self._wakes, self._due = Backlog(NOTES_AT_ONCE), Backlog(RELEASED_AT_ONCE)
-        self._late = Backlog(EXPIRED_AT_ONCE)
+        self._wakes, self._due = OldestFirst(NOTES_AT_ONCE), OldestFirst(RELEASED_AT_ONCE)
+        self._late = OldestFirst(EXPIRED_AT_ONCE)
         self._money_turns, self._rates_turns, self._slots_turns = Rotation(), Rotation(), Rotation()
         self._worker_silent_s = worker_silent_s
         self._max_deaths = max_deaths

@@ -21,7 +21,7 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.jobs import jobs
 from storage.jobs.jobs import Repeated, State
-from storage.jobs.selection import Found
+from storage.jobs.selection import SelectedJob
 
 CHUNK: Final = 100
 """Jobs a transaction."""
@@ -57,7 +57,7 @@ def preview(database: Database, choice: Choice) -> Preview:
 
 
 @dataclass(slots=True)
-class Changed:
+class BulkChange:
     """How far a change came: how many jobs were dealt with, and what became of how many of them."""
 
     dealt: int = 0
@@ -66,10 +66,10 @@ class Changed:
     error: HeadraceError | None = None  # what stopped it half-way
 
 
-def cancel(database: Database, choice: Choice, *, by: str) -> Changed:
+def cancel(database: Database, choice: Choice, *, by: str) -> BulkChange:
     """Cancel the jobs that are meant. Outcomes: ``cancelled``, ``cancelling`` (it runs), or the ending that it had."""
 
-    def step(found: Sequence[Found]) -> Counter[str]:
+    def step(found: Sequence[SelectedJob]) -> Counter[str]:
         said = database.patiently(
             lambda connection, _repeat: jobs.cancel_free(
                 connection, [one.tenant_id for one in found], [one.id for one in found], by=by
@@ -89,13 +89,13 @@ def cancel(database: Database, choice: Choice, *, by: str) -> Changed:
 
 def run_again(
     database: Database, choice: Choice, wire: Wire, told: Callable[[Sequence[Repeated]], None], *, by: str
-) -> Changed:
+) -> BulkChange:
     """Ask the jobs that are meant anew, each once; ``told`` hears of each chunk when it is in.
 
     Outcomes: ``asked_again``, ``already`` (the job was asked again before), ``not_possible`` (it was so meanwhile).
     """
 
-    def step(found: Sequence[Found]) -> Counter[str]:
+    def step(found: Sequence[SelectedJob]) -> Counter[str]:
         ids = [new_id() for _ in found]  # made here, so that the step is safe to repeat
         done = database.patiently(
             lambda connection, _repeat: jobs.run_many_again(
@@ -111,8 +111,8 @@ def run_again(
     return _each(database, choice, step)
 
 
-def _each(database: Database, choice: Choice, step: Callable[[Sequence[Found]], Counter[str]]) -> Changed:
-    done = Changed()
+def _each(database: Database, choice: Choice, step: Callable[[Sequence[SelectedJob]], Counter[str]]) -> BulkChange:
+    done = BulkChange()
     try:
         with Stop() as stop:
             for portion in choice.portions(database):

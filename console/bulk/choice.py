@@ -14,7 +14,7 @@ from storage.db.database import Database
 from storage.db.logins import refuse_unsafe_role
 from storage.db.session import OPERATOR, translated
 from storage.jobs import selection
-from storage.jobs.selection import Found, Selection
+from storage.jobs.selection import SelectedJob, Selection
 
 WITHIN_S: Final = 10.0
 """How long a step waits for Postgres to come back."""
@@ -26,7 +26,7 @@ _IDS = 500  # of a file, looked up in one statement
 class Portion:
     """Some jobs that are meant. Of a file's ids: which are of no job, and how many jobs the filters left out."""
 
-    found: Sequence[Found]
+    found: Sequence[SelectedJob]
     unknown: Sequence[UUID] = ()
     left_out: int = 0
 
@@ -89,7 +89,7 @@ def _looked_up(database: Database, chosen: Selection, ids: IdFile) -> Iterator[P
         )
         known = {one.id for one in named}
         yield Portion(
-            [Found(one.id, one.tenant_id, one.state) for one in named if one.fits],
+            [SelectedJob(one.id, one.tenant_id, one.state) for one in named if one.fits],
             [one for one in chunk if one not in known],
             sum(not one.fits for one in named),
         )

@@ -23,7 +23,7 @@ from errors import HeadraceError, InvalidInputError
 from storage.db.database import Database
 from storage.jobs import results
 from storage.jobs.jobs import State
-from storage.jobs.selection import Found
+from storage.jobs.selection import SelectedJob
 
 _PAGE: Final = 1000  # jobs; a page of large answers has fewer
 _MOST_NAMED: Final = 20
@@ -148,13 +148,13 @@ def _made_like(target: Path, part: Path) -> BinaryIO:
     return stream
 
 
-def _ended(found: Sequence[Found], done: Exported) -> Sequence[Found]:
+def _ended(found: Sequence[SelectedJob], done: Exported) -> Sequence[SelectedJob]:
     ended = [one for one in found if one.state.ended]
     done.not_ended += len(found) - len(ended)
     return ended
 
 
-def _pages(database: Database, found: Sequence[Found]) -> Iterator[list[dict[str, Any]]]:
+def _pages(database: Database, found: Sequence[SelectedJob]) -> Iterator[list[dict[str, Any]]]:
     """What became of these jobs, in pages of a bounded size."""
     while found:
         wanted = found[:_PAGE]

@@ -14,7 +14,7 @@ import typer
 
 from console.actor import actor
 from console.bulk import change
-from console.bulk.change import Changed, Preview
+from console.bulk.change import BulkChange, Preview
 from console.bulk.choice import Choice, id_file, operator_database
 from console.bulk.export import Exported, export, sink
 from console.bulk.filters import Filters
@@ -35,7 +35,7 @@ DONE, DECLINED, SOME_UNKNOWN = 0, 1, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class JobChoice:
     """Which jobs a command is about, as the command line says it."""
 
     filters: Filters
@@ -71,7 +71,7 @@ class Asked:
         self.filters.require(ids=self.ids, everything=self.everything)
 
 
-def results(asked: Asked, *, output: Path | None, form: FileFormat, after: UUID | None, as_json: bool) -> int:
+def results(asked: JobChoice, *, output: Path | None, form: FileFormat, after: UUID | None, as_json: bool) -> int:
     """Write results; the exit code."""
     asked.check()
     if after is not None and asked.ids is not None:
@@ -97,7 +97,7 @@ def results(asked: Asked, *, output: Path | None, form: FileFormat, after: UUID 
     return _code(done, done.unknown)
 
 
-def cancel(asked: Asked, *, yes: bool, as_json: bool) -> int:
+def cancel(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
     """Cancel the jobs that are meant, after a look at how many they are; the exit code."""
     asked.check()
     with (
@@ -118,7 +118,7 @@ def cancel(asked: Asked, *, yes: bool, as_json: bool) -> int:
     return _code(done, seen.unknown)
 
 
-def run_again(asked: Asked, *, yes: bool, as_json: bool) -> int:
+def run_again(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
     """Ask the jobs that are meant anew, after a look at how many they are; the exit code."""
     asked.check()
     settings = Settings()
@@ -143,7 +143,7 @@ def run_again(asked: Asked, *, yes: bool, as_json: bool) -> int:
     return _code(done, seen.unknown)
 
 
-def _may(seen: Preview, asked: Asked, verb: str, done: str, *, yes: bool, as_json: bool) -> bool:
+def _may(seen: Preview, asked: JobChoice, verb: str, done: str, *, yes: bool, as_json: bool) -> bool:
     """Whether the change goes ahead; shows how many jobs it is about.
 
     :raises InvalidInputError: nobody said so, and nobody can be asked.
@@ -198,7 +198,7 @@ _SPOKEN: Final = {
 }
 
 
-def _tell_change(counts: Mapping[str, int], seen: Preview, done: Changed) -> None:
+def _tell_change(counts: Mapping[str, int], seen: Preview, done: BulkChange) -> None:
     told = [f"{n:,} {_SPOKEN[one]}" for one, n in counts.items() if n] or ["no job fits"]
     note(f"{', '.join(told)}.")
     if seen.left_out:
@@ -227,12 +227,12 @@ def _tell_results(done: Exported, output: Path | None) -> None:
         note(f"Ids of the file that are of no job: {done.unknown:,} ({named})")
 
 
-def _rest(seen: Preview, done: Changed) -> dict[str, Any]:
+def _rest(seen: Preview, done: BulkChange) -> dict[str, Any]:
     rest: dict[str, Any] = {"left_out": seen.left_out, "unknown": seen.unknown, "interrupted": done.interrupted}
     return rest if done.error is None else rest | {"error": done.error.as_dict()}
 
 
-def _code(done: Changed | Exported, unknown: int) -> int:
+def _code(done: BulkChange | Exported, unknown: int) -> int:
     if done.error is not None:
         return failure.report(done.error, as_json=False)  # a document has it already
     return INTERRUPTED if done.interrupted else SOME_UNKNOWN if unknown else DONE

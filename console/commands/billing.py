@@ -40,7 +40,7 @@ _STATUS = ("open", "closed", "sent", "waiting", "failed", "held", "billed USD", 
 Tenant = Annotated[str, typer.Argument(help="Its id, external id or name.")]
 
 
-class Found(StrEnum):
+class FoundAtStripe(StrEnum):
     """What a person found at Stripe."""
 
     SENT = "sent"
@@ -210,7 +210,7 @@ def resolve_command(
     tenant: Tenant,
     of_day: Annotated[str, typer.Argument(metavar="DAY", help="The UTC day, like 2026-01-31.")],
     found: Annotated[
-        Found, typer.Argument(help="Stripe has the event ('sent'), or has not ('again': it is sent again).")
+        FoundAtStripe, typer.Argument(help="Stripe has the event ('sent'), or has not ('again': it is sent again).")
     ],
     as_json: Json = False,
 ) -> None:
@@ -218,7 +218,7 @@ def resolve_command(
     which = day(of_day, field="day")
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         one = tenants.resolve(connection, tenant)
-        if not billing.resolve(connection, one.id, which, sent=found is Found.SENT, actor=actor()):
+        if not billing.resolve(connection, one.id, which, sent=found is FoundAtStripe.SENT, actor=actor()):
             raise NotFoundError(
                 "no event of this day waits", field="day", value=str(which), hint="`headrace billing status` shows all."
             )

@@ -18,13 +18,13 @@ from console.bulk import filters
 from console.bulk import run as bulk
 from console.bulk.filters import Filters
 from console.bulk.lines import FileFormat
-from console.bulk.run import Asked
+from console.bulk.run import JobChoice
 from console.composition import wire_from
 from console.connect import DATABASE, DATABASE_AND_WIRE, reach
 from console.doctor.wire_trial import why_no_offers
 from console.endpoints import Endpoints
 from console.enqueue_file import quotes, report
-from console.enqueue_file.intake import Quoted, Taken
+from console.enqueue_file.intake import LineOutcome, Quoted
 from console.enqueue_file.report import Report
 from console.enqueue_file.run import enqueue, only, opened, quote
 from console.job_ids import whole_id
@@ -65,10 +65,10 @@ def enqueue_command(
     ends the lines that are under way and says how far it came.
     """
     settings = Settings()
-    told: Report[list[Taken]] | Report[list[Quoted]]
+    told: Report[list[LineOutcome]] | Report[list[Quoted]]
     with opened(only(files)) as stream, reach(settings, DATABASE_AND_WIRE) as services:
         if dry_run:
-            told = quotes.ForPrograms() if as_json else quotes.ForPeople()
+            told = quotes.QuotesForPrograms() if as_json else quotes.QuotesForPeople()
             stopped = quote(settings, services, stream, tenant=tenant, report=told)
         else:
             told = report.ForPrograms() if as_json else report.ForPeople()
@@ -187,7 +187,7 @@ def results_command(
     """
     given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
     raise typer.Exit(
-        bulk.results(Asked(given, ids, everything), output=output, form=form, after=after, as_json=as_json)
+        bulk.results(JobChoice(given, ids, everything), output=output, form=form, after=after, as_json=as_json)
     )
 
 
@@ -213,7 +213,7 @@ def cancel_command(
     """
     given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
     if job_id is None:
-        raise typer.Exit(bulk.cancel(Asked(given, ids, everything), yes=yes, as_json=as_json))
+        raise typer.Exit(bulk.cancel(JobChoice(given, ids, everything), yes=yes, as_json=as_json))
     given.refuse_beside_id(ids=ids, everything=everything)
     with reach(Settings(), DATABASE) as services:
         job_id = whole_id(services.require_ops(), job_id)
@@ -247,7 +247,7 @@ def retry_command(
     """
     given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
     if job_id is None:
-        raise typer.Exit(bulk.run_again(Asked(given, ids, everything), yes=yes, as_json=as_json))
+        raise typer.Exit(bulk.run_again(JobChoice(given, ids, everything), yes=yes, as_json=as_json))
     given.refuse_beside_id(ids=ids, everything=everything)
     settings = Settings()
     with reach(settings, DATABASE_AND_WIRE) as services:

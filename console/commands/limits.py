@@ -21,7 +21,7 @@ from storage.db import names
 from storage.db.connect import Connection
 from storage.db.session import operator_session
 from storage.money import limits
-from storage.money.limits import Cap, Concurrency, Plan, RateLimit, Scope, SlotScope, Source
+from storage.money.limits import Cap, Concurrency, RateLimit, Scope, SlotScope, Source, TenantPlan
 
 app = typer.Typer(help="Show and change what tenants, users and features may use.", no_args_is_help=True)
 
@@ -41,7 +41,7 @@ TenantArgument = Annotated[str, typer.Argument(help="Its id, external id or name
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LimitsInForce:
     """What holds for a tenant, or for the part of it that was asked for."""
 
     tenant: Tenant
@@ -264,8 +264,8 @@ def _rate_or_none(text: str, *, field: str) -> int | None:
     return None if text == NO_LIMIT else amounts.per_minute(text, field=field)
 
 
-def _held(connection: Connection, tenant: Tenant, *, user: str | None, feature: str | None) -> Held:
-    return Held(
+def _held(connection: Connection, tenant: Tenant, *, user: str | None, feature: str | None) -> LimitsInForce:
+    return LimitsInForce(
         tenant,
         limits.caps(connection, tenant.id, user=user, feature=feature),
         limits.rates(connection, tenant.id, user=user, feature=feature),
@@ -273,10 +273,10 @@ def _held(connection: Connection, tenant: Tenant, *, user: str | None, feature: 
     )
 
 
-def _only(held: Held, scope: Scope, key: str, lane: str | None) -> Held:
+def _only(held: LimitsInForce, scope: Scope, key: str, lane: str | None) -> LimitsInForce:
     if lane is not None:
-        return Held(held.tenant, [], [], [one for one in held.concurrency if one.key == lane])
-    return Held(
+        return LimitsInForce(held.tenant, [], [], [one for one in held.concurrency if one.key == lane])
+    return LimitsInForce(
         held.tenant,
         [cap for cap in held.caps if (cap.scope, cap.key) == (scope, key)],
         [rate for rate in held.rates if (rate.scope, rate.key) == (scope, key)],
@@ -288,7 +288,7 @@ def _only(held: Held, scope: Scope, key: str, lane: str | None) -> Held:
     )
 
 
-def _print(held: Held, *, as_json: bool) -> None:
+def _print(held: LimitsInForce, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {
@@ -360,7 +360,7 @@ def _figures(one: Concurrency) -> tuple[object, ...]:
     return f"{one.scope} {one.key}", one.slots, one.taken, one.free, one.lent, one.waiting
 
 
-def _print_plans(plans: Sequence[Plan]) -> None:
+def _print_plans(plans: Sequence[TenantPlan]) -> None:
     numbers = ["weight", "daily cap USD", "a user's share", "of a user a minute", "of a tenant a minute"]
     print_table(
         ["plan", *numbers],

@@ -14,7 +14,7 @@ import typer
 
 from console.connect import DATABASE, reach
 from console.terminal import charts, export
-from console.terminal.export import Kind
+from console.terminal.export import ColumnKind
 from console.terminal.output import Json, counted, note, print_json, print_table, say
 from errors import InvalidInputError
 from settings import Settings
@@ -240,12 +240,12 @@ def _export(rows: Sequence[Spend], by: Collection[By], *, csv: str | None, parqu
             note(f"{counted(len(rows), 'row')} in {csv}")
 
 
-def _kind(column: str) -> Kind:
+def _kind(column: str) -> ColumnKind:
     if column.endswith("_usd"):
-        return Kind.USD
+        return ColumnKind.USD
     if column == "version" or column.endswith(("calls", "_tokens")):
-        return Kind.WHOLE
-    return Kind.DAY if column == "day" else Kind.TEXT
+        return ColumnKind.WHOLE
+    return ColumnKind.DAY if column == "day" else ColumnKind.TEXT
 
 
 def _print(rows: Sequence[Spend], by: Collection[By], first: date, last: date) -> None:

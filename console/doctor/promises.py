@@ -34,8 +34,8 @@ def examine_promises(settings: Settings, services: Endpoints) -> Iterator[Findin
         yield _turns(settings, services, connection)
 
 
-def _by_check(breaches: Sequence[audit.Finding], *, with_journal: bool) -> Iterator[Finding]:
-    found: dict[str, list[audit.Finding]] = defaultdict(list)
+def _by_check(breaches: Sequence[audit.AuditFinding], *, with_journal: bool) -> Iterator[Finding]:
+    found: dict[str, list[audit.AuditFinding]] = defaultdict(list)
     for breach in breaches:
         found[breach.check].append(breach)
     for check in audit.CHECKS if with_journal else audit.BOOK_CHECKS:

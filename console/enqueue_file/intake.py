@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from console.enqueue_file.lines import Line
+from console.enqueue_file.lines import FileLine
 from console.terminal.interrupt import Stop
 from errors import HeadraceError, InvalidInputError
 from producers import Client, Quote
@@ -18,7 +18,7 @@ _MOST_TENANTS_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class LineOutcome:
     """What became of one line: the job's id, or why it was refused. ``size`` is the line's, bytes.
 
     ``already``: its idempotency key had that job before.
@@ -40,7 +40,7 @@ class Quoted:
     error: HeadraceError | None
 
 
-class Intake:
+class FileIntake:
     """Turns lines into jobs, or only says what they would cost."""
 
     def __init__(self, client: Client, find_tenant: Callable[[str], UUID], *, tenant: str | None = None) -> None:
@@ -55,7 +55,7 @@ class Intake:
         self._known: dict[str, UUID | InvalidInputError] = {}
         self._tenant = None if tenant is None else find_tenant(tenant)
 
-    def take(self, lines: Iterable[Line], stop: Stop) -> Iterator[list[Taken]]:
+    def take(self, lines: Iterable[FileLine], stop: Stop) -> Iterator[list[LineOutcome]]:
         """What became of the lines, window by window, in their order. A window that was yielded is committed.
 
         A signal ends the run after the window that is under way, once what became of it has been told.
@@ -64,24 +64,24 @@ class Intake:
             with stop.step():
                 yield self._put(window)
 
-    def quote(self, lines: Iterable[Line], stop: Stop) -> Iterator[list[Quoted]]:
+    def quote(self, lines: Iterable[FileLine], stop: Stop) -> Iterator[list[Quoted]]:
         """What each line's job would meet, window by window, in their order. Nothing goes in."""
         for window in _windows(lines):
             with stop.step():
                 yield self._quoted(window)
 
-    def _put(self, window: list[Line]) -> list[Taken]:
+    def _put(self, window: list[FileLine]) -> list[LineOutcome]:
         requests, numbers, errors = self._requests(window)
         batch = self._client.enqueue_many(requests)
         errors |= {numbers[one.index]: one.error for one in batch.refused}
         ids = dict(zip(numbers, batch.job_ids, strict=True))
         already = {numbers[index] for index in batch.repeated}
         return [
-            Taken(one.number, one.size, ids.get(one.number), errors.get(one.number), one.number in already)
+            LineOutcome(one.number, one.size, ids.get(one.number), errors.get(one.number), one.number in already)
             for one in window
         ]
 
-    def _quoted(self, window: list[Line]) -> list[Quoted]:
+    def _quoted(self, window: list[FileLine]) -> list[Quoted]:
         requests, numbers, errors = self._requests(window)
         said: dict[int, Quote | HeadraceError] = dict(zip(numbers, self._client.quote_many(requests), strict=True))
         said |= errors
@@ -91,7 +91,7 @@ class Intake:
             for told in (said[one.number],)
         ]
 
-    def _requests(self, window: list[Line]) -> tuple[list[Mapping[str, Any]], list[int], dict[int, HeadraceError]]:
+    def _requests(self, window: list[FileLine]) -> tuple[list[Mapping[str, Any]], list[int], dict[int, HeadraceError]]:
         """The requests of a window, the lines that they stand in, and what is wrong with the other lines."""
         errors: dict[int, HeadraceError] = {}
         requests: list[Mapping[str, Any]] = []
@@ -104,7 +104,7 @@ class Intake:
                 errors[line.number] = error
         return requests, numbers, errors
 
-    def _request(self, line: Line) -> Mapping[str, Any]:
+    def _request(self, line: FileLine) -> Mapping[str, Any]:
         if line.error is not None:
             raise line.error
         fields = line.fields or {}
@@ -142,9 +142,9 @@ class Intake:
             return error
 
 
-def _windows(lines: Iterable[Line]) -> Iterator[list[Line]]:
+def _windows(lines: Iterable[FileLine]) -> Iterator[list[FileLine]]:
     """The lines, so many at a time that neither their number nor their bytes are more than a window's."""
-    window: list[Line] = []
+    window: list[FileLine] = []
     size = 0
     for line in lines:
         window.append(line)

@@ -19,7 +19,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FileLine:
     """One line that is not blank: its number in the file (1 is the first), and its fields or what is wrong with it."""
 
     number: int
@@ -28,7 +28,7 @@ class Line:
     error: InvalidInputError | None = None
 
 
-def read_lines(stream: BinaryIO) -> Iterator[Line]:
+def read_lines(stream: BinaryIO) -> Iterator[FileLine]:
     """The lines of a stream that are not blank.
 
     :raises InvalidInputError: the stream is not UTF-8 (``line`` in its details says where), or it is not lines of JSON.
@@ -39,7 +39,7 @@ def read_lines(stream: BinaryIO) -> Iterator[Line]:
     for one in chain(head, raw_lines):
         if one.size > LONGEST_LINE + 1:
             too_long = TooLongError(f"a line of {one.size} bytes is over the cap of {LONGEST_LINE} bytes")
-            yield Line(one.number, one.size, None, too_long)
+            yield FileLine(one.number, one.size, None, too_long)
             continue
         text = _decoded(one.text, one.number)
         if text.strip():
@@ -119,16 +119,16 @@ def _not_utf8(number: int, error: UnicodeDecodeError) -> NoReturn:
     ) from error
 
 
-def _read(text: str, number: int, size: int) -> Line:
+def _read(text: str, number: int, size: int) -> FileLine:
     try:
         value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except json.JSONDecodeError as error:
-        return Line(number, size, None, InvalidInputError(f"is no JSON: {error.msg} at column {error.colno}"))
+        return FileLine(number, size, None, InvalidInputError(f"is no JSON: {error.msg} at column {error.colno}"))
     except (ValueError, RecursionError) as error:
-        return Line(number, size, None, InvalidInputError(f"cannot be read as JSON: {error}"))
+        return FileLine(number, size, None, InvalidInputError(f"cannot be read as JSON: {error}"))
     if not isinstance(value, dict):
-        return Line(number, size, None, InvalidInputError("needs a JSON object with the fields of a job"))
-    return Line(number, size, value)
+        return FileLine(number, size, None, InvalidInputError("needs a JSON object with the fields of a job"))
+    return FileLine(number, size, value)
 
 
 def _no_number(text: str) -> NoReturn:

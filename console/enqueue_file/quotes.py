@@ -39,7 +39,7 @@ class Totals:
             self.dearest_usd += quote.dearest_usd or 0
 
 
-class ForPeople(Report[list[Quoted]]):
+class QuotesForPeople(Report[list[Quoted]]):
     """A line a job on standard output as they come, then the total; refused lines as a table on standard error."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class ForPeople(Report[list[Quoted]]):
             note(f"Stopped: the lines up to {end.after_line} were looked at, the others were not.")
 
 
-class ForPrograms(Report[list[Quoted]]):
+class QuotesForPrograms(Report[list[Quoted]]):
     """``{"quotes": [{"line", …}, …], "refused": […], "quoted", "verdicts": {…}, "worst_case_usd", "dearest_usd"}``."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import typer
 
-from console.enqueue_file.intake import Taken
+from console.enqueue_file.intake import LineOutcome
 from console.terminal.output import dumped, note, print_table
 from errors import HeadraceError, joined
 
@@ -87,7 +87,7 @@ class Refusals:
         note(f"{good}, {self.count} refused.")
 
 
-class ForPeople(Report[list[Taken]]):
+class ForPeople(Report[list[LineOutcome]]):
     """Ids on standard output as they come; the first refused lines as a table on standard error at the end."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class ForPeople(Report[list[Taken]]):
     def refused(self) -> int:
         return self._refusals.count
 
-    def add(self, dealt: list[Taken]) -> None:
+    def add(self, dealt: list[LineOutcome]) -> None:
         ids = [str(one.job_id) for one in dealt if one.error is None]
         if ids:
             typer.echo("\n".join(ids))
@@ -118,7 +118,7 @@ class ForPeople(Report[list[Taken]]):
             note(_where(end))
 
 
-class ForPrograms(Report[list[Taken]]):
+class ForPrograms(Report[list[LineOutcome]]):
     """``{"jobs": [{"line", "id"}, …], "refused": [{"line", "field", "reason", "code"}, …], "enqueued": n, …}``.
 
     A job that was there already has ``"already": true`` beside its id. The jobs are written as they come, so that they
@@ -135,7 +135,7 @@ class ForPrograms(Report[list[Taken]]):
     def refused(self) -> int:
         return self._refusals.count
 
-    def add(self, dealt: list[Taken]) -> None:
+    def add(self, dealt: list[LineOutcome]) -> None:
         parts = [
             dumped({"line": one.number, "id": one.job_id} | ({"already": True} if one.already else {}))
             for one in dealt

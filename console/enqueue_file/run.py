@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from console.composition import wire_from
 from console.endpoints import Endpoints
-from console.enqueue_file.intake import Intake, Quoted, Taken
-from console.enqueue_file.lines import Line, check_file, read_lines
+from console.enqueue_file.intake import FileIntake, LineOutcome, Quoted
+from console.enqueue_file.lines import FileLine, check_file, read_lines
 from console.enqueue_file.report import End, Report
 from console.terminal import failure
 from console.terminal.interrupt import CUT_OFF, INTERRUPTED, Stop, forget_output
@@ -28,25 +28,25 @@ from storage.db.connect import Connection
 from storage.db.database import Database
 from storage.db.session import operator_session, translated
 
-Dealt = TypeVar("Dealt", bound=Sequence[Taken] | Sequence[Quoted])
+Dealt = TypeVar("Dealt", bound=Sequence[LineOutcome] | Sequence[Quoted])
 
 
 def enqueue(
-    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[list[Taken]]
+    settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[list[LineOutcome]]
 ) -> int | None:
     """Enqueue the lines of a stream; the exit code, if something stopped it half-way. The report says how far."""
-    return _through(Intake.take, settings, services, stream, tenant=tenant, report=report)
+    return _through(FileIntake.take, settings, services, stream, tenant=tenant, report=report)
 
 
 def quote(
     settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[list[Quoted]]
 ) -> int | None:
     """Say what the lines of a stream would cost; the exit code, if something stopped it half-way. Nothing goes in."""
-    return _through(Intake.quote, settings, services, stream, tenant=tenant, report=report)
+    return _through(FileIntake.quote, settings, services, stream, tenant=tenant, report=report)
 
 
 def _through(
-    deal: Callable[[Intake, Iterable[Line], Stop], Iterator[Dealt]],
+    deal: Callable[[FileIntake, Iterable[FileLine], Stop], Iterator[Dealt]],
     settings: Settings,
     services: Endpoints,
     stream: BinaryIO,
@@ -64,7 +64,7 @@ def _through(
             client = Client(database, wire, quoter=lambda: open_quoter(settings, database, services.redis_url))
             stack.callback(client.close)
             stop = stack.enter_context(Stop())
-            intake = Intake(client, _finder(services, stack), tenant=tenant)
+            intake = FileIntake(client, _finder(services, stack), tenant=tenant)
             has_begun = True
             for dealt in deal(intake, _with_progress(stream, stack), stop):
                 line = dealt[-1].number
@@ -115,7 +115,7 @@ def opened(file: Path) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _with_progress(stream: BinaryIO, stack: ExitStack) -> Iterator[Line]:
+def _with_progress(stream: BinaryIO, stack: ExitStack) -> Iterator[FileLine]:
     """The stream's lines, with a bar on standard error where somebody watches and the ids are not what they see."""
     lines = read_lines(stream)
     if not sys.stderr.isatty() or sys.stdout.isatty():
@@ -130,7 +130,7 @@ def _with_progress(stream: BinaryIO, stack: ExitStack) -> Iterator[Line]:
     return _counted(lines, bar, bar.add_task("", total=size, lines=0))
 
 
-def _counted(lines: Iterator[Line], bar: Progress, task: TaskID) -> Iterator[Line]:
+def _counted(lines: Iterator[FileLine], bar: Progress, task: TaskID) -> Iterator[FileLine]:
     for line in lines:
         bar.update(task, advance=line.size, lines=line.number)
         yield line

@@ -20,7 +20,7 @@ _PRECISION = 38  # digits of a Parquet decimal that is read everywhere
 _PLACES = 18  # so many at least, so that files of different days have the same type
 
 
-class Kind(Enum):
+class ColumnKind(Enum):
     """What a column holds."""
 
     TEXT = "text"
@@ -29,7 +29,7 @@ class Kind(Enum):
     USD = "usd"
 
 
-def write_csv(to: str, columns: Mapping[str, Kind], rows: Rows) -> None:
+def write_csv(to: str, columns: Mapping[str, ColumnKind], rows: Rows) -> None:
     """Write CSV (RFC 4180, UTF-8, with a head) to a file, or to standard output for ``-``. What is not there is empty.
 
     :raises InvalidInputError: the file cannot be written.
@@ -44,7 +44,7 @@ def write_csv(to: str, columns: Mapping[str, Kind], rows: Rows) -> None:
         _write(to, text.getvalue().encode(), field="csv")
 
 
-def write_parquet(to: str, columns: Mapping[str, Kind], rows: Rows) -> None:
+def write_parquet(to: str, columns: Mapping[str, ColumnKind], rows: Rows) -> None:
     """Write Parquet to a file: days as date32, amounts as decimal128 with 18 places or as many more as they need.
 
     :raises ConfigurationError: pyarrow is not installed.
@@ -57,9 +57,9 @@ def write_parquet(to: str, columns: Mapping[str, Kind], rows: Rows) -> None:
         raise ConfigurationError(
             "Parquet needs pyarrow, which is not installed", hint="Run `pip install 'headrace[parquet]'`."
         ) from error
-    types = {Kind.TEXT: pyarrow.string(), Kind.WHOLE: pyarrow.int64(), Kind.DAY: pyarrow.date32()}
+    types = {ColumnKind.TEXT: pyarrow.string(), ColumnKind.WHOLE: pyarrow.int64(), ColumnKind.DAY: pyarrow.date32()}
     fields = [
-        (name, pyarrow.decimal128(_PRECISION, _places(name, rows)) if kind is Kind.USD else types[kind])
+        (name, pyarrow.decimal128(_PRECISION, _places(name, rows)) if kind is ColumnKind.USD else types[kind])
         for name, kind in columns.items()
     ]
     table = pyarrow.Table.from_pylist([{name: row[name] for name in columns} for row in rows], pyarrow.schema(fields))

@@ -156,7 +156,7 @@ def draws(stream: Console) -> bool:
     return stream.encoding.lower().startswith("utf")
 
 
-def _print_lines(stream: Console, lines: Sequence[tables.Line]) -> None:
+def _print_lines(stream: Console, lines: Sequence[tables.TableLine]) -> None:
     if lines:
         bold = (Text().append(line.strong, style="bold").append(line.plain) for line in lines)
         stream.print(Text("\n").join(bold), soft_wrap=True)

@@ -20,7 +20,7 @@ _UNBROKEN = "\N{NO-BREAK SPACE}"  # stands for a blank at which no line breaks; 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TableLine:
     """One line: a part that stands out, and the rest."""
 
     strong: str
@@ -31,7 +31,7 @@ class Line:
 class Layout:
     """The lines of a table or of cards, and the columns that were left out for the sake of the width."""
 
-    lines: Sequence[Line]
+    lines: Sequence[TableLine]
     left_out: Sequence[str] = ()
 
 
@@ -140,11 +140,11 @@ def _widths(columns: Sequence[_Column], width: int) -> list[int] | None:
     return widths if high <= MOST_LINES else None
 
 
-def _drawn(columns: Sequence[_Column], widths: Sequence[int], rule: str) -> list[Line]:
-    head = [Line(text) for text in _row([one.name for one in columns], columns, widths)]
-    lines = [*head, Line("", rule * (sum(widths) + _GAP * (len(widths) - 1)))]
+def _drawn(columns: Sequence[_Column], widths: Sequence[int], rule: str) -> list[TableLine]:
+    head = [TableLine(text) for text in _row([one.name for one in columns], columns, widths)]
+    lines = [*head, TableLine("", rule * (sum(widths) + _GAP * (len(widths) - 1)))]
     for place in range(len(columns[0].cells) if columns else 0):
-        lines += [Line("", text) for text in _row([one.cells[place] for one in columns], columns, widths)]
+        lines += [TableLine("", text) for text in _row([one.cells[place] for one in columns], columns, widths)]
     return lines
 
 
@@ -161,17 +161,17 @@ def _row(texts: Sequence[str], columns: Sequence[_Column], widths: Sequence[int]
     return lines
 
 
-def _cards(columns: Sequence[_Column], rows: int, width: int | None) -> list[Line]:
+def _cards(columns: Sequence[_Column], rows: int, width: int | None) -> list[TableLine]:
     names = max((cell_len(one.name) for one in columns), default=0) + _GAP
-    lines: list[Line] = []
+    lines: list[TableLine] = []
     for place in range(rows):
         if place:
-            lines.append(Line(""))
+            lines.append(TableLine(""))
         for one in columns:
             if not one.cells[place]:
                 continue
             first, *rest = wrapped(one.cells[place], None if width is None else max(width - names, 1))
             blanks = " " * (names - cell_len(one.name))
-            lines.append(Line(one.name, (blanks + first).replace(_UNBROKEN, " ").rstrip()))
-            lines += [Line("", (" " * names + text).replace(_UNBROKEN, " ").rstrip()) for text in rest]
+            lines.append(TableLine(one.name, (blanks + first).replace(_UNBROKEN, " ").rstrip()))
+            lines += [TableLine("", (" " * names + text).replace(_UNBROKEN, " ").rstrip()) for text in rest]
     return lines

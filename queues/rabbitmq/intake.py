@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 class Receipt:
     """What it takes to acknowledge a turn: the channel that it came by, and its number there."""
 
-    intake: Intake
+    intake: TurnIntake
     tag: int
 
 
@@ -84,7 +84,7 @@ class _Take:
     may_ask_light: bool = True
 
 
-class Intake:
+class TurnIntake:
     """The turns that one channel brings."""
 
     def __init__(self, channel: Any, loop: Any, lanes: Iterable[str], heard: Callable[[], None]) -> None:

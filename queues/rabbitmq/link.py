@@ -27,7 +27,7 @@ import forks
 from errors import RabbitUnavailableError
 from queues.rabbitmq.answers import refuse
 from queues.rabbitmq.broken import BrokenQueues
-from queues.rabbitmq.intake import Intake
+from queues.rabbitmq.intake import TurnIntake
 from queues.rabbitmq.partitions import DECLARED
 from queues.rabbitmq.publisher import Publisher
 
@@ -55,19 +55,19 @@ log = structlog.get_logger(__name__)
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
-class Session:
+class ChannelSession:
     """What lives as long as one channel."""
 
     def __init__(self, channel: Any, loop: Any, lanes: Iterable[str], heard: Callable[[], None]) -> None:
         self.connection = channel.connection
         self.channel = channel
         self.publisher = Publisher(channel)
-        self._intake = Intake(channel, loop, lanes, heard)
+        self._intake = TurnIntake(channel, loop, lanes, heard)
         self._takes_turns = False
         self._asked_at: float | None = None  # the sign of life that is due; on Python's clock
 
     @property
-    def intake(self) -> Intake:
+    def intake(self) -> TurnIntake:
         """Where turns come from. A process that only offers never asks, and declares nothing."""
         if not self._takes_turns:
             self._takes_turns = True
@@ -97,7 +97,7 @@ class Session:
         self._asked_at = None
 
 
-Step = Callable[[Session, Future[T]], None]
+Step = Callable[[ChannelSession, Future[T]], None]
 """Something to do in the connection's thread; it answers the future, now or when the server has answered."""
 
 
@@ -139,7 +139,7 @@ class Link:
                 raise
             return future.result()  # it came just now
 
-    def tell(self, step: Callable[[Session], None]) -> None:
+    def tell(self, step: Callable[[ChannelSession], None]) -> None:
         """Do a step without waiting for it; nothing is done while there is no connection."""
 
         def with_session() -> None:
@@ -166,7 +166,7 @@ class Link:
         self._loop: Any = None
         # of the thread alone:
         self._connection: Any = None
-        self._session: Session | None = None
+        self._session: ChannelSession | None = None
         self._connecting = True
         self._waiting: list[tuple[Step[Any], Future[Any]]] = []
         self._unanswered: set[Future[Any]] = set()
@@ -247,10 +247,10 @@ class Link:
 
     def _channel_opened(self, channel: Any) -> None:
         channel.add_on_close_callback(self._channel_closed)
-        session = Session(channel, self._loop, self._lanes, self._heard)
+        session = ChannelSession(channel, self._loop, self._lanes, self._heard)
         session.publisher.begin(lambda: self._ready(session))
 
-    def _ready(self, session: Session) -> None:
+    def _ready(self, session: ChannelSession) -> None:
         self._session, self._connecting = session, False
         if self._failures:
             log.info("wire.connected_again", failures=self._failures)
@@ -260,7 +260,7 @@ class Link:
             self._begin(step, future)
         self._loop.call_later(PULSE_S, partial(self._feel_pulse, session))
 
-    def _feel_pulse(self, session: Session) -> None:
+    def _feel_pulse(self, session: ChannelSession) -> None:
         if session is not self._session or not session.channel.is_open:
             return
         if session.lives():

@@ -28,7 +28,7 @@ from errors import RabbitUnavailableError, UnknownLaneError
 from queues.rabbitmq.address import connection_parameters
 from queues.rabbitmq.answers import answer
 from queues.rabbitmq.intake import Receipt
-from queues.rabbitmq.link import Link, Session, Step
+from queues.rabbitmq.link import ChannelSession, Link, Step
 from queues.rabbitmq.partitions import DECLARED, LIGHT, encode, partition_of, queue_name
 from queues.rabbitmq.publisher import Parcel
 from queues.rabbitmq.starving import Starving
@@ -145,7 +145,7 @@ class RabbitWire:
         """Take up to ``n`` turns, one of each partition in its turn; see :class:`queues.turns.Wire`."""
         self._check(lane)
 
-        def step(session: Session, future: Future[list[Turn]]) -> None:
+        def step(session: ChannelSession, future: Future[list[Turn]]) -> None:
             session.intake.hold_at_most(self._most)
             session.intake.take(lane, n, future)
 
@@ -181,7 +181,7 @@ class RabbitWire:
         for lane in wanted:
             self._check(lane)
 
-        def step(session: Session, future: Future[bool]) -> None:
+        def step(session: ChannelSession, future: Future[bool]) -> None:
             session.intake.hold_at_most(self._most)
             session.intake.listen(wanted)
             answer(future, session.intake.has_pushed)
@@ -255,7 +255,7 @@ def _in_rounds(lane: str, turns: Mapping[str, int], light: Collection[str] = ())
         yield from (_parcel(lane, tenant, light=tenant in light) for tenant, n in turns.items() if n > done)
 
 
-def _depths(lane: str, partitions: list[int], session: Session, future: Future[dict[int, int]]) -> None:
+def _depths(lane: str, partitions: list[int], session: ChannelSession, future: Future[dict[int, int]]) -> None:
     """How many turns lie in each partition, not counting those that a process holds."""
     depths: dict[int, int] = {}
 
@@ -271,7 +271,7 @@ def _depths(lane: str, partitions: list[int], session: Session, future: Future[d
         )
 
 
-def _round_trip(session: Session, future: Future[Mapping[str, object]]) -> None:
+def _round_trip(session: ChannelSession, future: Future[Mapping[str, object]]) -> None:
     about = session.connection.server_properties or {}
     session.ask_something(lambda: _reply(future, about))
 

@@ -18,7 +18,7 @@ from simulator.answers.schema_check import schema_fault
 from simulator.answers.schema_fill import fill
 from simulator.answers.sql_answer import SqlAnswer, write_sql
 from simulator.answers.sql_tables import Table, tables_in, without_tables
-from simulator.protocol.asked import Asked
+from simulator.protocol.asked import SimulatedRequest
 
 _SQL = re.compile(r"sql\b", re.IGNORECASE)
 _LEGAL = re.compile(r"\b(?:clauses?|contracts?|legal|lawyers?|counsel)\b", re.IGNORECASE)
@@ -28,7 +28,7 @@ _CUSTOMER = re.compile(r"^(?:customer|from|name)\s*:\s*([^\n,]{2,80})", re.IGNOR
 _IN_WORDS = re.compile(r"json schema\b", re.IGNORECASE)
 
 
-def answer(asked: Asked) -> str:
+def answer(asked: SimulatedRequest) -> str:
     """The answer's text: JSON where a schema, a tool or JSON mode asks for it, prose or SQL otherwise.
 
     An answer by schema that would cost too much is an empty object.
@@ -50,7 +50,7 @@ def answer(asked: Asked) -> str:
 class _Work:
     """One request, sorted into a kind of work."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: SimulatedRequest) -> None:
         self._system = asked.system
         self._question = asked.question or asked.system
         # What the work is, is said by the system prompt where there is one; the rest may speak of anything.

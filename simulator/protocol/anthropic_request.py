@@ -7,18 +7,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class _Part(BaseModel):
+class _ContentPart(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class CacheControl(_Part):
+class CacheControl(_ContentPart):
     """Marks the end of a prefix that may be cached."""
 
     type: Literal["ephemeral"]
     ttl: Literal["5m", "1h"] = "5m"
 
 
-class Block(_Part):
+class Block(_ContentPart):
     """A piece of a message. Pictures and documents are refused: nothing here could look at them."""
 
     type: Literal["text", "tool_use", "tool_result", "thinking", "redacted_thinking"]
@@ -28,14 +28,14 @@ class Block(_Part):
     cache_control: CacheControl | None = None
 
 
-class Message(_Part):
+class RequestMessage(_ContentPart):
     """One turn."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[Block]
 
 
-class SystemBlock(_Part):
+class SystemBlock(_ContentPart):
     """A piece of the system prompt."""
 
     type: Literal["text"]
@@ -43,7 +43,7 @@ class SystemBlock(_Part):
     cache_control: CacheControl | None = None
 
 
-class ToolDefinition(_Part):
+class ToolDefinition(_ContentPart):
     """A tool that the model may call."""
 
     name: str
@@ -52,32 +52,32 @@ class ToolDefinition(_Part):
     cache_control: CacheControl | None = None
 
 
-class ToolChoice(_Part):
+class ToolChoice(_ContentPart):
     """Whether and which tool is called."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
 
 
-class OutputFormat(_Part):
+class OutputFormat(_ContentPart):
     """The schema that the answer has to match."""
 
     type: Literal["json_schema"]
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class OutputConfig(_Part):
+class OutputConfig(_ContentPart):
     """How the answer is to look."""
 
     format: OutputFormat | None = None
 
 
-class MessagesBody(_Part):
+class MessagesBody(_ContentPart):
     """The request."""
 
     model: Annotated[str, Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=0)]
-    messages: Annotated[list[Message], Field(min_length=1, max_length=100_000)]
+    messages: Annotated[list[RequestMessage], Field(min_length=1, max_length=100_000)]
     system: str | list[SystemBlock] | None = None
     output_config: OutputConfig | None = None
     tools: list[ToolDefinition] | None = None

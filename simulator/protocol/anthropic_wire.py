@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from simulator.answers.schema_check import compact, schema_fault
 from simulator.protocol import anthropic_stream, tokens
 from simulator.protocol.anthropic_request import Block, CacheControl, MessagesBody, ToolDefinition
-from simulator.protocol.asked import Asked, Breakpoint, Tool
+from simulator.protocol.asked import Breakpoint, SimulatedRequest, Tool
 from simulator.protocol.faults import Provider
-from simulator.protocol.prompt_cache import PromptCache
+from simulator.protocol.prompt_cache import SimulatedPromptCache
 from simulator.protocol.refusal import Fault, first_fault
-from simulator.protocol.tokens import Usage
+from simulator.protocol.tokens import SimulatedUsage
 from simulator.protocol.wire import RefusedError, Reply, Trouble
 
 MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-sonnet-4-6", "claude-haiku-4-5")
@@ -40,7 +40,7 @@ class AnthropicWire:
     request_id_header = b"request-id"
 
     def __init__(self) -> None:
-        self._cache = PromptCache()
+        self._cache = SimulatedPromptCache()
         models = [
             {
                 "type": "model",
@@ -63,7 +63,7 @@ class AnthropicWire:
         if not headers.get(b"x-api-key", b"").strip() and not bearer.removeprefix(b"Bearer ").strip():
             raise RefusedError("no_key", "x-api-key header is required")
 
-    def read(self, body: bytes) -> Asked:
+    def read(self, body: bytes) -> SimulatedRequest:
         try:
             sent = MessagesBody.model_validate_json(body)
         except ValidationError as error:
@@ -88,7 +88,7 @@ class AnthropicWire:
             turns.append((message.role, "\n\n".join(said)))
         if sent.cache_control is not None:
             prompt.mark(sent.cache_control)
-        return Asked(
+        return SimulatedRequest(
             model=sent.model,
             system=system,
             turns=tuple(turns),
@@ -104,7 +104,7 @@ class AnthropicWire:
             raw=raw,
         )
 
-    def reply(self, asked: Asked, text: str, request_id: str) -> Reply:
+    def reply(self, asked: SimulatedRequest, text: str, request_id: str) -> Reply:
         counts = tokens.count(asked.texts)
         use = self._cache.use(asked.model, asked.texts, counts, asked.breakpoints)
         # Rounded as they add up, so that the parts never come to more than the whole.
@@ -113,7 +113,7 @@ class AnthropicWire:
         end, stopped_by = min(ends, default=(len(text), None))
         limit = asked.max_output_tokens or 0
         text, o200k, was_cut = tokens.cut(text[:end], limit * 2 // 3)
-        usage = Usage(
+        usage = SimulatedUsage(
             input_tokens=claude_tokens(sum(counts)),
             # Even an empty answer has an end that is generated.
             output_tokens=max(claude_tokens(o200k), min(1, limit)),
@@ -186,7 +186,7 @@ def _block_texts(block: Block | str, prompt: _Prompt) -> Iterable[str]:
 
 
 def _message(
-    asked: Asked, text: str, usage: Usage, request_id: str, *, was_cut: bool, stopped_by: str | None
+    asked: SimulatedRequest, text: str, usage: SimulatedUsage, request_id: str, *, was_cut: bool, stopped_by: str | None
 ) -> dict[str, Any]:
     number = request_id.removeprefix("req_")
     raw_tier = asked.raw.get("service_tier")

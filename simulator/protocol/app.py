@@ -10,29 +10,29 @@ from starlette.routing import Route
 
 from simulator.protocol import tokens
 from simulator.protocol.anthropic_wire import AnthropicWire
-from simulator.protocol.calls import Calls
-from simulator.protocol.delivery import Pace
+from simulator.protocol.calls import CallHandler
+from simulator.protocol.delivery import DeliveryPace
 from simulator.protocol.faults import Behaviours, Faults
 from simulator.protocol.journal import Journal
 from simulator.protocol.openai_wire import OpenAIWire
 from simulator.protocol.refusal import first_fault
-from simulator.protocol.wire import STATUS, RefusedError, Wire
+from simulator.protocol.wire import STATUS, RefusedError, WireFormat
 
 
-def build_app(*, seed: int = 0, pace: Pace | None = None) -> Starlette:
+def build_app(*, seed: int = 0, pace: DeliveryPace | None = None) -> Starlette:
     """Both providers, with an empty journal and faultless behaviour.
 
     :param seed: what the drawn faults and latencies depend on, besides the number of the call.
     :param pace: the bounds of the slow faults.
     """
     tokens.count([""])  # loads the vocabulary, so that the first call need not wait for it
-    faults, journal, bounds = Faults(seed), Journal(), pace or Pace()
+    faults, journal, bounds = Faults(seed), Journal(), pace or DeliveryPace()
     openai, anthropic = OpenAIWire(), AnthropicWire()
     control = _Control(faults, journal, openai, anthropic)
     return Starlette(
         routes=[
-            Route("/v1/responses", Calls(openai, faults, journal, bounds), methods=["POST"]),
-            Route("/v1/messages", Calls(anthropic, faults, journal, bounds), methods=["POST"]),
+            Route("/v1/responses", CallHandler(openai, faults, journal, bounds), methods=["POST"]),
+            Route("/v1/messages", CallHandler(anthropic, faults, journal, bounds), methods=["POST"]),
             Route("/v1/models", control.models, methods=["GET"]),
             Route("/_sim/journal", control.read_journal, methods=["GET"]),
             Route("/_sim/journal", control.clear_journal, methods=["DELETE"]),
@@ -45,7 +45,7 @@ def build_app(*, seed: int = 0, pace: Pace | None = None) -> Starlette:
 class _Control:
     """Everything but the calls."""
 
-    def __init__(self, faults: Faults, journal: Journal, openai: Wire, anthropic: Wire) -> None:
+    def __init__(self, faults: Faults, journal: Journal, openai: WireFormat, anthropic: WireFormat) -> None:
         self._faults = faults
         self._journal = journal
         self._openai = openai

@@ -16,14 +16,14 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Breakpoint:
-    """The end of a prefix that the prompt cache may keep: the first ``texts`` of :attr:`Asked.texts`."""
+    """The end of a prefix that the prompt cache may keep: the first ``texts`` of :attr:`SimulatedRequest.texts`."""
 
     texts: int
     long_lived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SimulatedRequest:
     """One request.
 
     ``texts`` is every text that counts as input, in the order in which the provider reads it; ``messages`` is how many

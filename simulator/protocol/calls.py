@@ -10,17 +10,17 @@ from starlette.types import Receive, Scope, Send
 
 from simulator.answers.answers import answer
 from simulator.protocol import delivery
-from simulator.protocol.asked import Asked
-from simulator.protocol.delivery import Headers, Pace
-from simulator.protocol.faults import FaultName, Faults, Verdict
+from simulator.protocol.asked import SimulatedRequest
+from simulator.protocol.delivery import DeliveryPace, Headers
+from simulator.protocol.faults import FaultDraw, FaultName, Faults
 from simulator.protocol.journal import Journal
-from simulator.protocol.tokens import Usage
-from simulator.protocol.wire import STATUS, RefusedError, Reply, Trouble, Wire
+from simulator.protocol.tokens import SimulatedUsage
+from simulator.protocol.wire import STATUS, RefusedError, Reply, Trouble, WireFormat
 
 GAVE_UP = 0
 """The journal's status for a call of which no complete answer reached the client."""
 
-_NOTHING = Usage(input_tokens=0, output_tokens=0)
+_NOTHING = SimulatedUsage(input_tokens=0, output_tokens=0)
 _ERRORS: Mapping[FaultName, tuple[Trouble, str]] = {
     "auth": ("wrong_key", "The API key is not valid."),
     "400": ("invalid", "The request cannot be served as it is."),
@@ -41,10 +41,10 @@ class _Call:
     fault: FaultName = "none"
 
 
-class Calls:
+class CallHandler:
     """The ASGI endpoint of one provider's calls."""
 
-    def __init__(self, wire: Wire, faults: Faults, journal: Journal, pace: Pace) -> None:
+    def __init__(self, wire: WireFormat, faults: Faults, journal: Journal, pace: DeliveryPace) -> None:
         self._wire = wire
         self._faults = faults
         self._journal = journal
@@ -71,7 +71,7 @@ class Calls:
         asked = replace(asked, account_tier=verdict.service_tier)
         await self._answer(_Call(receive, send, call.request_id, call.client_request_id, verdict.fault), asked, verdict)
 
-    async def _answer(self, call: _Call, asked: Asked, verdict: Verdict) -> None:
+    async def _answer(self, call: _Call, asked: SimulatedRequest, verdict: FaultDraw) -> None:
         error = _ERRORS.get(verdict.fault)
         # A call that gets no error is worked on and billed, whether or not the client waits for the answer.
         reply = self._reply(call, asked) if error is None else None
@@ -85,7 +85,7 @@ class Calls:
         elif reply is not None:
             await self._deliver(call, asked, reply)
 
-    async def _deliver(self, call: _Call, asked: Asked, reply: Reply) -> None:
+    async def _deliver(self, call: _Call, asked: SimulatedRequest, reply: Reply) -> None:
         headers = self._headers(call, reply.content_type)
         match call.fault:
             case "hang":
@@ -123,7 +123,7 @@ class Calls:
                 self._note(call, asked.model, 200, reply.usage)
                 await delivery.send_whole(call.send, 200, headers, reply.parts)
 
-    def _reply(self, call: _Call, asked: Asked) -> Reply:
+    def _reply(self, call: _Call, asked: SimulatedRequest) -> Reply:
         return self._wire.reply(asked, answer(asked), call.request_id)
 
     async def _refuse(
@@ -139,7 +139,7 @@ class Calls:
     def _headers(self, call: _Call, content_type: str) -> Headers:
         return [(b"content-type", content_type.encode()), (self._wire.request_id_header, call.request_id.encode())]
 
-    def _note(self, call: _Call, model: str | None, status: int, usage: Usage) -> None:
+    def _note(self, call: _Call, model: str | None, status: int, usage: SimulatedUsage) -> None:
         self._journal.write(
             provider=self._wire.provider,
             model=model,

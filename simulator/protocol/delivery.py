@@ -21,7 +21,7 @@ _BOMB_MB: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class DeliveryPace:
     """The bounds of the slow faults, s."""
 
     hang_s: float = 120.0
@@ -68,7 +68,7 @@ async def send_half(send: Send, headers: Headers, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
 
 
-async def send_drip(receive: Receive, send: Send, headers: Headers, body: bytes, pace: Pace) -> bool:
+async def send_drip(receive: Receive, send: Send, headers: Headers, body: bytes, pace: DeliveryPace) -> bool:
     """Send a byte at a time until time is up, then what is left. Returns whether the client stayed to the end."""
     await send({"type": "http.response.start", "status": 200, "headers": [*headers, _length(body)]})
     ends = time.monotonic() + pace.drip_s

@@ -76,7 +76,7 @@ class Behaviours(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FaultDraw:
     """What happens to one call."""
 
     fault: FaultName
@@ -104,7 +104,7 @@ class Faults:
         """Both providers' behaviour as it is now; ``fault_count`` is what is left of it."""
         return {provider: behaviour.model_dump(mode="json") for provider, behaviour in self._behaviour.items()}
 
-    def draw(self, provider: Provider) -> Verdict:
+    def draw(self, provider: Provider) -> FaultDraw:
         """The verdict on this provider's next call."""
         number = self._drawn[provider]
         self._drawn[provider] = number + 1
@@ -120,7 +120,7 @@ class Faults:
             else (behaviour.latency_ms, behaviour.latency_ms)
         )
         latency_s = (low + (high - low) * spread) / 1000
-        return Verdict(fault, latency_s, behaviour.retry_after_s, behaviour.service_tier)
+        return FaultDraw(fault, latency_s, behaviour.retry_after_s, behaviour.service_tier)
 
     def _set_one(self, provider: Provider, change: Behaviour) -> None:
         before = self._behaviour[provider]

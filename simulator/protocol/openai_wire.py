@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from simulator.answers.schema_check import compact, schema_fault
 from simulator.protocol import openai_stream, tokens
-from simulator.protocol.asked import Asked, Breakpoint, Tool
+from simulator.protocol.asked import Breakpoint, SimulatedRequest, Tool
 from simulator.protocol.faults import Provider
 from simulator.protocol.openai_request import FunctionTool, InputItem, ResponsesBody
-from simulator.protocol.prompt_cache import PromptCache
+from simulator.protocol.prompt_cache import SimulatedPromptCache
 from simulator.protocol.refusal import Fault, first_fault
-from simulator.protocol.tokens import Usage
+from simulator.protocol.tokens import SimulatedUsage
 from simulator.protocol.wire import RefusedError, Reply, Trouble
 
 TOKENS_A_MESSAGE = 4
@@ -64,7 +64,7 @@ class OpenAIWire:
     request_id_header = b"x-request-id"
 
     def __init__(self) -> None:
-        self._cache = PromptCache()
+        self._cache = SimulatedPromptCache()
         self._models = json.dumps(
             {
                 "object": "list",
@@ -81,7 +81,7 @@ class OpenAIWire:
                 "no_key", "No API key was sent; the Authorization header has to hold it after 'Bearer '."
             )
 
-    def read(self, body: bytes) -> Asked:
+    def read(self, body: bytes) -> SimulatedRequest:
         try:
             sent = ResponsesBody.model_validate_json(body)
         except ValidationError as error:
@@ -103,7 +103,7 @@ class OpenAIWire:
             extra.append(compact(schema))
         rest = [text for item in items[len(prefix) - bool(sent.instructions) :] for text in item.texts]
         flat = [text for texts in prefix for text in texts]
-        return Asked(
+        return SimulatedRequest(
             model=sent.model,
             system="\n\n".join(_system_texts(sent, items)),
             turns=tuple(
@@ -121,11 +121,11 @@ class OpenAIWire:
             raw=raw,
         )
 
-    def reply(self, asked: Asked, text: str, request_id: str) -> Reply:
+    def reply(self, asked: SimulatedRequest, text: str, request_id: str) -> Reply:
         counts = tokens.count(asked.texts)
         cached, written = self._cached(asked, counts)
         text, output_tokens, was_cut = tokens.cut(text, asked.max_output_tokens or NO_LIMIT)
-        usage = Usage(
+        usage = SimulatedUsage(
             input_tokens=sum(counts) + TOKENS_A_MESSAGE * asked.messages + TOKENS_A_REQUEST,
             output_tokens=output_tokens,
             cached_tokens=cached,
@@ -144,14 +144,16 @@ class OpenAIWire:
     def models(self) -> bytes:
         return self._models
 
-    def _cached(self, asked: Asked, counts: Sequence[int]) -> tuple[int, int]:
+    def _cached(self, asked: SimulatedRequest, counts: Sequence[int]) -> tuple[int, int]:
         """Tokens read from the cache and tokens written to it, in the steps in which OpenAI caches."""
         use = self._cache.use(asked.model, asked.texts, counts, asked.breakpoints)
         written = use.written if _bills_writes(asked.model) else 0
         return use.read // CACHE_STEP * CACHE_STEP, written // CACHE_STEP * CACHE_STEP
 
 
-def _response(asked: Asked, text: str, usage: Usage, request_id: str, *, was_cut: bool) -> dict[str, Any]:
+def _response(
+    asked: SimulatedRequest, text: str, usage: SimulatedUsage, request_id: str, *, was_cut: bool
+) -> dict[str, Any]:
     number = request_id.removeprefix("req_")
     now = time.time()
     raw = asked.raw
@@ -207,7 +209,7 @@ def _response(asked: Asked, text: str, usage: Usage, request_id: str, *, was_cut
     }
 
 
-def _tier(asked: Asked) -> str:
+def _tier(asked: SimulatedRequest) -> str:
     """The service tier that is used. It may be another one than was asked for."""
     wanted = str(asked.raw.get("service_tier") or "auto")
     if wanted == "auto":

@@ -21,7 +21,7 @@ class CacheUse:
     written_long: int = 0
 
 
-class PromptCache:
+class SimulatedPromptCache:
     """What one provider has cached. The oldest prefixes are forgotten first."""
 
     def __init__(self) -> None:

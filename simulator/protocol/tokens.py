@@ -15,7 +15,7 @@ ENCODING = "o200k_base"
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class SimulatedUsage:
     """The tokens of one call. ``input_tokens`` includes those read from the prompt cache and those written to it."""
 
     input_tokens: int

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from simulator.protocol.asked import Asked
+from simulator.protocol.asked import SimulatedRequest
 from simulator.protocol.faults import Provider
-from simulator.protocol.tokens import Usage
+from simulator.protocol.tokens import SimulatedUsage
 
 Trouble = Literal[
     "invalid", "no_key", "wrong_key", "unknown_model", "rate_limited", "broken", "overloaded", "timed_out"
@@ -57,7 +57,7 @@ class Reply:
 
     content_type: str
     parts: tuple[bytes, ...]
-    usage: Usage
+    usage: SimulatedUsage
 
     @property
     def streamed(self) -> bool:
@@ -68,7 +68,7 @@ class Reply:
         return b"".join(self.parts)
 
 
-class Wire(Protocol):
+class WireFormat(Protocol):
     """One provider's format: requests in, answers and errors out."""
 
     @property
@@ -85,14 +85,14 @@ class Wire(Protocol):
         """Raise :class:`RefusedError` when there is no key of the right kind."""
         ...
 
-    def read(self, body: bytes) -> Asked:
+    def read(self, body: bytes) -> SimulatedRequest:
         """The request in ``body``.
 
         :raises RefusedError: when the provider would answer 400 or 404.
         """
         ...
 
-    def reply(self, asked: Asked, text: str, request_id: str) -> Reply:
+    def reply(self, asked: SimulatedRequest, text: str, request_id: str) -> Reply:
         """The answer ``text``, cut to what was asked for, with its usage."""
         ...
 

@@ -27,7 +27,7 @@ _OF_THE_SERVER = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class LoginSession:
     """A session that has done nothing yet: who logged in, the role in force, the tenant that is set already."""
 
     login: str
@@ -73,11 +73,11 @@ def refuse_unsafe_role(
         )
 
 
-def session(connection: Connection, role: str) -> Session:
+def session(connection: Connection, role: str) -> LoginSession:
     """What is in force in this session."""
     row = connection.execute(sql("db/logins", "session"), {"role": role}).fetchone()
     assert row is not None, "a select without a table returns a row"
-    return Session(**row)
+    return LoginSession(**row)
 
 
 def reach(connection: Connection) -> list[tuple[str, list[str], str | None]]:

@@ -47,7 +47,7 @@ CHECKS = BOOK_CHECKS + CALL_CHECKS
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """One breach of a promise."""
 
     check: str
@@ -56,18 +56,20 @@ class Finding:
     facts: Mapping[str, Any]
 
 
-def findings(connection: Connection) -> list[Finding]:
+def findings(connection: Connection) -> list[AuditFinding]:
     """Every breach that the database can tell by itself."""
     return _read(connection.execute(sql("fleet/audit", "findings")).fetchall())
 
 
-def calls(connection: Connection, journal: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def calls(connection: Connection, journal: Sequence[Mapping[str, Any]]) -> list[AuditFinding]:
     """Every breach between the runs and a provider's own journal of calls."""
     return _read(connection.execute(sql("fleet/audit", "calls"), [Jsonb(list(journal))]).fetchall())
 
 
-def _read(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def _read(rows: Sequence[Mapping[str, Any]]) -> list[AuditFinding]:
     return [
-        Finding(row["check"], row["tenant_id"], None if row["subject"] is None else str(row["subject"]), row["facts"])
+        AuditFinding(
+            row["check"], row["tenant_id"], None if row["subject"] is None else str(row["subject"]), row["facts"]
+        )
         for row in rows
     ]

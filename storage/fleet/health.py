@@ -36,7 +36,7 @@ class ServerFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class LiveJobs:
     """Live jobs by state, and for how long the oldest has been queued (s)."""
 
     queued: int
@@ -97,11 +97,11 @@ def round_trip_s(connection: Connection) -> float:
     return min(taken)
 
 
-def backlog(connection: Connection) -> Backlog:
+def backlog(connection: Connection) -> LiveJobs:
     """Live jobs of all tenants, as headrace_ops."""
     row = connection.execute(sql("fleet/health", "backlog")).fetchone()
     assert row is not None, "an aggregate returns a row"
-    return Backlog(**row)
+    return LiveJobs(**row)
 
 
 def calendar(connection: Connection) -> Calendar:

@@ -39,7 +39,7 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class FleetCounts:
     """Live worker processes, the threads of those that take work, and live schedulers.
 
     ``oldest_heartbeat_s``: since the last heartbeat of the worker heard of longest ago. ``behind_s``: for how long
@@ -55,7 +55,7 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class CallCounts:
     """Settled calls of this UTC day and their cost, USD."""
 
     provider: str
@@ -69,12 +69,12 @@ class Calls:
 class Snapshot:
     """All figures of one moment. The mappings go from lane, reason and outcome to how many jobs."""
 
-    fleet: Fleet
+    fleet: FleetCounts
     lanes: Sequence[Lane]
     running: Mapping[str, int]
     waiting: Mapping[str, int]
     ended: Mapping[str, int]
-    calls: Sequence[Calls]
+    calls: Sequence[CallCounts]
     chores: Sequence[ChoreState]
     set_aside: int
 
@@ -103,11 +103,11 @@ def snapshot(connection: Connection, *, silent_s: float) -> Snapshot:
         )
 
 
-def fleet(connection: Connection, *, silent_s: float) -> Fleet:
+def fleet(connection: Connection, *, silent_s: float) -> FleetCounts:
     """The live workers, and how late the scheduler is."""
     row = connection.execute(sql("fleet/metrics", "fleet"), {"silent_s": silent_s}).fetchone()
     assert row is not None, "an aggregate returns a row"
-    return Fleet(**{**row, "behind_s": max(row["behind_s"], 0.0)})
+    return FleetCounts(**{**row, "behind_s": max(row["behind_s"], 0.0)})
 
 
 def runnable(connection: Connection) -> list[Lane]:
@@ -133,6 +133,6 @@ def ended(connection: Connection) -> dict[str, int]:
     return {row["outcome"]: row["jobs"] for row in rows}
 
 
-def calls(connection: Connection) -> list[Calls]:
+def calls(connection: Connection) -> list[CallCounts]:
     """The calls of this UTC day, by provider and model."""
-    return [Calls(**row) for row in connection.execute(sql("fleet/metrics", "calls")).fetchall()]
+    return [CallCounts(**row) for row in connection.execute(sql("fleet/metrics", "calls")).fetchall()]

@@ -16,7 +16,7 @@ from storage.db.statements import sql
 from storage.fleet.recovery import Turns, by_lane
 
 
-class Kind(StrEnum):
+class PausableKind(StrEnum):
     """What can be paused. A feature and a lane are paused for all tenants."""
 
     TENANT = "tenant"  # the key is its id
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 class Pausable:
     """One thing that can be paused, known to exist."""
 
-    kind: Kind
+    kind: PausableKind
     key: str
     name: str  # for people
 
@@ -37,22 +37,22 @@ class Pausable:
 class Pause:
     """One thing that is paused."""
 
-    kind: Kind
+    kind: PausableKind
     key: str
     name: str
     paused_at: datetime
 
 
-def resolve(connection: Connection, kind: Kind, given: str) -> Pausable:
+def resolve(connection: Connection, kind: PausableKind, given: str) -> Pausable:
     """What is meant: a tenant by id, external id or name, a feature or lane by its name.
 
     :raises UnknownTenantError, UnknownFeatureError, UnknownLaneError: there is no such thing.
     :raises InvalidInputError: several tenants have that name.
     """
-    if kind is Kind.TENANT:
+    if kind is PausableKind.TENANT:
         tenant = tenants.resolve(connection, given)
         return Pausable(kind, str(tenant.id), tenant.name)
-    known = policy.known_feature if kind is Kind.FEATURE else policy.known_lane
+    known = policy.known_feature if kind is PausableKind.FEATURE else policy.known_lane
     name = known(connection, given, retired=True)  # a retired one counts: its old jobs wait
     return Pausable(kind, name, name)
 
@@ -75,7 +75,7 @@ def resume(connection: Connection, what: Pausable, *, actor: str) -> bool:
 def list_pauses(connection: Connection) -> list[Pause]:
     """All that is paused, the longest first."""
     rows = connection.execute(sql("fleet/pauses", "list")).fetchall()
-    return [Pause(Kind(row["kind"]), row["key"], row["name"], row["paused_at"]) for row in rows]
+    return [Pause(PausableKind(row["kind"]), row["key"], row["name"], row["paused_at"]) for row in rows]
 
 
 def turns(connection: Connection, what: Pausable, *, turns_per_tenant: int) -> Turns:
@@ -86,4 +86,4 @@ def turns(connection: Connection, what: Pausable, *, turns_per_tenant: int) -> T
 
 def _target(what: Pausable) -> str:
     """What the audit calls it: the audit row of a tenant's pause has its id in a column of its own."""
-    return "tenant" if what.kind is Kind.TENANT else f"{what.kind}:{what.key}"
+    return "tenant" if what.kind is PausableKind.TENANT else f"{what.kind}:{what.key}"

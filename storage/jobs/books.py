@@ -27,7 +27,7 @@ from storage.money.runs import Grant, PlannedCall, later_calls
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ClaimStep:
     """The claim of a tenant's next job of a lane; see :func:`storage.jobs.jobs.claim`."""
 
     lane: str
@@ -65,7 +65,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
+class BeginStep:
     """The write-ahead of one call; see :func:`storage.money.runs.begin`."""
 
     job_id: UUID
@@ -84,7 +84,7 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class SettleStep:
     """The end of a call, of a job's stay with a worker, or of both; see :func:`storage.jobs.jobs.settle`."""
 
     job_id: UUID
@@ -123,7 +123,7 @@ class Settle:
         return f'{step[:-1]}, "run": {self._run or "null"}, "outcome": {self._outcome}}}'
 
 
-Step: TypeAlias = Claim | Begin | Settle
+Step: TypeAlias = ClaimStep | BeginStep | SettleStep
 Done: TypeAlias = ClaimedJob | Stopped | Grant | Settled | None
 
 
@@ -170,10 +170,10 @@ def _came_to(step: Step, row: dict[str, Any]) -> Done | Exception:
 def _read(step: Step, row: dict[str, Any]) -> Done:
     del row["place"]
     claimed, settled, offers = row.pop("claimed"), row.pop("settled"), row.pop("offers")
-    if isinstance(step, Claim):
+    if isinstance(step, ClaimStep):
         return None if claimed is None else jobs.claimed(claimed)
     return runs.granted(row) if settled is None else Settled.of_row(settled, offers)
 
 
-def _whose(step: Begin | Settle) -> dict[str, str]:
+def _whose(step: BeginStep | SettleStep) -> dict[str, str]:
     return {"job_id": str(step.job_id), "claim_id": str(step.claim_id)}

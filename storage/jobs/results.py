@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from storage.db.connect import Connection
 from storage.db.statements import sql
-from storage.jobs.selection import Found
+from storage.jobs.selection import SelectedJob
 
 MOST_BYTES: Final = 4_000_000
 """Of answers in a page. One answer alone may be larger."""
@@ -16,7 +16,7 @@ RAW_JSON: Final = frozenset({"metadata", "output_json", "error"})
 """Columns of a page whose value is JSON as text."""
 
 
-def page(connection: Connection, found: Sequence[Found], *, most_bytes: int = MOST_BYTES) -> list[dict[str, Any]]:
+def page(connection: Connection, found: Sequence[SelectedJob], *, most_bytes: int = MOST_BYTES) -> list[dict[str, Any]]:
     """What became of the first of these jobs, in their order: as many as fit into ``most_bytes``, at least one.
 
     All but counts and ``simulated`` is text: JSON and amounts (USD) as Postgres writes them, times in UTC with a Z.

@@ -65,7 +65,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SelectedJob:
     """One job that fits, and the state that it was seen in."""
 
     id: UUID
@@ -74,16 +74,16 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SelectedPage:
     """The jobs of a window that fit, oldest first. ``last``: after which the next one begins; None: there is none."""
 
-    found: Sequence[Found] = field(default_factory=list)
+    found: Sequence[SelectedJob] = field(default_factory=list)
     last: UUID | None = None
 
 
 def window(
     connection: Connection, selection: Selection, *, after: UUID | None = None, looked_at: int = LOOKED_AT
-) -> Window:
+) -> SelectedPage:
     """The jobs that fit among the next ``looked_at`` ones after the job ``after`` (None: from the first one on)."""
     first, before = selection.range()
     if after is None:
@@ -100,10 +100,10 @@ def window(
     ).fetchone()
     assert row is not None, "an aggregate returns a row"
     found = [
-        Found(id, tenant_id, State(state))
+        SelectedJob(id, tenant_id, State(state))
         for id, tenant_id, state in zip(row["ids"] or (), row["tenant_ids"] or (), row["states"] or (), strict=True)
     ]
-    return Window(found, None if row["seen"] < looked_at else row["last"])
+    return SelectedPage(found, None if row["seen"] < looked_at else row["last"])
 
 
 def oldest_live(connection: Connection, selection: Selection) -> UUID | None:
@@ -116,7 +116,7 @@ def oldest_live(connection: Connection, selection: Selection) -> UUID | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedJob:
     """A job that was asked for by its id; ``fits``: the selection too."""
 
     id: UUID
@@ -125,14 +125,14 @@ class Named:
     fits: bool
 
 
-def by_ids(connection: Connection, selection: Selection, ids: Sequence[UUID]) -> list[Named]:
+def by_ids(connection: Connection, selection: Selection, ids: Sequence[UUID]) -> list[NamedJob]:
     """Those of these jobs that exist, in the order of ``ids``."""
     with connection.cursor(row_factory=args_row(_named)) as cursor:
         return cursor.execute(sql("jobs/selection", "by_ids"), {**selection.facts(), "ids": list(ids)}).fetchall()
 
 
-def _named(id: UUID, tenant_id: UUID, state: str, fits: bool) -> Named:
-    return Named(id, tenant_id, State(state), fits)
+def _named(id: UUID, tenant_id: UUID, state: str, fits: bool) -> NamedJob:
+    return NamedJob(id, tenant_id, State(state), fits)
 
 
 def moment(connection: Connection) -> datetime:

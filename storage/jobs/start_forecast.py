@@ -20,7 +20,7 @@ _TURN_TO_COME = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class WaitingWork:
     """One tenant's waiting work: its weight, and the work in tokens (``math.inf``: more than was counted)."""
 
     weight: float
@@ -51,7 +51,7 @@ class Recent:
 
 
 def starts_in_s(
-    *, ahead: int, job_tokens: float, weight: float, rivals: Sequence[Backlog], recent: Recent, free_threads: int
+    *, ahead: int, job_tokens: float, weight: float, rivals: Sequence[WaitingWork], recent: Recent, free_threads: int
 ) -> float | None:
     """Seconds until a queued job starts; None when nothing was done lately by which to tell.
 
@@ -66,10 +66,10 @@ def starts_in_s(
     rate = recent.rate
     if rate is None:
         return None
-    return served_in_s(Backlog(weight, (ahead + _TURN_TO_COME) * job_tokens), rivals, rate=rate)
+    return served_in_s(WaitingWork(weight, (ahead + _TURN_TO_COME) * job_tokens), rivals, rate=rate)
 
 
-def served_in_s(mine: Backlog, others: Sequence[Backlog], *, rate: float) -> float:
+def served_in_s(mine: WaitingWork, others: Sequence[WaitingWork], *, rate: float) -> float:
     """Seconds until all of ``mine`` is served by weighted processor sharing at ``rate`` tokens a second.
 
     While several have work each gets its part; who has none left gives it to the rest. ``virtual`` is what each unit of

@@ -16,7 +16,7 @@ from uuid import UUID
 from storage.db.connect import Connection
 from storage.db.statements import sql
 from storage.jobs.jobs import tenant_of
-from storage.jobs.start_forecast import Backlog, Recent, starts_in_s
+from storage.jobs.start_forecast import Recent, WaitingWork, starts_in_s
 
 MOST_AHEAD: Final = 10_000
 """So many jobs before it are counted at most."""
@@ -131,7 +131,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class FleetLoad:
     """Live workers that take work, their threads in all, and how many jobs run."""
 
     workers: int
@@ -243,11 +243,11 @@ def ahead(connection: Connection, row: dict[str, Any]) -> tuple[int, int]:
     return found["of_tenant"], found["of_user"]
 
 
-def fleet(connection: Connection, *, silent_s: float) -> Fleet:
+def fleet(connection: Connection, *, silent_s: float) -> FleetLoad:
     """The live workers that take work."""
     row = connection.execute(sql("jobs/why", "fleet"), {"silent_s": silent_s}).fetchone()
     assert row is not None, "an aggregate returns a row"
-    return Fleet(**row)
+    return FleetLoad(**row)
 
 
 def scheduling(connection: Connection, tenant_id: UUID, *, silent_s: float) -> Scheduling:
@@ -285,7 +285,7 @@ def _under_cap(row: dict[str, Any], before: int, done: Sequence[Done]) -> float 
 
 
 def _forecast(
-    row: dict[str, Any], before: int, others: Sequence[Rival], crew: Fleet, done: Sequence[Done]
+    row: dict[str, Any], before: int, others: Sequence[Rival], crew: FleetLoad, done: Sequence[Done]
 ) -> float | None:
     jobs = sum(one.jobs for one in done)
     tokens = sum(one.tokens for one in done)
@@ -298,7 +298,7 @@ def _forecast(
         job_tokens=of_tenant.get(row["tenant_id"], usual),
         weight=row["weight"],
         rivals=[
-            Backlog(
+            WaitingWork(
                 one.weight,
                 math.inf if one.more else one.jobs * of_tenant.get(one.tenant_id, usual),
             )
@@ -320,7 +320,7 @@ def _reason(
     before: int,
     before_of_user: int,
     others: Sequence[Rival],
-    crew: Fleet,
+    crew: FleetLoad,
     found: Scheduling,
 ) -> Why:
     """What has to change first. What people have to do comes before what time or others bring about."""
@@ -348,7 +348,7 @@ def _reason(
     return Why.BEHIND_OTHERS if others else Why.BUSY
 
 
-def _unseen(row: dict[str, Any], crew: Fleet, found: Scheduling) -> Why | None:
+def _unseen(row: dict[str, Any], crew: FleetLoad, found: Scheduling) -> Why | None:
     """Whether something is missing that has to see a waiting job before it can start."""
     queued = row["state"] == "queued"
     if queued and crew.workers == 0:

@@ -103,7 +103,7 @@ class Concurrency:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TenantPlan:
     """What a plan gives its tenants. ``user_share``: a user's default part of its tenant's cap, above 0 and up to 1."""
 
     name: str
@@ -164,10 +164,12 @@ def set_rate(
     _refuse_unknown_tenant(done.rowcount, tenant_id)
 
 
-def set_plan(connection: Connection, plan: str, changes: Mapping[str, Decimal | int | None], *, actor: str) -> Plan:
+def set_plan(
+    connection: Connection, plan: str, changes: Mapping[str, Decimal | int | None], *, actor: str
+) -> TenantPlan:
     """Change some of a plan's limits for all its tenants; the plan as it is now.
 
-    ``changes`` has the names of :class:`Plan`'s fields. A rate of None is lifted.
+    ``changes`` has the names of :class:`TenantPlan`'s fields. A rate of None is lifted.
 
     :raises InvalidInputError: there is no such plan or limit, or a value is out of range.
     """
@@ -183,7 +185,7 @@ def set_plan(connection: Connection, plan: str, changes: Mapping[str, Decimal | 
     if row is None:
         known = [one.name for one in plans(connection)]
         raise InvalidInputError("no such plan", field="plan", value=plan, hint=names.hint(plan, known))
-    return Plan(**row)
+    return TenantPlan(**row)
 
 
 def set_concurrency(
@@ -231,9 +233,9 @@ def concurrency(connection: Connection, tenant_id: UUID | None, *, feature: str 
     return [Concurrency(**{**row, "scope": SlotScope(row["scope"])}) for row in rows]
 
 
-def plans(connection: Connection) -> list[Plan]:
+def plans(connection: Connection) -> list[TenantPlan]:
     """Every plan with its limits, cheapest first."""
-    return [Plan(**row) for row in connection.execute(sql("money/limits", "plans")).fetchall()]
+    return [TenantPlan(**row) for row in connection.execute(sql("money/limits", "plans")).fetchall()]
 
 
 def caps(connection: Connection, tenant_id: UUID, *, user: str | None = None, feature: str | None = None) -> list[Cap]:

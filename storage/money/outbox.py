@@ -19,7 +19,7 @@ _ERROR_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenEvent:
     """An event that is being tried, for the ``attempt``-th time. ``taken_at`` is Postgres's time.
 
     ``unsure_before``: since when the receiver may have had it without our knowing, before this try.
@@ -33,22 +33,24 @@ class Taken:
     taken_at: datetime
 
 
-def take(connection: Connection, topic: str, *, lease_s: float, sure_s: float) -> Taken | None:
+def take(connection: Connection, topic: str, *, lease_s: float, sure_s: float) -> TakenEvent | None:
     """Take the event of a topic that has been due longest; None when none is due.
 
     It is nobody else's for ``lease_s`` seconds. One whose receipt has been unsure for ``sure_s`` seconds is left alone.
     """
     facts = {"topic": topic, "lease_s": lease_s, "sure_s": sure_s}
     row = connection.execute(sql("money/outbox", "take"), facts).fetchone()
-    return None if row is None else Taken(**row)
+    return None if row is None else TakenEvent(**row)
 
 
-def mark_sent(connection: Connection, taken: Taken) -> None:
+def mark_sent(connection: Connection, taken: TakenEvent) -> None:
     """It has been received."""
     connection.execute(sql("money/outbox", "mark_sent"), {"id": taken.id, "tenant_id": taken.tenant_id})
 
 
-def mark_failed(connection: Connection, taken: Taken, *, error: str, again_in_s: float, received: bool | None) -> None:
+def mark_failed(
+    connection: Connection, taken: TakenEvent, *, error: str, again_in_s: float, received: bool | None
+) -> None:
     """The try did not do, for the reason that ``error`` tells; the next one is due in ``again_in_s`` seconds.
 
     :param received: False: not received by this try, for sure. None: nobody knows.

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from storage.db.connect import Connection
 from storage.money import prices
-from storage.money.prices import BY_HAND, Change, Kind, Model, Price, in_force
+from storage.money.prices import BY_HAND, Change, ChangeKind, Model, Price, in_force
 from storage.money.published_prices import published
 
 _LEAST = timedelta(microseconds=1)  # of Postgres's clock
@@ -63,7 +63,7 @@ def due(announced: Iterable[Price], stored: Sequence[Price], now: datetime) -> l
         changes += (
             _due_of_one(model, steps, ours, now)
             if ours
-            else [Change(Kind.NEW_MODEL, one, one.before(steps)) for one in steps]
+            else [Change(ChangeKind.NEW_MODEL, one, one.before(steps)) for one in steps]
         )
     return changes
 
@@ -74,7 +74,7 @@ def _due_of_one(model: Model, steps: Sequence[Price], ours: Sequence[Price], now
     changes = []
     for step in steps:
         if step.effective_from not in known:
-            changes.append(Change(Kind.NEW_STEP, step, step.before(rows)))
+            changes.append(Change(ChangeKind.NEW_STEP, step, step.before(rows)))
             rows.append(step)
     for edge in sorted({now, *(row.effective_from for row in rows if row.effective_from > now)}):
         # a correction stands right behind what it corrects: what counts is what is in force a second later
@@ -84,6 +84,6 @@ def _due_of_one(model: Model, steps: Sequence[Price], ours: Sequence[Price], now
             continue
         start = edge if there is None else max(edge, there.effective_from + _LEAST)
         row = replace(right, effective_from=start)
-        changes.append(Change(Kind.CHANGED_RATE, row, row.before(rows)))
+        changes.append(Change(ChangeKind.CHANGED_RATE, row, row.before(rows)))
         rows.append(row)
     return changes

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from errors import InvalidInputError
-from storage.money.prices import RATES, Change, Kind, Price
+from storage.money.prices import RATES, Change, ChangeKind, Price
 
 COLUMNS = ("provider", "model", "effective_from", *RATES)
 """The table's columns. Dates are UTC days, amounts USD per million tokens; an empty cell is no rate of its own."""
@@ -54,11 +54,11 @@ def compare(reviewed: Sequence[Price], announced: Sequence[Price]) -> list[Chang
     changes = []
     for key, row in after.items():
         if key not in before:
-            kind = Kind.NEW_STEP if row.of in models else Kind.NEW_MODEL
+            kind = ChangeKind.NEW_STEP if row.of in models else ChangeKind.NEW_MODEL
             changes.append(Change(kind, row, row.before(announced)))
         elif before[key].rates() != row.rates():
-            changes.append(Change(Kind.CHANGED_RATE, row, before[key]))
-    changes += [Change(Kind.GONE, None, row) for key, row in before.items() if key not in after]
+            changes.append(Change(ChangeKind.CHANGED_RATE, row, before[key]))
+    changes += [Change(ChangeKind.GONE, None, row) for key, row in before.items() if key not in after]
     return sorted(changes, key=lambda one: _order(one.row))
 
 

@@ -74,7 +74,7 @@ RATES = (
 """The columns that say how much, in the order in which people read them."""
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """In what way prices differ."""
 
     NEW_MODEL = "new model"
@@ -90,7 +90,7 @@ class Change:
     Of a row that is *gone* there is only ``was``.
     """
 
-    kind: Kind
+    kind: ChangeKind
     price: Price | None
     was: Price | None
 

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from storage.db.connect import Connection
 from storage.db.statements import sql
-from storage.money.spend_forecast import Window
+from storage.money.spend_forecast import CapWindow
 from storage.money.spend_unusual import FLOOR_USD, LOOK_BACK_DAYS, usual
 
 _EXACT = Context(prec=1000, traps=[Inexact])  # Python's own 28 digits would round a long sum without a word
@@ -168,11 +168,11 @@ def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
     return reduce(_EXACT.add, amounts, Decimal(0))
 
 
-def windows(connection: Connection, *, tenant_id: UUID | None = None) -> list[Window]:
+def windows(connection: Connection, *, tenant_id: UUID | None = None) -> list[CapWindow]:
     """Every tenant's cap as it stands now (or one tenant's), by name."""
     rows = connection.execute(sql("money/spend", "windows"), {"tenant_id": tenant_id}).fetchall()
     return [
-        Window(
+        CapWindow(
             tenant_id=row["tenant_id"],
             tenant=row["tenant"],
             now=row["now"],

@@ -17,7 +17,7 @@ _MILLIONTH = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CapWindow:
     """A tenant's cap as it stands at ``now``, USD. ``buckets`` is the window's spend by the UTC hour of its start.
 
     ``limit_usd`` is None when there is no cap.
@@ -40,7 +40,7 @@ class Forecast:
     Pace and expectation are rounded to a millionth of a dollar.
     """
 
-    window: Window
+    window: CapWindow
     pace_usd: Decimal
     meets_cap_at: datetime | None
     today_usd: Decimal
@@ -52,7 +52,7 @@ class Forecast:
         return self.meets_cap_at == self.window.now
 
 
-def forecast(window: Window, *, hours: int) -> Forecast:
+def forecast(window: CapWindow, *, hours: int) -> Forecast:
     """Go on at the pace of the running hour and the ``hours`` whole ones before it, hour by hour for a day.
 
     With each hour that turns, the oldest bucket leaves the window and frees its room. What is reserved now counts as in
@@ -81,7 +81,7 @@ def forecast(window: Window, *, hours: int) -> Forecast:
     return Forecast(window, pace.quantize(_MILLIONTH), meets, today, max(expected.quantize(_MILLIONTH), today))
 
 
-def _since(window: Window, start: datetime) -> Decimal:
+def _since(window: CapWindow, start: datetime) -> Decimal:
     return sum((usd for hour, usd in window.buckets.items() if hour >= start), Decimal(0))
 
 

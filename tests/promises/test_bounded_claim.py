@@ -13,9 +13,9 @@ from storage.db.connect import Connection
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import pauses, recovery
-from storage.fleet.pauses import Kind, Pausable
+from storage.fleet.pauses import Pausable, PausableKind
 from storage.jobs import books, jobs
-from storage.jobs.books import Begin, Claim
+from storage.jobs.books import BeginStep, ClaimStep
 from storage.jobs.jobs import ClaimedJob, Stopped
 from storage.money import limits
 from storage.money.limits import SlotScope
@@ -25,7 +25,7 @@ from tests.support.transactions import enqueue_jobs, planned_call, request
 
 WALL = 3_000
 EXTRA_BLOCKS = 40  # of 8 kB: a wall of so many jobs fills 100 and more
-REPORT = Pausable(Kind.FEATURE, "report", "report")
+REPORT = Pausable(PausableKind.FEATURE, "report", "report")
 
 
 @pytest.fixture
@@ -194,8 +194,8 @@ def test_no_claim_is_made_while_another_tenants_caps_are_held(urls: Urls, app: D
         )
         assert isinstance(got, ClaimedJob)
     steps = [
-        (first, Begin(job_id, held, planned)),
-        (second, Claim("interactive", new_id(), new_id(), 600, 64)),
+        (first, BeginStep(job_id, held, planned)),
+        (second, ClaimStep("interactive", new_id(), new_id(), 600, 64)),
     ]
     done: list[object] = []
 

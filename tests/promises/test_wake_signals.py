@@ -259,6 +259,6 @@ def test_a_scheduler_that_stands_still_is_seen_by_what_it_does_not_do(
     assert seen(ops).schedulers == 0, "it says that it ends"
 
 
-def seen(ops: Database) -> metrics.Fleet:
+def seen(ops: Database) -> metrics.FleetCounts:
     with ops.connection() as connection:
         return metrics.fleet(connection, silent_s=2)

@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from router.policy import load_policy
-from simulator.protocol.delivery import Pace
+from simulator.protocol.delivery import DeliveryPace
 from simulator.server import SimulatorServer, bind
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +120,7 @@ def ask_anthropic(simulator: Simulator, anthropic_sdk: anthropic.Anthropic) -> C
 
 
 @contextmanager
-def served(*, seed: int = 0, pace: Pace | None = None) -> Iterator[Simulator]:
+def served(*, seed: int = 0, pace: DeliveryPace | None = None) -> Iterator[Simulator]:
     """A simulator in a thread of this process, for what cannot be told to one that runs on its own."""
     listens = threading.Event()
     bound = bind(0)

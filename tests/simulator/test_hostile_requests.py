@@ -9,14 +9,14 @@ import pytest
 
 from simulator.answers.answers import answer
 from simulator.answers.schema_check import schema_fault
-from simulator.protocol.asked import Asked
+from simulator.protocol.asked import SimulatedRequest
 from tests.support.costly_schemas import doubled
 
 BOUND_S = 5.0  # ten times the budget; each of these took minutes, or for ever
 
 
-def asked(schema: dict[str, Any] | None, *, system: str = "", question: str = "What is this?") -> Asked:
-    return Asked(
+def asked(schema: dict[str, Any] | None, *, system: str = "", question: str = "What is this?") -> SimulatedRequest:
+    return SimulatedRequest(
         model="m", system=system, turns=(("user", question),), texts=(), messages=1, breakpoints=(),
         max_output_tokens=None, schema=schema, tool=None, json_mode=False, stop=(), stream=False, raw={},
     )  # fmt: skip

@@ -10,7 +10,7 @@ import httpx2
 import openai
 import pytest
 
-from simulator.protocol.delivery import Pace
+from simulator.protocol.delivery import DeliveryPace
 from simulator.protocol.faults import Behaviour, Behaviours, Faults
 
 OPENAI_ERRORS = {
@@ -124,7 +124,7 @@ def test_a_hanging_call_ends_when_the_client_leaves(simulator, ask_openai, ask_a
 
 
 def test_a_call_that_hangs_to_the_end_is_timed_out_by_the_server(serve_here):
-    with serve_here(pace=Pace(hang_s=0.05)) as simulator:
+    with serve_here(pace=DeliveryPace(hang_s=0.05)) as simulator:
         simulator.behave(anthropic={"fault": "hang"})
         body = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
         response = simulator.control.post("/v1/messages", json=body, headers={"x-api-key": "k"})
@@ -145,7 +145,7 @@ def test_a_dripping_answer_comes_byte_by_byte_until_the_client_leaves(simulator)
     assert entry["output_tokens"] > 0
 
 
-@pytest.mark.parametrize("pace", [Pace(drip_every_s=0.0001), Pace(drip_every_s=0.01, drip_s=0.05)])
+@pytest.mark.parametrize("pace", [DeliveryPace(drip_every_s=0.0001), DeliveryPace(drip_every_s=0.01, drip_s=0.05)])
 def test_a_dripping_answer_is_valid_once_it_is_all_there(serve_here, pace):
     with serve_here(pace=pace) as simulator:
         simulator.behave(openai={"fault": "drip"})

@@ -19,7 +19,7 @@ from storage.db.connect import Connection, connect
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import audit, workers
-from storage.fleet.audit import CHECKS, Finding
+from storage.fleet.audit import CHECKS, AuditFinding
 from storage.jobs import jobs
 from storage.money import limits
 from storage.money.limits import SlotScope
@@ -50,7 +50,7 @@ class Books:
     tenant: UUID
     journal: Journal
 
-    def findings(self, journal: Journal) -> list[Finding]:
+    def findings(self, journal: Journal) -> list[AuditFinding]:
         """All that the checker finds, looking as operators do."""
         self.owner.execute("set local role headrace_ops")
         found = audit.findings(self.owner) + audit.calls(self.owner, journal)

@@ -427,7 +427,7 @@ def event(app: Database, ops: Database, tenant: UUID, clock: Clock) -> UUID:
     return tenant
 
 
-def taken(ops: Database) -> outbox.Taken | None:
+def taken(ops: Database) -> outbox.TakenEvent | None:
     with ops.connection() as connection:
         return outbox.take(connection, METER_EVENT, lease_s=60, sure_s=SURE_S)
 

@@ -66,7 +66,7 @@ def rate(ops: Database, tenant: UUID, scope: Scope, key: str, per_minute: int | 
         limits.set_rate(connection, tenant, scope, key, per_minute, actor=BY)
 
 
-def plan(ops: Database, name: str, **changes: Any) -> limits.Plan:
+def plan(ops: Database, name: str, **changes: Any) -> limits.TenantPlan:
     with ops.connection() as connection:
         return limits.set_plan(connection, name, changes, actor=BY)
 

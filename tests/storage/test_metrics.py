@@ -14,7 +14,7 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import metrics, pauses, workers
 from storage.fleet.metrics import Snapshot
-from storage.fleet.pauses import Kind, Pausable
+from storage.fleet.pauses import Pausable, PausableKind
 from storage.money import limits
 from storage.money.limits import SlotScope
 from tests.conftest import new_tenant
@@ -97,13 +97,13 @@ def test_every_job_is_counted_where_it_stands(app: Database, ops: Database, tena
 @pytest.mark.parametrize(
     ("kind", "name", "left"),
     [
-        (Kind.TENANT, "", {"interactive": 2, "batch": 0}),
-        (Kind.LANE, "interactive", {"interactive": 0, "batch": 1}),
-        (Kind.FEATURE, "report", {"interactive": 2 + 3, "batch": 1}),
+        (PausableKind.TENANT, "", {"interactive": 2, "batch": 0}),
+        (PausableKind.LANE, "interactive", {"interactive": 0, "batch": 1}),
+        (PausableKind.FEATURE, "report", {"interactive": 2 + 3, "batch": 1}),
     ],
 )
 def test_what_is_paused_is_not_runnable(
-    app: Database, ops: Database, tenant: UUID, kind: Kind, name: str, left: dict[str, int]
+    app: Database, ops: Database, tenant: UUID, kind: PausableKind, name: str, left: dict[str, int]
 ) -> None:
     put(app, tenant, 3)
     put(app, tenant, 4, feature="report")

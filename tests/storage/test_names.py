@@ -24,7 +24,7 @@ from storage.db import names
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import audit, pauses
-from storage.fleet.pauses import Kind
+from storage.fleet.pauses import PausableKind
 from storage.money import limits, prices
 from storage.money.limits import Scope, SlotScope
 from tests.conftest import new_tenant
@@ -211,8 +211,8 @@ def test_an_id_that_cannot_be_one_is_refused_by_every_door_alike(
             "tenant": lambda given: tenants.resolve(connection, given),
             "name": lambda given: tenants.add(connection, name=given),
             "external id": lambda given: tenants.add(connection, name="Bee", external_id=given),
-            "pause": lambda given: pauses.resolve(connection, Kind.FEATURE, given),
-            "pause lane": lambda given: pauses.resolve(connection, Kind.LANE, given),
+            "pause": lambda given: pauses.resolve(connection, PausableKind.FEATURE, given),
+            "pause lane": lambda given: pauses.resolve(connection, PausableKind.LANE, given),
             "list": lambda given: policy.known_feature(connection, given, retired=True),
         }
         for name, way in ways.items():
@@ -359,7 +359,11 @@ def test_every_command_says_what_there_is(ops: Database, tenant: UUID) -> None:
             (lambda: tenants.resolve(connection, "Acmee"), UnknownTenantError, "Did you mean Acme? There is: Acme."),
             (lambda: policy.known_feature(connection, "reprot"), UnknownFeatureError, "Did you mean report?"),
             (lambda: policy.known_lane(connection, "Batch2"), HeadraceError, "Did you mean batch?"),
-            (lambda: pauses.resolve(connection, Kind.LANE, "intractive"), HeadraceError, "Did you mean interactive?"),
+            (
+                lambda: pauses.resolve(connection, PausableKind.LANE, "intractive"),
+                HeadraceError,
+                "Did you mean interactive?",
+            ),
             (lambda: tenants.add(connection, name="Bee", plan="fre"), HeadraceError, "Did you mean free?"),
             (lambda: prices.check_model(connection, "gpt-6-lunar"), HeadraceError, "Did you mean gpt-6-luna"),
             (of_model, InvalidInputError, "Did you mean openai:gpt-6-luna"),

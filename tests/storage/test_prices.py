@@ -31,7 +31,7 @@ from storage.db.ids import new_id
 from storage.money import price_sync, price_table, prices
 from storage.money.price_sync import due
 from storage.money.price_table import compare
-from storage.money.prices import BY_HAND, Kind, Model, Price, in_force
+from storage.money.prices import BY_HAND, ChangeKind, Model, Price, in_force
 from storage.money.published_prices import published
 from tests.conftest import TEMPLATE, new_tenant
 from tests.support.audit import check_books
@@ -397,14 +397,14 @@ def test_a_sync_adds_new_models_steps_and_rates_and_leaves_what_is_there(ops: Da
 
     kinds = {(one.row.of, one.kind) for one in done.changes}
     assert kinds == {(one.row.of, one.kind) for one in seen.changes}
-    assert kinds == {(sonnet, Kind.CHANGED_RATE), (LUNA, Kind.NEW_STEP), (UNROUTED, Kind.NEW_MODEL)}
+    assert kinds == {(sonnet, ChangeKind.CHANGED_RATE), (LUNA, ChangeKind.NEW_STEP), (UNROUTED, ChangeKind.NEW_MODEL)}
     assert again.changes == []
     assert [one for one in after if one in before] == before
     assert len(after) == len(before) + len(done.changes)
     current = in_force(after, now)
     for model, right in in_force(published(wanted), now).items():
         assert current[model].rates() == right.rates()
-    (step,) = (one.row for one in done.changes if one.kind == Kind.NEW_STEP)
+    (step,) = (one.row for one in done.changes if one.kind == ChangeKind.NEW_STEP)
     assert step.effective_from == datetime(2026, 10, 14, tzinfo=UTC)
 
 
@@ -536,10 +536,10 @@ def test_differences_are_named_by_model_date_and_rate() -> None:
     changes = compare(before, after)
 
     assert [(one.kind, one.row.model, one.rates()) for one in changes] == [
-        (Kind.NEW_MODEL, "new", _all(None, 6)),
-        (Kind.GONE, "old", _all(5, None)),
-        (Kind.CHANGED_RATE, "one", {"input_usd": (1, 3)}),
-        (Kind.NEW_STEP, "one", {"input_usd": (2, 4)}),
+        (ChangeKind.NEW_MODEL, "new", _all(None, 6)),
+        (ChangeKind.GONE, "old", _all(5, None)),
+        (ChangeKind.CHANGED_RATE, "one", {"input_usd": (1, 3)}),
+        (ChangeKind.NEW_STEP, "one", {"input_usd": (2, 4)}),
     ]
 
 

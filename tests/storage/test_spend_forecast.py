@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.money.spend_forecast import Forecast, Window, forecast
+from storage.money.spend_forecast import CapWindow, Forecast, forecast
 
 NOW = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -26,10 +26,10 @@ def at(hours_ago: int, now: datetime = NOW) -> datetime:
     return now.replace(minute=0, second=0, microsecond=0) - hours_ago * HOUR
 
 
-def window(spent: dict[int, str], *, limit: str | None = "10", reserved: str = "0", now: datetime = NOW) -> Window:
+def window(spent: dict[int, str], *, limit: str | None = "10", reserved: str = "0", now: datetime = NOW) -> CapWindow:
     """A window by what was spent how many hours ago."""
     buckets = {at(ago, now): Decimal(amount) for ago, amount in spent.items()}
-    return Window(
+    return CapWindow(
         tenant_id=UUID(int=1),
         tenant="Acme",
         now=now,
@@ -120,7 +120,7 @@ def test_an_hour_that_has_just_begun_divides_by_no_zero() -> None:
     assert found.meets_cap_at == now + 4 * HOUR
 
 
-def by_the_minute(given: Window, hours: int) -> tuple[int | None, Fraction]:
+def by_the_minute(given: CapWindow, hours: int) -> tuple[int | None, Fraction]:
     """The same count in another way: minute by minute, in fractions. Minutes until it is met, and the day's spend."""
     buckets = {hour: Fraction(amount) for hour, amount in given.buckets.items()}
     this = given.now.replace(minute=0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.jobs.start_forecast import Backlog, Recent, served_in_s, starts_in_s
+from storage.jobs.start_forecast import Recent, WaitingWork, served_in_s, starts_in_s
 
 STEADY = Recent(jobs=100, settled=90, tokens=10_000, span_s=100, from_idle=False)
 NOTHING = Recent(jobs=0, settled=0, tokens=0, span_s=0, from_idle=True)
@@ -29,27 +29,31 @@ def test_the_rate_counts_what_is_under_way_by_half_when_it_began_from_idle() -> 
 @pytest.mark.parametrize(
     ("mine", "others", "seconds"),
     [
-        (Backlog(1, 1000), [], 10),
-        (Backlog(1, 1000), [Backlog(1, FOREVER)], 20),
-        (Backlog(1, 1000), [Backlog(3, FOREVER)], 40),
-        (Backlog(3, 3000), [Backlog(1, FOREVER)], 40),
-        (Backlog(1, 1000), [Backlog(1, 500)], 15),  # half each for 10 s, then all of it for 5
-        (Backlog(1, 1000), [Backlog(1, 500), Backlog(1, FOREVER)], 25),  # a third each for 15 s, then half for 10
-        (Backlog(1, 1000), [Backlog(1, 0)], 10),
-        (Backlog(2, 0), [Backlog(1, FOREVER)], 0),
+        (WaitingWork(1, 1000), [], 10),
+        (WaitingWork(1, 1000), [WaitingWork(1, FOREVER)], 20),
+        (WaitingWork(1, 1000), [WaitingWork(3, FOREVER)], 40),
+        (WaitingWork(3, 3000), [WaitingWork(1, FOREVER)], 40),
+        (WaitingWork(1, 1000), [WaitingWork(1, 500)], 15),  # half each for 10 s, then all of it for 5
+        (
+            WaitingWork(1, 1000),
+            [WaitingWork(1, 500), WaitingWork(1, FOREVER)],
+            25,
+        ),  # a third each for 15 s, then half for 10
+        (WaitingWork(1, 1000), [WaitingWork(1, 0)], 10),
+        (WaitingWork(2, 0), [WaitingWork(1, FOREVER)], 0),
     ],
 )
 def test_work_is_shared_by_weight_among_those_who_have_some(
-    mine: Backlog, others: list[Backlog], seconds: float
+    mine: WaitingWork, others: list[WaitingWork], seconds: float
 ) -> None:
     assert served_in_s(mine, others, rate=100) == pytest.approx(seconds)
 
 
-backlogs = st.builds(Backlog, st.floats(0.01, 100), st.floats(0, 1e6))
+backlogs = st.builds(WaitingWork, st.floats(0.01, 100), st.floats(0, 1e6))
 
 
 @given(backlogs, st.lists(backlogs, max_size=8), st.floats(0.1, 1e5))
-def test_no_work_is_lost_or_done_twice(mine: Backlog, others: list[Backlog], rate: float) -> None:
+def test_no_work_is_lost_or_done_twice(mine: WaitingWork, others: list[WaitingWork], rate: float) -> None:
     seconds = served_in_s(mine, others, rate=rate)
     virtual = mine.tokens / mine.weight
     done = mine.tokens + sum(min(one.tokens, virtual * one.weight) for one in others)
@@ -58,9 +62,9 @@ def test_no_work_is_lost_or_done_twice(mine: Backlog, others: list[Backlog], rat
 
 
 @given(backlogs, st.lists(backlogs, min_size=1, max_size=8))
-def test_a_rival_never_makes_it_sooner_and_weight_never_later(mine: Backlog, others: list[Backlog]) -> None:
+def test_a_rival_never_makes_it_sooner_and_weight_never_later(mine: WaitingWork, others: list[WaitingWork]) -> None:
     alone, together = (served_in_s(mine, some, rate=50) for some in (others[1:], others))
-    heavier = served_in_s(Backlog(mine.weight * 2, mine.tokens), others, rate=50)
+    heavier = served_in_s(WaitingWork(mine.weight * 2, mine.tokens), others, rate=50)
 
     assert together >= alone * (1 - 1e-9)
     assert heavier <= together * (1 + 1e-9)
@@ -78,4 +82,4 @@ def test_what_stands_before_it_and_half_a_round_come_first() -> None:
     facts = {"job_tokens": 100.0, "weight": 1.0, "recent": STEADY, "free_threads": 0}
 
     assert starts_in_s(ahead=9, rivals=[], **facts) == pytest.approx(9.5)
-    assert starts_in_s(ahead=9, rivals=[Backlog(1, FOREVER)], **facts) == pytest.approx(19)
+    assert starts_in_s(ahead=9, rivals=[WaitingWork(1, FOREVER)], **facts) == pytest.approx(19)

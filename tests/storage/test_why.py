@@ -14,7 +14,7 @@ from storage.db.connect import Connection
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import pauses, schedulers, workers
-from storage.fleet.pauses import Kind, Pausable
+from storage.fleet.pauses import Pausable, PausableKind
 from storage.jobs import why
 from storage.jobs.why import Explanation, Why
 from storage.money import limits
@@ -98,13 +98,13 @@ def test_a_job_that_runs_or_has_ended_says_so(app: Database, ops: Database, tena
 @pytest.mark.parametrize(
     ("kind", "name", "reason"),
     [
-        (Kind.TENANT, "", Why.TENANT_PAUSED),
-        (Kind.FEATURE, "chat", Why.FEATURE_PAUSED),
-        (Kind.LANE, "interactive", Why.LANE_PAUSED),
+        (PausableKind.TENANT, "", Why.TENANT_PAUSED),
+        (PausableKind.FEATURE, "chat", Why.FEATURE_PAUSED),
+        (PausableKind.LANE, "interactive", Why.LANE_PAUSED),
     ],
 )
 def test_a_pause_comes_before_all_that_time_brings_about(
-    app: Database, ops: Database, tenant: UUID, kind: Kind, name: str, reason: Why
+    app: Database, ops: Database, tenant: UUID, kind: PausableKind, name: str, reason: Why
 ) -> None:
     staffed(ops)
     (job_id,) = put(app, tenant)
@@ -304,7 +304,7 @@ def test_what_a_paused_feature_holds_is_in_nobodys_way(app: Database, ops: Datab
     assert (explained(ops, job_id).ahead, explained(ops, job_id).rivals) == (5, 1)
 
     with ops.connection() as connection:
-        pauses.pause(connection, Pausable(Kind.FEATURE, "report", "report"), actor="a test")
+        pauses.pause(connection, Pausable(PausableKind.FEATURE, "report", "report"), actor="a test")
 
     told = explained(ops, job_id)
     assert (told.why, told.ahead, told.ahead_of_user, told.rivals) == (Why.NEXT, 0, 0, 0)

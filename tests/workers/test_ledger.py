@@ -17,7 +17,7 @@ from storage.db.connect import Connection
 from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.jobs import books
-from storage.jobs.books import Begin, Settle
+from storage.jobs.books import BeginStep, SettleStep
 from storage.jobs.jobs import ClaimedJob, Settled
 from storage.money.runs import Grant
 from tests.conftest import new_tenant
@@ -198,9 +198,9 @@ def test_an_answer_that_is_lost_is_asked_for_again(urls: Urls, ops: Database, te
         for one, planned in zip(claims[3:], ends, strict=True):
             Ledger(app).begin(tenant, *one, planned)
         steps = [
-            *(Begin(*one, planned) for one, planned in zip(claims[:3], calls, strict=False)),
+            *(BeginStep(*one, planned) for one, planned in zip(claims[:3], calls, strict=False)),
             *(
-                Settle(*one, answered_run(planned.run_id), "ended", succeeded_outcome(planned.run_id))
+                SettleStep(*one, answered_run(planned.run_id), "ended", succeeded_outcome(planned.run_id))
                 for one, planned in zip(claims[3:], ends, strict=True)
             ),
         ]

@@ -9,7 +9,7 @@ import pytest
 
 from errors import CutOffError
 from storage.fleet.recovery import Looked
-from workers.rotation import FIRST, LEAST_ROWS, Backlog, Rotation
+from workers.rotation import FIRST, LEAST_ROWS, OldestFirst, Rotation
 
 TENANTS = [UUID(int=n) for n in range(1, 8)]
 
@@ -84,7 +84,7 @@ def test_a_backlog_does_the_oldest_first_and_after_a_full_pass_everybody_has_a_t
             done += some
         return done
 
-    backlog = Backlog(70)
+    backlog = OldestFirst(70)
     more = [backlog.work_off(look, work) for _ in range(3)]
 
     assert asked == [None, TENANTS, None]
@@ -93,7 +93,7 @@ def test_a_backlog_does_the_oldest_first_and_after_a_full_pass_everybody_has_a_t
 
 
 def test_a_backlog_that_is_cut_off_takes_smaller_passes_and_recovers() -> None:
-    backlog, limits = Backlog(500), []
+    backlog, limits = OldestFirst(500), []
 
     def too_much(_tenants: Sequence[UUID] | None, limit: int) -> int:
         limits.append(limit)

@@ -18,7 +18,7 @@ from errors import BillerError, BillerRefusedError, ServiceError
 from storage.db.database import Database
 from storage.money import billing, outbox
 from storage.money.billing import ClosedDay
-from storage.money.outbox import Taken
+from storage.money.outbox import TakenEvent
 from workers.backoff import Backoff
 from workers.outbox.stripe_meter import TIMEOUT_S, MeterEvent, StripeMeter
 
@@ -110,7 +110,7 @@ class Biller:
                 log.info("billing.sent", **_facts(taken), known=known)
         return Round(sent, failed)
 
-    def _take(self) -> Taken | None:
+    def _take(self) -> TakenEvent | None:
         return self._database.patiently(
             lambda connection, _repeat: outbox.take(
                 connection, billing.METER_EVENT, lease_s=LEASE_S, sure_s=billing.SURE_S
@@ -118,12 +118,12 @@ class Biller:
             within_s=_POSTGRES_WITHIN_S,
         )
 
-    def _sent(self, taken: Taken) -> None:
+    def _sent(self, taken: TakenEvent) -> None:
         self._database.patiently(
             lambda connection, _repeat: outbox.mark_sent(connection, taken), within_s=_POSTGRES_WITHIN_S
         )
 
-    def _put_off(self, taken: Taken, error: BillerError) -> None:
+    def _put_off(self, taken: TakenEvent, error: BillerError) -> None:
         refused = isinstance(error, BillerRefusedError)
         asked_s = min(error.retry_after_s or 0.0, _MOST_RETRY_AFTER_S)
         least_s = max(_LEAST_AGAIN_REFUSED_S if refused else _LEAST_AGAIN_S, asked_s)
@@ -139,7 +139,7 @@ class Biller:
         )
 
 
-def _event(taken: Taken) -> MeterEvent:
+def _event(taken: TakenEvent) -> MeterEvent:
     """The event as it is sent now."""
     timestamp, now = int(taken.payload["timestamp"]), int(taken.taken_at.timestamp())
     return MeterEvent(
@@ -150,5 +150,5 @@ def _event(taken: Taken) -> MeterEvent:
     )
 
 
-def _facts(taken: Taken) -> dict[str, object]:
+def _facts(taken: TakenEvent) -> dict[str, object]:
     return {"tenant_id": str(taken.tenant_id), "day": taken.payload["day"], "attempt": taken.attempt}

@@ -26,7 +26,7 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.jobs import jobs, results
 from storage.jobs.jobs import State
-from storage.jobs.selection import Found
+from storage.jobs.selection import SelectedJob
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import BINARY, Headrace
 from tests.support.fleet import eventually
@@ -217,7 +217,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(
 def test_large_answers_come_in_small_pages(ops: Database, tenant: UUID) -> None:
     with ops.connection() as connection:
         ids = [answered(connection, tenant, "x" * size) for size in (10, 500, 500, 500, 2000, 10)]
-        found = [Found(one, tenant, State.SUCCEEDED) for one in ids]
+        found = [SelectedJob(one, tenant, State.SUCCEEDED) for one in ids]
         sizes = []
         while found:
             page = results.page(connection, found, most_bytes=1100)

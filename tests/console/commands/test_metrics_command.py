@@ -17,7 +17,7 @@ import pytest
 from console.metrics.catalogue import METRICS
 from console.metrics.exposition import CONTENT_TYPE, exposition
 from storage.fleet.chores import ChoreState
-from storage.fleet.metrics import Calls, Fleet, Lane, Snapshot
+from storage.fleet.metrics import CallCounts, FleetCounts, Lane, Snapshot
 from tests.console.commands.conftest import BINARY, Headrace
 from tests.support.pages import rows
 
@@ -26,12 +26,12 @@ _SAMPLE = re.compile(
     r" (?P<figure>-?\d+(?:\.\d+)?(?:e[+-]\d+)?)"
 )
 SNAPSHOT = Snapshot(
-    fleet=Fleet(working=2, draining=1, threads=32, oldest_heartbeat_s=1.25, schedulers=1, behind_s=0.0),
+    fleet=FleetCounts(working=2, draining=1, threads=32, oldest_heartbeat_s=1.25, schedulers=1, behind_s=0.0),
     lanes=[Lane("batch", 100, 12.5), Lane("interactive", 4, 0.25)],
     running={"batch": 3, "interactive": 21},
     waiting={"over_budget": 7, 'odd "reason"\\\n': 1},
     ended={"succeeded": 10, "failed": 1},
-    calls=[Calls("openai", "gpt-6-luna", 12, 3, Decimal("0.000000125"))],
+    calls=[CallCounts("openai", "gpt-6-luna", 12, 3, Decimal("0.000000125"))],
     chores=[ChoreState("sweep", 1.0, failures=2, last_error="x", failed_s_ago=1.0, done_s_ago=4.5)],
     set_aside=3,
 )

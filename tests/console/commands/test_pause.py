@@ -15,7 +15,7 @@ from producers import Client
 from queues.turns import Wire
 from storage.db.database import Database
 from storage.db.ids import new_id
-from storage.fleet.pauses import Kind
+from storage.fleet.pauses import PausableKind
 from tests.conftest import new_tenant
 from tests.console.commands.conftest import Headrace
 from tests.support import transactions
@@ -160,6 +160,6 @@ def test_what_cannot_be_paused_is_refused(
 
 def test_the_options_mean_one_thing() -> None:
     assert pausing.meant(tenant=None, feature=None, lane=None) is None
-    assert pausing.meant(tenant="Acme", feature=None, lane=None) == (Kind.TENANT, "Acme")
+    assert pausing.meant(tenant="Acme", feature=None, lane=None) == (PausableKind.TENANT, "Acme")
     with pytest.raises(InvalidInputError, match="--tenant and --lane"):
         pausing.meant(tenant="Acme", feature=None, lane="batch")
