@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist worksteal
 FIGURES ?= build/figures.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-pgbouncer lint format bench bench-peers mutants chaos lock clean
+.PHONY: help setup demo test schema test-pgbouncer lint format bench bench-peers mutants chaos lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,6 +32,9 @@ test: setup lint ## lint, types, layering, then every test (AT_ONCE=3)
 
 test-pgbouncer: setup ## every promise again, through a PgBouncer in transaction mode
 	HEADRACE_TEST_PGBOUNCER=1 $(PYTEST) tests/promises
+
+schema: setup ## write storage/schema.sql anew from the migrations
+	HEADRACE_WRITE_SCHEMA=1 $(BIN)/python -m pytest tests/storage/test_schema.py
 
 lint: setup ## ruff, mypy, import-linter, drift of prices
 	$(BIN)/ruff check .

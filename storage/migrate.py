@@ -31,6 +31,7 @@ _LOCKED_WITHIN_S = 2
 _TRIES = 3
 _PAUSE_S = 1.0
 _IN_THE_WAY: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+_BEFORE_THE_SQUASH: Final = "0000_basics.sql"  # the first migration of every database from before 0.1.0
 # Tables of the road in the order in which its transactions lock them. A migration that took them in an order of its own
 # would end in a deadlock with an enqueue, which may be part of a service's own transaction.
 _LOCKS: Final = (
@@ -111,9 +112,14 @@ def pending(connection: Connection) -> list[str]:
     """Names of migrations that this release has and the database has not (all of them on an empty database)."""
     row = connection.execute("select to_regclass('headrace.schema_migrations') as there").fetchone()
     if row is None or row["there"] is None:
-        return [name for name, _ in _files(files("storage") / "migrations")]
+        return [name for name, _ in migrations()]
     done = {row["name"] for row in connection.execute("select name from headrace.schema_migrations")}
-    return [name for name, _ in _files(files("storage") / "migrations") if name not in done]
+    return [name for name, _ in migrations() if name not in done]
+
+
+def migrations() -> list[tuple[str, str]]:
+    """The name and text of every migration of this release, in the order in which they are applied."""
+    return _files(files("storage") / "migrations")
 
 
 def _wait_for_others(connection: Connection) -> None:
@@ -138,10 +144,15 @@ def _apply_missing(connection: Connection) -> list[str]:
     )
     rows = connection.execute("select name, hash from headrace.schema_migrations").fetchall()
     done: dict[str, str] = {row["name"]: row["hash"] for row in rows}
+    if _BEFORE_THE_SQUASH in done:
+        raise MigrationError(
+            "this database was made by a version from before 0.1.0, whose migrations are no longer there",
+            hint="Nothing was changed. Make a new database and migrate that one.",
+        )
     if done and pending(connection):
         _run(connection, "the locks of a migration", _LOCKS)
     applied = []
-    for name, text in _files(files("storage") / "migrations"):
+    for name, text in migrations():
         digest = hashlib.sha256(text.encode()).hexdigest()
         if name not in done:
             _run(connection, name, text)

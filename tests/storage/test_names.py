@@ -237,43 +237,19 @@ CAP = """
 """
 
 
-def test_what_was_kept_in_another_form_is_composed_where_nothing_clashes(
-    ops: Database, urls: Urls, tenant: UUID
-) -> None:
-    other, third = new_tenant(ops, "Bee"), new_tenant(ops, "Cee")
-    odd, longer = "Zoe\u0308", "\u0958" * 150  # (composed, it is of two characters each)
-    with psycopg.connect(urls.owner, autocommit=True) as owner:
-        caps = [(tenant, DECOMPOSED, 1), (tenant, COMPOSED, None), (tenant, odd, 2)]
-        for cap in [*caps, (other, DECOMPOSED, 3), (other, COMPOSED, 4)]:
+def test_a_limit_that_was_set_for_another_form_of_an_id_is_found(ops: Database, urls: Urls, tenant: UUID) -> None:
+    other = new_tenant(ops, "Bee")
+    with psycopg.connect(urls.owner, autocommit=True) as owner:  # (no way in of ours leaves such a row)
+        for cap in [(tenant, DECOMPOSED, 1), (tenant, COMPOSED, 2), (other, DECOMPOSED, None)]:
             owner.execute(CAP, cap)
-        for rate in ((tenant, DECOMPOSED, 1), (other, DECOMPOSED, 3), (other, COMPOSED, 4)):
+        for rate in ((tenant, COMPOSED, 1), (other, DECOMPOSED, 3)):
             owner.execute("insert into headrace.rates values (%s, 'user', %s, %s)", rate)
-        owner.execute("update headrace.tenants set name = %s, external_id = %s where id = %s", [odd, odd, tenant])
-        owner.execute("update headrace.tenants set external_id = %s where id = %s", [DECOMPOSED, other])
-        owner.execute("update headrace.tenants set external_id = %s where id = %s", [COMPOSED, third])
-        owner.execute("update headrace.tenants set name = %s where id = %s", [longer, third])
-        owner.execute(CAP, (third, longer, 5))
-        owner.execute("insert into headrace.rates values (%s, 'user', %s, 5)", [third, longer])
-        text = (Path(storage.__file__).parent / "migrations" / "0037_composed_ids.sql").read_text()
-        for _ in range(2):  # (a second time nothing is left to do)
-            owner.execute(text.encode())
-        kept = owner.execute("select tenant_id, key, limit_usd from headrace.caps where scope = 'user'").fetchall()
-        rates = owner.execute("select tenant_id, key, per_minute from headrace.rates").fetchall()
-        named = owner.execute("select id, name, external_id from headrace.tenants").fetchall()
-    assert set(kept) == {
-        (tenant, DECOMPOSED, None), (tenant, COMPOSED, 1), (tenant, odd, None), (tenant, "Zo\u00eb", 2),
-        (other, DECOMPOSED, 3), (other, COMPOSED, 4), (third, longer, 5),
-    }  # fmt: skip
-    assert set(rates) == {
-        (tenant, COMPOSED, 1), (other, DECOMPOSED, 3), (other, COMPOSED, 4), (third, longer, 5),
-    }  # fmt: skip
-    assert set(named) == {
-        (tenant, "Zo\u00eb", "Zo\u00eb"), (other, "Bee", DECOMPOSED), (third, longer, COMPOSED),
-    }  # fmt: skip
+
     with ops.connection() as connection:
         found = [one for one in audit.findings(connection) if one.check == "limit_is_of_a_composed_id"]
+
     assert {(one.tenant_id, one.facts["kind"], one.facts["key"]) for one in found} == {
-        (other, "cap", DECOMPOSED), (other, "rate", DECOMPOSED), (third, "cap", longer), (third, "rate", longer),
+        (tenant, "cap", DECOMPOSED), (other, "rate", DECOMPOSED),
     }  # fmt: skip
 
 

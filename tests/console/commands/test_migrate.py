@@ -35,7 +35,7 @@ def test_an_empty_database_gets_all_and_a_second_time_nothing(
     third = headrace("migrate", env=fresh)
 
     assert (first.code, first.err) == (0, "")
-    assert first.out.startswith("applied 0000_basics.sql\n")
+    assert first.out.startswith("applied 0001_basics.sql\n")
     assert "6 new prompt versions" in first.out
     lines = first.out.splitlines()
     assert "feature report: new" in lines and "prompt chat: version 1 is new and active" in lines

@@ -15,16 +15,35 @@ create table headrace.prompts (
     content_hash        bytea not null,
     created_by          text not null default '',
     created_at          timestamptz not null default headrace.now(),
-    unique nulls not distinct (tenant_id, name, version)
+    of_whom             uuid generated always as (
+                            coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid)) stored,
+    unique nulls not distinct (tenant_id, name, version),
+    constraint prompts_id_of_whom_key unique (id, of_whom)
 );
 
+-- A pointer names a version of its own tenant, or a default one where it says so: the foreign key carries whose the
+-- version is. A key of (tenant_id, id) alone would not do, since a null in it is not checked, and defaults have no
+-- tenant.
 create table headrace.prompt_pointers (
     tenant_id           uuid references headrace.tenants (id),
     name                text not null,
-    prompt_id           uuid not null references headrace.prompts (id),
+    prompt_id           uuid not null,
     moved_at            timestamptz not null default headrace.now(),
-    unique nulls not distinct (tenant_id, name)
+    to_default          boolean not null default false,       -- of a tenant, and it names a default version
+    prompt_of_whom      uuid generated always as (
+                            case when to_default or tenant_id is null
+                                 then '00000000-0000-0000-0000-000000000000'::uuid else tenant_id end) stored,
+    -- The text that the file of a default prompt had at the last migrate: a file that went back to a text of before
+    -- makes that version the active one, and a file that did not change leaves the pointer where an operator has put
+    -- it.
+    file_hash           bytea,
+    unique nulls not distinct (tenant_id, name),
+    check (not to_default or tenant_id is not null),
+    constraint prompt_pointers_prompt_fkey foreign key (prompt_id, prompt_of_whom)
+        references headrace.prompts (id, of_whom)
 );
+comment on column headrace.prompt_pointers.file_hash
+    is 'content_hash of what the file said at the last migrate; null: a tenant''s own';
 
 create table headrace.prompt_history (
     id                  bigint generated always as identity primary key,
@@ -37,16 +56,3 @@ create table headrace.prompt_history (
     at                  timestamptz not null default headrace.now()
 );
 create index prompt_history_by_name on headrace.prompt_history (tenant_id, name, id desc);
-
-do $$
-declare t text;
-begin
-    foreach t in array array['prompts', 'prompt_pointers', 'prompt_history'] loop
-        execute format('alter table headrace.%I enable row level security, force row level security', t);
-        execute format($p$create policy tenant_bound on headrace.%I to headrace_app, headrace_owner
-            using (tenant_id = (select headrace.current_tenant())
-                   or (tenant_id is null and (select headrace.current_tenant()) is not null))
-            with check (tenant_id = (select headrace.current_tenant()))$p$, t);
-        execute format('create policy operators on headrace.%I to headrace_ops using (true) with check (true)', t);
-    end loop;
-end $$;
