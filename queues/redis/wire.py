@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import redis
 
@@ -93,7 +93,6 @@ class RedisWire:
         self._wake_key = _new_wake_key()
         forks.renew_in_child(self)
         self._offer = self._script("offer")
-        self._refill = self._script("refill")
         self._take = self._script("take")
         self._correct = self._script("correct")
         self._wake = self._script("wake")
@@ -118,11 +117,11 @@ class RedisWire:
 
     def offer_many(self, lane: str, turns: Mapping[str, int], light: Collection[str] = ()) -> int:
         """Add turns of many tenants; see :class:`queues.turns.Wire`. Tags tell who is light, so nobody need say it."""
-        return self._fill(self._offer, lane, turns)
+        return self._give("more", lane, turns)
 
     def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:
         """Raise outstanding turns to at least the given numbers; see :class:`queues.turns.Wire`."""
-        return self._fill(self._refill, lane, turns)
+        return self._give("level", lane, turns)
 
     def hold_at_most(self, turns: int) -> None:
         """Nothing: turns leave the server only when they are taken."""
@@ -212,14 +211,14 @@ class RedisWire:
         self._client.close()
         self._listener.close()
 
-    def _fill(self, script: _Script, lane: str, turns: Mapping[str, int]) -> int:
+    def _give(self, aim: Literal["more", "level"], lane: str, turns: Mapping[str, int]) -> int:
         keys = self._keys(lane, "active", "turns", "idle", "clock", "news")
         pairs: list[str | int] = [part for pair in turns.items() for part in pair]
         added = 0
         with self._translated():
             for start in range(0, len(pairs), 2 * TENANTS_A_CALL):
                 some = pairs[start : start + 2 * TENANTS_A_CALL]
-                added += int(script(keys, [self._turns_per_tenant, MOST_NEWS, *some]))
+                added += int(self._offer(keys, [self._turns_per_tenant, MOST_NEWS, aim, *some]))
         return added
 
     def _keys(self, lane: str, *names: str) -> list[str]:

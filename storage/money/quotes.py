@@ -1,4 +1,4 @@
-"""What a job would meet, looked up before it exists. Nothing here writes or locks (``functions/money/quote.sql``)."""
+"""What a job would meet, looked up before it exists. Nothing here writes or locks (``storage/money/functions/quote*.sql``)."""
 
 from __future__ import annotations
 

@@ -45,16 +45,13 @@ begin
     for i in 1..3 loop
         c := v_found[i];
         if c.hour < v_hour then
-            update headrace.caps k set hour = v_hour, spent_usd = coalesce((
-                select sum(b.spent_usd) from headrace.spend_buckets b
-                where b.tenant_id = p_tenant and b.scope = v_scopes[i] and b.key = v_keys[i]
-                  and b.hour >= v_hour - interval '24 hours'), 0)
+            update headrace.caps k
+            set hour = v_hour, spent_usd = headrace.spent_in_window(p_tenant, v_scopes[i], v_keys[i], v_hour)
             where k.tenant_id = p_tenant and k.scope = v_scopes[i] and k.key = v_keys[i]
             returning k.* into c;
         end if;
-        v_locked[i] := row(c.scope, c.key,
-            coalesce(c.limit_usd, case i when 1 then v_tenant_limit when 2 then v_tenant_limit * v_user_share end),
-            c.spent_usd, c.reserved_usd, v_at);
+        v_locked[i] := row(c.scope, c.key, headrace.cap_limit(c.limit_usd, c.scope, v_tenant_limit, v_user_share),
+                           c.spent_usd, c.reserved_usd, v_at);
     end loop;
     return v_locked;
 end $$;

@@ -1,4 +1,4 @@
--- The request rates of a tenant as they stand (rate_now, in rates_of.sql), and where each comes from: its own, that of every
+-- The request rates of a tenant as they stand (rate_now.sql), and where each comes from: its own, that of every
 -- user, and all that were set for one user or feature or that the policy gives the users of a feature; or only those of one
 -- user, one feature, or (both given) those that bind a job of this user in this feature. per_minute null: no such limit.
 -- Index: the primary key of rates.
