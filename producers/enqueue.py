@@ -14,7 +14,7 @@ from uuid import UUID
 
 import forks
 from producers.client import Batch, Client, JobId, Result
-from producers.fields import Fields, OutputSchema
+from producers.fields import Fields
 from producers.quote import Quote
 from queues.broker_url import open_wire, redis_client
 from settings import Settings, plain
@@ -100,32 +100,8 @@ def enqueue(*, dry_run: Literal[False] = False, conn: Any = None, **fields: Unpa
 def enqueue(*, dry_run: Literal[True], conn: None = None, **fields: Unpack[Fields]) -> Quote: ...
 @overload
 def enqueue(*, dry_run: bool, conn: None = None, **fields: Unpack[Fields]) -> JobId | Quote: ...
-def enqueue(
-    *,
-    tenant_id: UUID | str,
-    user_id: str,
-    feature: str,
-    prompt: str | None = None,
-    variables: Mapping[str, str] | None = None,
-    messages: Iterable[Mapping[str, str]] | None = None,
-    context: Any = None,
-    output_schema: OutputSchema | None = None,
-    max_output_tokens: int | None = None,
-    lane: str = "interactive",
-    idempotency_key: str | None = None,
-    run_at: Any = None,
-    deadline: Any = None,
-    on_over_budget: str = "fail",
-    on_unknown: str = "retry",
-    force_tier: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    dry_run: bool = False,
-    conn: Any = None,
-) -> JobId | Quote:
+def enqueue(*, dry_run: bool = False, conn: Any = None, **fields: Any) -> JobId | Quote:
     """Enqueue one job, or with ``dry_run`` say what it would cost; see :meth:`producers.client.Client.enqueue`."""
-    fields = {name: value for name, value in locals().items() if name not in ("dry_run", "conn")}
-    if messages is not None:
-        fields["messages"] = list(messages)
     return default_client().enqueue(dry_run=dry_run, conn=conn, **fields)
 
 

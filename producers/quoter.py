@@ -195,7 +195,7 @@ class Quoter:
 
 
 def _ask(connection: Connection, tenant_id: UUID, row: Mapping[str, Any]) -> tuple[RequestLook, PromptVersion | None]:
-    asked = quotes.request(connection, tenant_id, row)
+    (asked,) = quotes.requests(connection, tenant_id, [row])
     return asked, None if asked.prompt_id is None else prompts.get(connection, asked.prompt_id)
 
 

@@ -137,6 +137,8 @@ def check(fields: Mapping[str, Any], *, now: datetime | None = None) -> JobReque
     if not isinstance(fields, Mapping):
         raise InvalidInputError("must be an object with the fields of enqueue", field="request", value=_shown(fields))
     given = dict(fields)
+    if isinstance(given.get("messages"), Iterator):
+        given["messages"] = list(given["messages"])
     if "output_schema" in given:
         given["output_schema"] = schema_of(given["output_schema"])
     _check_raw_size(given)

@@ -3,26 +3,83 @@
 
 CREATE SCHEMA headrace;
 
-CREATE TYPE headrace.job_request AS (
+CREATE TABLE headrace.jobs (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    user_id text NOT NULL,
+    feature text NOT NULL,
+    lane text NOT NULL,
+    prompt text,
+    variables jsonb,
+    messages jsonb,
+    context jsonb,
+    output_schema jsonb,
+    max_output_tokens integer,
+    estimated_tokens bigint NOT NULL,
+    run_at timestamp with time zone,
+    deadline timestamp with time zone,
+    on_over_budget text DEFAULT 'fail'::text NOT NULL,
+    on_unknown text DEFAULT 'retry'::text NOT NULL,
+    force_tier text,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    idempotency_key text,
+    created_at timestamp with time zone DEFAULT headrace.now() NOT NULL,
+    outcome text,
+    reason text,
+    error jsonb,
+    attempts integer DEFAULT 0 NOT NULL,
+    first_claimed_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    ended_claim uuid,
+    asked_again_as uuid,
+    repeats uuid,
+    CONSTRAINT jobs_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT jobs_check CHECK ((num_nonnulls(prompt, messages) = 1)),
+    CONSTRAINT jobs_check1 CHECK (((outcome IS NULL) = (ended_at IS NULL))),
+    CONSTRAINT jobs_check2 CHECK ((((outcome = ANY (ARRAY['failed'::text, 'rejected'::text])) IS NOT TRUE) OR (reason IS NOT NULL))),
+    CONSTRAINT jobs_estimated_tokens_check CHECK ((estimated_tokens >= 1)),
+    CONSTRAINT jobs_force_tier_check CHECK ((force_tier = ANY (ARRAY['cheap'::text, 'strong'::text]))),
+    CONSTRAINT jobs_max_output_tokens_check CHECK (((max_output_tokens >= 1) AND (max_output_tokens <= 200000))),
+    CONSTRAINT jobs_metadata_check CHECK ((jsonb_typeof(metadata) = 'object'::text)),
+    CONSTRAINT jobs_on_over_budget_check CHECK ((on_over_budget = ANY (ARRAY['fail'::text, 'wait'::text]))),
+    CONSTRAINT jobs_on_unknown_check CHECK ((on_unknown = ANY (ARRAY['retry'::text, 'fail'::text]))),
+    CONSTRAINT jobs_outcome_check CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'failed'::text, 'rejected'::text, 'cancelled'::text, 'expired'::text]))),
+    CONSTRAINT jobs_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 200)))
+)
+PARTITION BY RANGE (id);
+
+ALTER TABLE ONLY headrace.jobs FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN headrace.jobs.asked_again_as IS 'the job that asks for this one anew; set once';
+
+COMMENT ON COLUMN headrace.jobs.repeats IS 'the job that ended without an answer and that this one asks for anew';
+
+CREATE VIEW headrace.job_request WITH (security_invoker='true') AS
+ SELECT tenant_id,
+    created_at,
+    id,
+    user_id,
+    feature,
+    prompt,
+    variables,
+    messages,
+    context,
+    output_schema,
+    max_output_tokens,
+    lane,
+    idempotency_key,
+    run_at,
+    deadline,
+    on_over_budget,
+    on_unknown,
+    force_tier,
+    metadata,
+    estimated_tokens
+   FROM headrace.jobs;
+
+CREATE TYPE headrace.checked_request AS (
 	index integer,
-	id uuid,
-	user_id text,
-	feature text,
-	lane text,
-	prompt text,
-	variables jsonb,
-	messages jsonb,
-	context jsonb,
-	output_schema jsonb,
-	max_output_tokens integer,
-	estimated_tokens bigint,
-	run_at timestamp with time zone,
-	deadline timestamp with time zone,
-	on_over_budget text,
-	on_unknown text,
-	force_tier text,
-	metadata jsonb,
-	idempotency_key text,
+	request headrace.job_request,
 	body_hash bytea,
 	error jsonb
 );
@@ -50,72 +107,6 @@ CREATE TABLE headrace.concurrency (
 );
 
 ALTER TABLE ONLY headrace.concurrency FORCE ROW LEVEL SECURITY;
-
-CREATE TABLE headrace.caps (
-    tenant_id uuid NOT NULL,
-    scope text NOT NULL,
-    key text NOT NULL,
-    limit_usd numeric,
-    hour timestamp with time zone NOT NULL,
-    spent_usd numeric DEFAULT 0 NOT NULL,
-    reserved_usd numeric DEFAULT 0 NOT NULL,
-    warned_at timestamp with time zone,
-    CONSTRAINT caps_check CHECK (((scope <> 'tenant'::text) OR (key = ''::text))),
-    CONSTRAINT caps_limit_usd_check CHECK ((limit_usd >= (0)::numeric)),
-    CONSTRAINT caps_reserved_usd_check CHECK ((reserved_usd >= (0)::numeric)),
-    CONSTRAINT caps_scope_check CHECK ((scope = ANY (ARRAY['tenant'::text, 'user'::text, 'feature'::text])))
-)
-WITH (fillfactor='50');
-
-ALTER TABLE ONLY headrace.caps FORCE ROW LEVEL SECURITY;
-
-CREATE TABLE headrace.plans (
-    name text NOT NULL,
-    weight numeric NOT NULL,
-    daily_cost_cap_usd numeric NOT NULL,
-    user_share numeric NOT NULL,
-    tenant_per_minute integer,
-    user_per_minute integer DEFAULT 60,
-    CONSTRAINT plans_daily_cost_cap_usd_check CHECK ((daily_cost_cap_usd >= (0)::numeric)),
-    CONSTRAINT plans_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{0,30}$'::text)),
-    CONSTRAINT plans_tenant_per_minute_check CHECK ((tenant_per_minute >= 1)),
-    CONSTRAINT plans_user_per_minute_check CHECK ((user_per_minute >= 1)),
-    CONSTRAINT plans_user_share_check CHECK (((user_share > (0)::numeric) AND (user_share <= (1)::numeric))),
-    CONSTRAINT plans_weight_check CHECK ((weight > (0)::numeric))
-);
-
-CREATE TABLE headrace.spend_buckets (
-    tenant_id uuid NOT NULL,
-    scope text NOT NULL,
-    key text NOT NULL,
-    hour timestamp with time zone NOT NULL,
-    spent_usd numeric NOT NULL
-)
-WITH (fillfactor='70');
-
-ALTER TABLE ONLY headrace.spend_buckets FORCE ROW LEVEL SECURITY;
-
-CREATE TABLE headrace.tenants (
-    id uuid NOT NULL,
-    external_id text,
-    name text NOT NULL,
-    shares_name boolean DEFAULT false NOT NULL,
-    plan text DEFAULT 'free'::text NOT NULL,
-    daily_cost_cap_usd numeric,
-    weight numeric,
-    stripe_customer_id text,
-    paused_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT headrace.now() NOT NULL,
-    CONSTRAINT tenants_daily_cost_cap_usd_check CHECK ((daily_cost_cap_usd >= (0)::numeric)),
-    CONSTRAINT tenants_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
-    CONSTRAINT tenants_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT tenants_stripe_customer_id_check CHECK (((length(stripe_customer_id) >= 1) AND (length(stripe_customer_id) <= 200))),
-    CONSTRAINT tenants_weight_check CHECK ((weight > (0)::numeric))
-);
-
-ALTER TABLE ONLY headrace.tenants FORCE ROW LEVEL SECURITY;
-
-COMMENT ON COLUMN headrace.tenants.shares_name IS 'it may have the name of another tenant';
 
 CREATE TABLE headrace.billing_daily (
     tenant_id uuid NOT NULL,
@@ -164,51 +155,6 @@ CREATE TABLE headrace.model_prices (
     CONSTRAINT model_prices_long_output_usd_check CHECK ((long_output_usd >= (0)::numeric)),
     CONSTRAINT model_prices_output_usd_check CHECK ((output_usd >= (0)::numeric))
 );
-
-CREATE TABLE headrace.prompt_pointers (
-    tenant_id uuid,
-    name text NOT NULL,
-    prompt_id uuid NOT NULL,
-    moved_at timestamp with time zone DEFAULT headrace.now() NOT NULL,
-    to_default boolean DEFAULT false NOT NULL,
-    prompt_of_whom uuid GENERATED ALWAYS AS (
-CASE
-    WHEN (to_default OR (tenant_id IS NULL)) THEN '00000000-0000-0000-0000-000000000000'::uuid
-    ELSE tenant_id
-END) STORED,
-    file_hash bytea,
-    CONSTRAINT prompt_pointers_check CHECK (((NOT to_default) OR (tenant_id IS NOT NULL)))
-);
-
-ALTER TABLE ONLY headrace.prompt_pointers FORCE ROW LEVEL SECURITY;
-
-COMMENT ON COLUMN headrace.prompt_pointers.file_hash IS 'content_hash of what the file said at the last migrate; null: a tenant''s own';
-
-CREATE TABLE headrace.prompts (
-    id uuid NOT NULL,
-    tenant_id uuid,
-    name text NOT NULL,
-    version integer NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    body text NOT NULL,
-    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
-    output_schema jsonb,
-    max_output_tokens integer NOT NULL,
-    min_output_tokens integer,
-    content_hash bytea NOT NULL,
-    created_by text DEFAULT ''::text NOT NULL,
-    created_at timestamp with time zone DEFAULT headrace.now() NOT NULL,
-    of_whom uuid GENERATED ALWAYS AS (COALESCE(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid)) STORED,
-    CONSTRAINT prompts_body_check CHECK (((octet_length(body) >= 1) AND (octet_length(body) <= 200000))),
-    CONSTRAINT prompts_check CHECK (((min_output_tokens >= 1) AND (min_output_tokens <= max_output_tokens))),
-    CONSTRAINT prompts_max_output_tokens_check CHECK (((max_output_tokens >= 1) AND (max_output_tokens <= 200000))),
-    CONSTRAINT prompts_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{0,60}$'::text)),
-    CONSTRAINT prompts_output_schema_check CHECK ((jsonb_typeof(output_schema) = 'object'::text)),
-    CONSTRAINT prompts_variables_check CHECK ((jsonb_typeof(variables) = 'object'::text)),
-    CONSTRAINT prompts_version_check CHECK ((version >= 1))
-);
-
-ALTER TABLE ONLY headrace.prompts FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE headrace.queue (
     id uuid NOT NULL,
@@ -291,6 +237,40 @@ CREATE TABLE headrace.lanes (
     CONSTRAINT lanes_weight_check CHECK ((weight >= 1))
 );
 
+CREATE TABLE headrace.prompt_pointers (
+    tenant_id uuid,
+    name text NOT NULL,
+    prompt_id uuid NOT NULL,
+    moved_at timestamp with time zone DEFAULT headrace.now() NOT NULL,
+    to_default boolean DEFAULT false NOT NULL,
+    prompt_of_whom uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (to_default OR (tenant_id IS NULL)) THEN '00000000-0000-0000-0000-000000000000'::uuid
+    ELSE tenant_id
+END) STORED,
+    file_hash bytea,
+    CONSTRAINT prompt_pointers_check CHECK (((NOT to_default) OR (tenant_id IS NOT NULL)))
+);
+
+ALTER TABLE ONLY headrace.prompt_pointers FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN headrace.prompt_pointers.file_hash IS 'content_hash of what the file said at the last migrate; null: a tenant''s own';
+
+CREATE TABLE headrace.plans (
+    name text NOT NULL,
+    weight numeric NOT NULL,
+    daily_cost_cap_usd numeric NOT NULL,
+    user_share numeric NOT NULL,
+    tenant_per_minute integer,
+    user_per_minute integer DEFAULT 60,
+    CONSTRAINT plans_daily_cost_cap_usd_check CHECK ((daily_cost_cap_usd >= (0)::numeric)),
+    CONSTRAINT plans_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{0,30}$'::text)),
+    CONSTRAINT plans_tenant_per_minute_check CHECK ((tenant_per_minute >= 1)),
+    CONSTRAINT plans_user_per_minute_check CHECK ((user_per_minute >= 1)),
+    CONSTRAINT plans_user_share_check CHECK (((user_share > (0)::numeric) AND (user_share <= (1)::numeric))),
+    CONSTRAINT plans_weight_check CHECK ((weight > (0)::numeric))
+);
+
 CREATE TABLE headrace.rates (
     tenant_id uuid NOT NULL,
     scope text NOT NULL,
@@ -303,6 +283,28 @@ CREATE TABLE headrace.rates (
 );
 
 ALTER TABLE ONLY headrace.rates FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE headrace.tenants (
+    id uuid NOT NULL,
+    external_id text,
+    name text NOT NULL,
+    shares_name boolean DEFAULT false NOT NULL,
+    plan text DEFAULT 'free'::text NOT NULL,
+    daily_cost_cap_usd numeric,
+    weight numeric,
+    stripe_customer_id text,
+    paused_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT headrace.now() NOT NULL,
+    CONSTRAINT tenants_daily_cost_cap_usd_check CHECK ((daily_cost_cap_usd >= (0)::numeric)),
+    CONSTRAINT tenants_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
+    CONSTRAINT tenants_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT tenants_stripe_customer_id_check CHECK (((length(stripe_customer_id) >= 1) AND (length(stripe_customer_id) <= 200))),
+    CONSTRAINT tenants_weight_check CHECK ((weight > (0)::numeric))
+);
+
+ALTER TABLE ONLY headrace.tenants FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN headrace.tenants.shares_name IS 'it may have the name of another tenant';
 
 CREATE TABLE headrace.tenant_prices (
     tenant_id uuid NOT NULL,
@@ -318,6 +320,17 @@ CREATE TABLE headrace.tenant_prices (
 );
 
 ALTER TABLE ONLY headrace.tenant_prices FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE headrace.spend_buckets (
+    tenant_id uuid NOT NULL,
+    scope text NOT NULL,
+    key text NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    spent_usd numeric NOT NULL
+)
+WITH (fillfactor='70');
+
+ALTER TABLE ONLY headrace.spend_buckets FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE headrace.audit (
     id bigint NOT NULL,
@@ -340,6 +353,24 @@ ALTER TABLE headrace.audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE headrace.caps (
+    tenant_id uuid NOT NULL,
+    scope text NOT NULL,
+    key text NOT NULL,
+    limit_usd numeric,
+    hour timestamp with time zone NOT NULL,
+    spent_usd numeric DEFAULT 0 NOT NULL,
+    reserved_usd numeric DEFAULT 0 NOT NULL,
+    warned_at timestamp with time zone,
+    CONSTRAINT caps_check CHECK (((scope <> 'tenant'::text) OR (key = ''::text))),
+    CONSTRAINT caps_limit_usd_check CHECK ((limit_usd >= (0)::numeric)),
+    CONSTRAINT caps_reserved_usd_check CHECK ((reserved_usd >= (0)::numeric)),
+    CONSTRAINT caps_scope_check CHECK ((scope = ANY (ARRAY['tenant'::text, 'user'::text, 'feature'::text])))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE ONLY headrace.caps FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE headrace.caps_guard_0 (
     never_filled boolean,
@@ -455,57 +486,6 @@ ALTER TABLE headrace.job_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE headrace.jobs (
-    id uuid NOT NULL,
-    tenant_id uuid NOT NULL,
-    user_id text NOT NULL,
-    feature text NOT NULL,
-    lane text NOT NULL,
-    prompt text,
-    variables jsonb,
-    messages jsonb,
-    context jsonb,
-    output_schema jsonb,
-    max_output_tokens integer,
-    estimated_tokens bigint NOT NULL,
-    run_at timestamp with time zone,
-    deadline timestamp with time zone,
-    on_over_budget text DEFAULT 'fail'::text NOT NULL,
-    on_unknown text DEFAULT 'retry'::text NOT NULL,
-    force_tier text,
-    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
-    idempotency_key text,
-    created_at timestamp with time zone DEFAULT headrace.now() NOT NULL,
-    outcome text,
-    reason text,
-    error jsonb,
-    attempts integer DEFAULT 0 NOT NULL,
-    first_claimed_at timestamp with time zone,
-    ended_at timestamp with time zone,
-    ended_claim uuid,
-    asked_again_as uuid,
-    repeats uuid,
-    CONSTRAINT jobs_attempts_check CHECK ((attempts >= 0)),
-    CONSTRAINT jobs_check CHECK ((num_nonnulls(prompt, messages) = 1)),
-    CONSTRAINT jobs_check1 CHECK (((outcome IS NULL) = (ended_at IS NULL))),
-    CONSTRAINT jobs_check2 CHECK ((((outcome = ANY (ARRAY['failed'::text, 'rejected'::text])) IS NOT TRUE) OR (reason IS NOT NULL))),
-    CONSTRAINT jobs_estimated_tokens_check CHECK ((estimated_tokens >= 1)),
-    CONSTRAINT jobs_force_tier_check CHECK ((force_tier = ANY (ARRAY['cheap'::text, 'strong'::text]))),
-    CONSTRAINT jobs_max_output_tokens_check CHECK (((max_output_tokens >= 1) AND (max_output_tokens <= 200000))),
-    CONSTRAINT jobs_metadata_check CHECK ((jsonb_typeof(metadata) = 'object'::text)),
-    CONSTRAINT jobs_on_over_budget_check CHECK ((on_over_budget = ANY (ARRAY['fail'::text, 'wait'::text]))),
-    CONSTRAINT jobs_on_unknown_check CHECK ((on_unknown = ANY (ARRAY['retry'::text, 'fail'::text]))),
-    CONSTRAINT jobs_outcome_check CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'failed'::text, 'rejected'::text, 'cancelled'::text, 'expired'::text]))),
-    CONSTRAINT jobs_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 200)))
-)
-PARTITION BY RANGE (id);
-
-ALTER TABLE ONLY headrace.jobs FORCE ROW LEVEL SECURITY;
-
-COMMENT ON COLUMN headrace.jobs.asked_again_as IS 'the job that asks for this one anew; set once';
-
-COMMENT ON COLUMN headrace.jobs.repeats IS 'the job that ended without an answer and that this one asks for anew';
 
 CREATE VIEW headrace.job_status WITH (security_invoker='true') AS
  SELECT j.id,
@@ -638,6 +618,32 @@ ALTER TABLE headrace.prompt_history ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE headrace.prompts (
+    id uuid NOT NULL,
+    tenant_id uuid,
+    name text NOT NULL,
+    version integer NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    body text NOT NULL,
+    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
+    output_schema jsonb,
+    max_output_tokens integer NOT NULL,
+    min_output_tokens integer,
+    content_hash bytea NOT NULL,
+    created_by text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT headrace.now() NOT NULL,
+    of_whom uuid GENERATED ALWAYS AS (COALESCE(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid)) STORED,
+    CONSTRAINT prompts_body_check CHECK (((octet_length(body) >= 1) AND (octet_length(body) <= 200000))),
+    CONSTRAINT prompts_check CHECK (((min_output_tokens >= 1) AND (min_output_tokens <= max_output_tokens))),
+    CONSTRAINT prompts_max_output_tokens_check CHECK (((max_output_tokens >= 1) AND (max_output_tokens <= 200000))),
+    CONSTRAINT prompts_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{0,60}$'::text)),
+    CONSTRAINT prompts_output_schema_check CHECK ((jsonb_typeof(output_schema) = 'object'::text)),
+    CONSTRAINT prompts_variables_check CHECK ((jsonb_typeof(variables) = 'object'::text)),
+    CONSTRAINT prompts_version_check CHECK ((version >= 1))
+);
+
+ALTER TABLE ONLY headrace.prompts FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE headrace.provider_keys (
     id uuid NOT NULL,
@@ -1345,26 +1351,19 @@ GRANT USAGE ON SCHEMA headrace TO headrace_app;
 GRANT USAGE ON SCHEMA headrace TO headrace_ops;
 GRANT USAGE ON SCHEMA headrace TO headrace_producer;
 
+GRANT ALL ON FUNCTION headrace.now() TO headrace_app;
+
+GRANT SELECT ON TABLE headrace.jobs TO headrace_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE headrace.jobs TO headrace_ops;
+
+GRANT SELECT ON TABLE headrace.job_request TO headrace_ops;
+
 GRANT ALL ON FUNCTION headrace.begin(p_tenant uuid, p_job uuid, p_claim uuid, p_run uuid, p_kind text, p_provider text, p_model text, p_tier text, p_route_rule text, p_fallback boolean, p_input_bound bigint, p_max_output integer, p_min_output integer, p_prompt uuid, p_key_owner text, p_later jsonb, p_processing text, OUT verdict text, OUT reserved_usd numeric, OUT max_output_tokens integer, OUT cap_scope text, OUT cap_key text, OUT limit_usd numeric, OUT spent_usd numeric, OUT others_reserved_usd numeric, OUT room_at timestamp with time zone, OUT remaining_s double precision) TO headrace_app;
 
 GRANT ALL ON FUNCTION headrace.cancel(p_tenant uuid, p_job uuid, p_by text) TO headrace_app;
 
 GRANT SELECT ON TABLE headrace.concurrency TO headrace_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headrace.concurrency TO headrace_ops;
-
-GRANT ALL ON FUNCTION headrace.now() TO headrace_app;
-
-GRANT SELECT ON TABLE headrace.caps TO headrace_app;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headrace.caps TO headrace_ops;
-
-GRANT SELECT ON TABLE headrace.plans TO headrace_app;
-GRANT SELECT,INSERT,UPDATE ON TABLE headrace.plans TO headrace_ops;
-
-GRANT SELECT ON TABLE headrace.spend_buckets TO headrace_app;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headrace.spend_buckets TO headrace_ops;
-
-GRANT SELECT ON TABLE headrace.tenants TO headrace_app;
-GRANT SELECT,INSERT,UPDATE ON TABLE headrace.tenants TO headrace_ops;
 
 GRANT ALL ON FUNCTION headrace.claim(p_tenant uuid, p_lane text, p_claim uuid, p_worker uuid, p_timeout_s double precision, p_w integer, p_repeat boolean) TO headrace_app;
 
@@ -1375,12 +1374,6 @@ GRANT SELECT ON TABLE headrace.model_prices TO headrace_app;
 GRANT SELECT,INSERT ON TABLE headrace.model_prices TO headrace_ops;
 
 GRANT ALL ON FUNCTION headrace.current_tenant() TO headrace_app;
-
-GRANT SELECT ON TABLE headrace.prompt_pointers TO headrace_app;
-GRANT SELECT,INSERT,UPDATE ON TABLE headrace.prompt_pointers TO headrace_ops;
-
-GRANT SELECT ON TABLE headrace.prompts TO headrace_app;
-GRANT SELECT,INSERT ON TABLE headrace.prompts TO headrace_ops;
 
 GRANT SELECT ON TABLE headrace.queue TO headrace_app;
 GRANT SELECT,INSERT,DELETE,MAINTAIN,UPDATE ON TABLE headrace.queue TO headrace_ops;
@@ -1405,16 +1398,23 @@ GRANT ALL ON FUNCTION headrace.keep_books(p_tenant uuid, p_steps jsonb) TO headr
 GRANT SELECT ON TABLE headrace.lanes TO headrace_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE headrace.lanes TO headrace_ops;
 
+GRANT SELECT ON TABLE headrace.prompt_pointers TO headrace_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE headrace.prompt_pointers TO headrace_ops;
+
 GRANT ALL ON FUNCTION headrace.quote(p_tenant uuid, p_job uuid, p_user text, p_feature text, p_lane text, p_rank bigint, p_calls jsonb) TO headrace_app;
 
 GRANT ALL ON FUNCTION headrace.quote_many(p_tenant uuid, p_jobs jsonb) TO headrace_app;
 
-GRANT ALL ON FUNCTION headrace.quote_request(p_tenant uuid, p_request jsonb) TO headrace_app;
-
 GRANT ALL ON FUNCTION headrace.quote_requests(p_tenant uuid, p_requests jsonb) TO headrace_app;
+
+GRANT SELECT ON TABLE headrace.plans TO headrace_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE headrace.plans TO headrace_ops;
 
 GRANT SELECT ON TABLE headrace.rates TO headrace_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headrace.rates TO headrace_ops;
+
+GRANT SELECT ON TABLE headrace.tenants TO headrace_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE headrace.tenants TO headrace_ops;
 
 GRANT ALL ON FUNCTION headrace.result(tenant_id uuid, job_id uuid) TO headrace_producer;
 GRANT ALL ON FUNCTION headrace.result(tenant_id uuid, job_id uuid) TO headrace_app;
@@ -1422,12 +1422,18 @@ GRANT ALL ON FUNCTION headrace.result(tenant_id uuid, job_id uuid) TO headrace_a
 GRANT SELECT ON TABLE headrace.tenant_prices TO headrace_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE headrace.tenant_prices TO headrace_ops;
 
+GRANT SELECT ON TABLE headrace.spend_buckets TO headrace_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headrace.spend_buckets TO headrace_ops;
+
 GRANT ALL ON FUNCTION headrace.settle(p_tenant uuid, p_job uuid, p_claim uuid, p_run jsonb, p_verdict text, p_outcome jsonb, OUT settled text, OUT offers jsonb) TO headrace_app;
 
 GRANT ALL ON FUNCTION headrace.time_of(id uuid) TO headrace_app;
 
 GRANT SELECT ON TABLE headrace.audit TO headrace_app;
 GRANT SELECT,INSERT ON TABLE headrace.audit TO headrace_ops;
+
+GRANT SELECT ON TABLE headrace.caps TO headrace_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headrace.caps TO headrace_ops;
 
 GRANT SELECT,UPDATE ON TABLE headrace.caps_guard_0 TO headrace_ops;
 
@@ -1463,9 +1469,6 @@ GRANT SELECT,INSERT,DELETE ON TABLE headrace.idempotency TO headrace_ops;
 GRANT SELECT ON TABLE headrace.job_events TO headrace_app;
 GRANT SELECT,INSERT,DELETE ON TABLE headrace.job_events TO headrace_ops;
 
-GRANT SELECT ON TABLE headrace.jobs TO headrace_app;
-GRANT SELECT,INSERT,UPDATE ON TABLE headrace.jobs TO headrace_ops;
-
 GRANT SELECT ON TABLE headrace.job_status TO headrace_app;
 GRANT SELECT ON TABLE headrace.job_status TO headrace_ops;
 
@@ -1478,6 +1481,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headrace.producer_bindings TO headrac
 
 GRANT SELECT ON TABLE headrace.prompt_history TO headrace_app;
 GRANT SELECT,INSERT ON TABLE headrace.prompt_history TO headrace_ops;
+
+GRANT SELECT ON TABLE headrace.prompts TO headrace_app;
+GRANT SELECT,INSERT ON TABLE headrace.prompts TO headrace_ops;
 
 GRANT SELECT ON TABLE headrace.provider_keys TO headrace_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE headrace.provider_keys TO headrace_ops;

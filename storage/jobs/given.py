@@ -8,7 +8,7 @@ from typing import Any, Final
 from storage.db.reading import Unreadable, is_deeper_than
 
 MOST_LEVELS: Final = 64
-"""Lists and objects in each other. The doors say the same (``guards/cleaning.py``, ``_request.sql``)."""
+"""Lists and objects in each other. The doors say the same (``guards/cleaning.py``, ``is_too_deep.sql``)."""
 
 
 def unreadable_fields(row: Mapping[str, Any]) -> dict[str, str]:

@@ -7,12 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import args_row, tuple_row
+from psycopg.sql import SQL, Composed, Identifier
 from psycopg.types.json import Jsonb
 
 from storage.db.connect import Connection
@@ -46,11 +48,6 @@ class State(StrEnum):
 
 REFUSED_SQLSTATE = "HR400"  # what headrace.enqueue raises for a request that it refuses
 _EMPTY: Final[Mapping[str, Any]] = {"metadata": {}}  # of a field that cannot be read; of all others None
-_ENQUEUE_FIELDS = (
-    "user_id", "feature", "prompt", "variables", "messages", "context", "output_schema", "max_output_tokens", "lane",
-    "idempotency_key", "run_at", "deadline", "on_over_budget", "on_unknown", "force_tier", "metadata", "id",
-    "estimated_tokens",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +141,26 @@ def live_up_to(
 
 def enqueue_in(connection: Any, tenant_id: UUID, request: Mapping[str, Any]) -> Enqueued:
     """Insert one job in the caller's own transaction: any psycopg connection that may call headrace.enqueue."""
-    fields = {name: request.get(name) for name in _ENQUEUE_FIELDS}
-    for name in ("variables", "messages", "context", "output_schema", "metadata"):
-        fields[name] = None if fields[name] is None else Jsonb(fields[name])
+    facts = {"tenant_id": tenant_id, "request": Jsonb(dict(request))}
     with connection.cursor(row_factory=tuple_row) as cursor:
         try:
-            cursor.execute(sql("jobs/jobs", "enqueue_in"), {"tenant_id": tenant_id, **fields})
+            cursor.execute(_enqueue_call(tuple(request)), facts)
         except psycopg.Error as error:
             if error.sqlstate != REFUSED_SQLSTATE:
                 raise
             return Enqueued(0, None, False, None, json.loads(error.diag.message_detail or "{}"))
         (job_id,) = cursor.fetchone()
     return Enqueued(0, job_id, True, None, None)
+
+
+@cache
+def _enqueue_call(fields: tuple[str, ...]) -> Composed:
+    """``headrace.enqueue`` with these fields of a request: its arguments have their names, and the view their types."""
+    arguments = SQL(", ").join(SQL("{0} => r.{0}").format(Identifier(name)) for name in fields)
+    return SQL(
+        "select headrace.enqueue(tenant_id => %(tenant_id)s, {})"
+        " from jsonb_populate_record(null::headrace.job_request, %(request)s) r"
+    ).format(arguments)
 
 
 def claim(

@@ -45,9 +45,23 @@ comment on column headrace.jobs.repeats is 'the job that ended without an answer
 create index jobs_by_tenant on headrace.jobs (tenant_id, id desc);
 create index jobs_dead_letters on headrace.jobs (tenant_id, id desc) where outcome = 'failed';
 create table headrace.jobs_default partition of headrace.jobs default with (fillfactor = 85);
--- An id belongs to one tenant: a job of another tenant with the same id is refused by this index, at no race and without
--- a look at the other tenant's row. The primary key stays (id, tenant_id), by which tenants can be distributed.
+-- An id belongs to one tenant: a job of another tenant with the same id is refused by this index, at no race and
+-- without a look at the other tenant's row. The primary key stays (id, tenant_id), by which tenants can be distributed.
 create unique index jobs_one_tenant on headrace.jobs (id);
+
+-- What is asked for with a job: those columns of jobs that a request fills, and no outcome. Every way in hands a
+-- request on as one row of this view, and what is let in is inserted through it
+-- (storage/jobs/functions/enqueue_batch.sql). So a new field is a column of jobs and a column at the end of this view;
+-- CONTRIBUTING.md says what else. The first two are not the caller's: as_kept() sets them.
+create view headrace.job_request with (security_invoker = true) as
+select tenant_id, created_at, id, user_id, feature, prompt, variables, messages, context, output_schema,
+       max_output_tokens, lane, idempotency_key, run_at, deadline, on_over_budget, on_unknown, force_tier, metadata,
+       estimated_tokens
+from headrace.jobs;
+
+-- A request of a bulk by its place, with the hash of its body (null: it has no key) and the reason why it is refused
+-- (null: it is fine).
+create type headrace.checked_request as (index integer, request headrace.job_request, body_hash bytea, error jsonb);
 
 create table headrace.results (
     job_id              uuid not null,

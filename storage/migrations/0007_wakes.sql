@@ -14,8 +14,8 @@ create table headrace.wakes (
 create index wakes_of_tenant on headrace.wakes (tenant_id, id);
 
 -- Whether a note is worth a NOTIFY. One row: schedulers that listen write it, the SQL door reads it, nobody waits for
--- it. NOTIFY takes a lock of the whole server at commit, so none is sent when nobody listens, and none during a flood of
--- notes, when the schedulers look again and again by themselves.
+-- it. NOTIFY takes a lock of the whole server at commit, so none is sent when nobody listens, and none during a flood
+-- of notes, when the schedulers look again and again by themselves.
 create table headrace.wake_signals (
     one                 boolean primary key default true check (one),
     wanted_until        timestamptz not null default 'epoch',  -- a scheduler listens, at least until then

@@ -43,8 +43,8 @@ create table headrace.reservations (
     primary key (claim_id, tenant_id)
 ) with (fillfactor = 70);
 
--- Requests a minute, a tenant's own, before the plan's and the feature's: of the tenant ('tenant', ''), of every user of
--- it ('user', ''), of one user ('user', id), of a feature in all ('feature', name), of each user in a feature
+-- Requests a minute, a tenant's own, before the plan's and the feature's: of the tenant ('tenant', ''), of every user
+-- of it ('user', ''), of one user ('user', id), of a feature in all ('feature', name), of each user in a feature
 -- ('feature_user', name).
 create table headrace.rates (
     tenant_id           uuid not null,

@@ -1,5 +1,5 @@
--- Concurrency caps: how many jobs of a tenant's lane or feature, or calls of a model, may run at once. Optional; none by
--- default. The limits are in `concurrency`, what is taken is in `slots` (docs/decisions/0017-slots.md).
+-- Concurrency caps: how many jobs of a tenant's lane or feature, or calls of a model, may run at once. Optional; none
+-- by default. The limits are in `concurrency`, what is taken is in `slots` (docs/decisions/0017-slots.md).
 
 create table headrace.concurrency (
     tenant_id           uuid,                                -- null: the platform's own, of a model
@@ -26,7 +26,7 @@ create table headrace.slots (
     of_tenant           uuid,
     retired             boolean not null default false,
     lent                boolean not null default false,
-    promised_to         uuid,                -- the job that was let in for it and has not begun its call (of models only)
+    promised_to         uuid,              -- the job that was let in for it and has not begun its call (of models only)
     promised_tenant     uuid,
     promised_at         timestamptz,
     primary key (cap_key, n),
@@ -42,8 +42,8 @@ create index slots_retired on headrace.slots (cap_key, n) where retired;
 create index slots_free on headrace.slots (cap_key, n) where claim_id is null;
 
 -- Who waits for a model's slots: a tenant's start tag among them, in calls / weight. Ids and numbers only, so that
--- whoever frees a slot finds the next tenant without seeing its jobs. waiting is a hint: the scheduler looks at the jobs
--- themselves.
+-- whoever frees a slot finds the next tenant without seeing its jobs. waiting is a hint: the scheduler looks at the
+-- jobs themselves.
 create table headrace.slot_shares (
     cap_key             text not null,
     of_tenant           uuid not null,

@@ -11,8 +11,8 @@ create table headrace.tenant_prices (
     primary key (tenant_id, effective_from)
 );
 
--- What was settled, by UTC day of settling: what is exported to a biller. A day that was exported never changes; what is
--- settled or corrected later goes to the next day that is still open.
+-- What was settled, by UTC day of settling: what is exported to a biller. A day that was exported never changes; what
+-- is settled or corrected later goes to the next day that is still open.
 create table headrace.billing_daily (
     tenant_id           uuid not null,
     day                 date not null,

@@ -1,4 +1,4 @@
-"""What a job would meet, looked up before it exists. Nothing here writes or locks (``storage/money/functions/quote*.sql``)."""
+"""What a job would meet, looked up before it exists. Nothing here writes or locks (``functions/quote*.sql``)."""
 
 from __future__ import annotations
 
@@ -85,15 +85,8 @@ class MoneyLook:
     calls: tuple[CallLook, ...]
 
 
-def request(connection: Connection, tenant_id: UUID, row: Mapping[str, Any]) -> RequestLook:
-    """Check a request as ``headrace.enqueue_batch`` would, and find what a claim would find."""
-    found = connection.execute(sql("money/quotes", "request"), [tenant_id, Jsonb(dict(row))]).fetchone()
-    assert found is not None, "the function returns one row"
-    return RequestLook(**found)
-
-
 def requests(connection: Connection, tenant_id: UUID, rows: Sequence[Mapping[str, Any]]) -> list[RequestLook]:
-    """:func:`request` for many requests of a tenant, in one look."""
+    """Check requests as ``headrace.enqueue_batch`` would, and find what a claim would find, all in one look."""
     found = connection.execute(sql("money/quotes", "requests"), [tenant_id, Jsonb(list(rows))]).fetchall()
     return [
         RequestLook(

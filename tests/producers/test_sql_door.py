@@ -224,8 +224,8 @@ def test_no_refusal_quotes_what_was_asked(
             told = undecoded.value.diag
             assert NAME not in str((told.message_primary, told.message_detail, told.context))
             assert refused(undecoded.value)["code"] == "invalid_input"
-            with pytest.raises(psycopg.Error) as unquoted:
-                connection.execute("select * from headrace.quote_request(%s, %s)", [tenant, Jsonb({field: NAME})])
+            with pytest.raises(psycopg.Error) as unquoted, app.as_tenant(tenant) as bound:
+                bound.execute("select * from headrace.quote_requests(%s, %s)", [tenant, Jsonb([{field: NAME}])])
             assert NAME not in str(unquoted.value)
 
 

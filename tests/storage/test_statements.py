@@ -29,10 +29,6 @@ from tests.support.fleet import Urls
 STORAGE = Path(__file__).parents[2] / "storage"
 QUERIES = sorted(STORAGE.glob("*/queries/*/*.sql"))
 FUNCTIONS = sorted(STORAGE.glob("*/functions/*.sql"))
-WHOLE = {
-    "_request", "enqueue", "enqueue_many", "enqueue_batch",
-    "begin", "quote", "quote_many", "cap_now", "figure", "lock_caps", "rates_of", "rates",
-}  # fmt: skip  # not yet taken apart
 MIGRATIONS = tuple(file.name for file in sorted((STORAGE / "migrations").glob("*.sql")))
 _numbers = itertools.count(1)
 
@@ -93,7 +89,7 @@ def test_no_line_of_sql_is_longer_than_120_columns() -> None:
     long = [
         f"{file.relative_to(STORAGE)}:{number}"
         for file in files
-        if file.stem not in WHOLE and file.name != "schema.sql"  # which Postgres words
+        if file.name != "schema.sql"  # which Postgres words
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
         if len(line) > 120
     ]
@@ -143,7 +139,7 @@ def _defined() -> dict[str, str]:
 def test_every_function_file_is_applied_and_nothing_else_is_there(schema: psycopg.Connection[Any]) -> None:
     defined = _defined()
     for file in FUNCTIONS:
-        assert defined.get(file.stem) == file.name or file.stem in WHOLE, f"{file} defines another name"
+        assert defined.get(file.stem) == file.name, f"{file} defines another name"
     rows = schema.execute(
         """select p.proname, r.rolname, p.prosrc, pg_get_function_sqlbody(p.oid) from pg_proc p
            join pg_namespace n on n.oid = p.pronamespace join pg_roles r on r.oid = p.proowner
@@ -168,8 +164,6 @@ def test_a_file_has_one_function_and_what_only_that_one_calls() -> None:
         for name in re.findall(r"headrace\.(\w+)\(", file.read_text(encoding="utf-8")):
             callers.setdefault(name, set()).add(file.name)
     for name, home in _defined().items():
-        if home.removesuffix(".sql") in WHOLE:
-            continue
         assert home == f"{name}.sql" or callers[name] == {home}, (
             f"{name} is called from {callers[name]}: it is not of {home}"
         )

@@ -49,14 +49,13 @@ OF_NO_TENANT = {
 READ_BY_ALL = {"plans", "features", "lanes", "model_prices", "deployment"}
 
 #: Tables with a tenant that the application may not even read.
-NOT_READ = {"wakes", "set_aside", "producer_bindings"}
+NOT_READ = {"wakes", "set_aside", "producer_bindings", "job_request"}
 
 #: What the application may execute, and the producers.
 EXECUTABLE = {
     APP: {
         "enqueue", "enqueue_batch", "claim", "begin", "settle", "keep_books", "keep_all_books", "cancel",
-        "quote_request", "quote", "quote_requests", "quote_many", "enqueue_many", "result", "current_tenant", "now",
-        "time_of",
+        "quote", "quote_requests", "quote_many", "enqueue_many", "result", "current_tenant", "now", "time_of",
     },
     PRODUCER: {"enqueue", "enqueue_many", "result"},
 }  # fmt: skip
@@ -454,14 +453,13 @@ _PLAIN: dict[str, Any] = {
 _TENANT = {"p_tenant", "tenant_id"}
 _IDS = {"p_job": "job", "p_claim": "claim", "p_worker": "worker", "p_prompt": "prompt", "id": "job", "job_id": "job"}
 _KEYS = {"idempotency_key"}
-_JSON = {"p_run", "p_outcome", "p_steps", "p_jobs", "p_request", "p_requests", "requests"}
+_JSON = {"p_run", "p_outcome", "p_steps", "p_jobs", "p_requests", "requests"}
 
 #: An id that is refused though it would be taken if B had no such job. It tells nothing but that, of 74 random bits.
 MAY_TELL = {
     ("enqueue", "id"),
     ("enqueue_batch", "p_jobs"),
     ("enqueue_many", "requests"),
-    ("quote_request", "p_request"),
     ("quote_requests", "p_requests"),
 }
 
@@ -500,7 +498,6 @@ def _json(function: str, name: str, ids: dict[str, Any]) -> Any:
         "p_jobs": [planned] if function == "quote_many" else [request],
         "p_requests": [request],
         "requests": [request],
-        "p_request": request,
     }
     if name not in known:
         raise UnknownArgumentError(f"{function}: the JSON argument {name} has no value here")

@@ -143,11 +143,8 @@ begin
     return query
     select j.id, j.user_id, j.feature, q.attempts, q.rank, j.estimated_tokens,
            t.plan, coalesce(t.weight, p.weight),
-           coalesce((select o.prompt_id from headrace.prompt_pointers o
-                     where o.tenant_id = p_tenant and o.name = j.prompt),
-                    (select o.prompt_id from headrace.prompt_pointers o
-                     where o.tenant_id is null and o.name = j.prompt)),
-           j.variables, j.messages, j.context, j.output_schema, j.max_output_tokens, j.on_over_budget, j.on_unknown,
+           a.prompt_id, j.variables, j.messages, j.context, j.output_schema, j.max_output_tokens, j.on_over_budget,
+           j.on_unknown,
            j.force_tier, j.metadata, case when not q.admitted then headrace.rates_of(p_tenant, p, q) end,
            extract(epoch from j.deadline - v_now)::double precision,
            extract(epoch from v_now - q.held_since)::double precision,
@@ -161,6 +158,7 @@ begin
     from headrace.jobs j
     join headrace.tenants t on t.id = j.tenant_id
     join headrace.plans p on p.name = t.plan
+    cross join lateral headrace.active_prompt(p_tenant, j.prompt) a
     where j.id = q.id and j.tenant_id = p_tenant;
     end work;
     perform set_config('app.tenant_id', v_caller, true);

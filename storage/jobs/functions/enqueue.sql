@@ -1,8 +1,8 @@
 -- select headrace.enqueue(…): the way in for any service in any language, inside its own transaction: the job exists
 -- if and only if that transaction commits. Returns the job id. A refused request raises: sqlstate HR400, the message
--- names field and reason, DETAIL is JSON {"code", "field", "length", "message"}. Both are written into Postgres's log, so neither
--- holds any text of the caller's, only its length; `value` is there for numbers, times and the tenant's id, and says how much too long.
--- A login that is bound to tenants (producer_bindings) may enqueue for those alone.
+-- names field and reason, DETAIL is JSON {"code", "field", "length", "message"}. Both are written into Postgres's log,
+-- so neither holds any text of the caller's, only its length; `value` is there for numbers, times and the tenant's id,
+-- and says how much too long. A login that is bound to tenants (producer_bindings) may enqueue for those alone.
 -- Runs as headrace_owner (tenant-bound by policy like everybody), with the caller's app.tenant_id restored on return.
 create or replace function headrace.enqueue(
     tenant_id uuid, user_id text, feature text, prompt text default null, variables jsonb default null,
@@ -17,10 +17,12 @@ declare
     v_error jsonb;
 begin
     -- as they lie in memory, before anything is built of them: a text of 400,000 bytes can take ten times that as jsonb
-    if coalesce(pg_column_size(variables), 0) + coalesce(pg_column_size(messages), 0) + coalesce(pg_column_size(context), 0)
-       + coalesce(pg_column_size(output_schema), 0) + coalesce(pg_column_size(metadata), 0) + coalesce(pg_column_size(user_id), 0)
-       + coalesce(pg_column_size(feature), 0) + coalesce(pg_column_size(prompt), 0) + coalesce(pg_column_size(lane), 0)
-       + coalesce(pg_column_size(idempotency_key), 0) > 20 * headrace.max_input_bytes() then
+    if coalesce(pg_column_size(variables), 0) + coalesce(pg_column_size(messages), 0)
+       + coalesce(pg_column_size(context), 0) + coalesce(pg_column_size(output_schema), 0)
+       + coalesce(pg_column_size(metadata), 0) + coalesce(pg_column_size(user_id), 0)
+       + coalesce(pg_column_size(feature), 0) + coalesce(pg_column_size(prompt), 0)
+       + coalesce(pg_column_size(lane), 0) + coalesce(pg_column_size(idempotency_key), 0)
+       > 20 * headrace.max_input_bytes() then
         perform headrace.refuse(headrace.refusal('too_long', 'request', null,
             format('the whole input is over the cap of %s bytes', headrace.max_input_bytes())));
     end if;
@@ -39,8 +41,8 @@ begin
         || case when output_schema is null then '{}' else jsonb_build_object('output_schema', output_schema) end
         || case when metadata is null then '{}' else jsonb_build_object('metadata', metadata) end), true);
     if r.error is not null then
-        v_error := case when r.error ->> 'code' = 'too_long'
-                         or r.error ->> 'field' in ('tenant_id', 'max_output_tokens', 'run_at', 'deadline')  -- no text by their type
+        v_error := case when r.error ->> 'code' = 'too_long'  -- the fields hold no text by their type
+                         or r.error ->> 'field' in ('tenant_id', 'max_output_tokens', 'run_at', 'deadline')
                         then r.error - 'length' else r.error - 'value' end;
         if r.error ->> 'code' = 'extra_variable' then  -- its name is the caller's text too
             v_error := v_error || '{"field": "variables"}';
@@ -48,15 +50,4 @@ begin
         perform headrace.refuse(v_error);
     end if;
     return r.job_id;
-end $$;
-
--- Raise a refusal.
-create or replace function headrace.refuse(p_error jsonb) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
-begin
-    if p_error ->> 'hint' is not null then
-        raise exception using errcode = 'HR400', detail = p_error::text, hint = p_error ->> 'hint',
-            message = format('headrace.enqueue: %s: %s', p_error ->> 'field', p_error ->> 'message');
-    end if;
-    raise exception using errcode = 'HR400', detail = p_error::text,
-        message = format('headrace.enqueue: %s: %s', p_error ->> 'field', p_error ->> 'message');
 end $$;

@@ -17,8 +17,8 @@
 create or replace function headrace.begin(
     p_tenant uuid, p_job uuid, p_claim uuid, p_run uuid, p_kind text, p_provider text, p_model text, p_tier text,
     p_route_rule text, p_fallback boolean, p_input_bound bigint, p_max_output integer,
-    p_min_output integer default null, p_prompt uuid default null, p_key_owner text default 'platform', p_later jsonb default '[]',
-    p_processing text default 'standard',
+    p_min_output integer default null, p_prompt uuid default null, p_key_owner text default 'platform',
+    p_later jsonb default '[]', p_processing text default 'standard',
     out verdict text, out reserved_usd numeric, out max_output_tokens integer, out cap_scope text, out cap_key text,
     out limit_usd numeric, out spent_usd numeric, out others_reserved_usd numeric, out room_at timestamptz,
     out remaining_s double precision)

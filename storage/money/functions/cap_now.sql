@@ -1,7 +1,7 @@
 -- A cap as it stands, without a lock: its limit (null: none), what its window has spent and what is reserved, USD. For
 -- plans; a reservation locks (lock_caps.sql). A cap that was never used is empty.
 create or replace function headrace.cap_now(p_tenant uuid, p_scope text, p_key text, v_now timestamptz)
-returns headrace.locked_cap language sql stable as $$  -- a text: what it calls comes later in the alphabet
+returns headrace.locked_cap language sql stable as $$
 select row(p_scope, p_key,
            headrace.cap_limit(c.limit_usd, p_scope, coalesce(t.daily_cost_cap_usd, p.daily_cost_cap_usd), p.user_share),
            case when c.hour < date_trunc('hour', v_now, 'UTC')

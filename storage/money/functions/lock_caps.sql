@@ -2,8 +2,10 @@
 -- and with its limit worked out (null: no limit). Everybody who touches caps comes through here, so nobody deadlocks.
 -- Rolling 24 hours = this hour's bucket + the 24 before it; summed anew only when the hour turned.
 --
--- The time is read when all three are held (`at`), since the hour may turn during the wait. The caller books by that time
--- and by no earlier one: a call that started in an hour which the window has left behind would spend the same dollar twice.
+-- The time is read when all three are held (`at`), since the hour may turn during the wait. The caller books by that
+-- time
+-- and by no earlier one: a call that started in an hour which the window has left behind would spend the same dollar
+-- twice.
 create or replace function headrace.lock_caps(p_tenant uuid, p_user text, p_feature text)
 returns headrace.locked_cap[] language plpgsql as $$
 declare
@@ -31,7 +33,8 @@ begin
         for i in 1..3 loop
             loop  -- one that said nothing may be forgotten just between the two
                 insert into headrace.caps (tenant_id, scope, key, hour)
-                values (p_tenant, v_scopes[i], v_keys[i], date_trunc('hour', headrace.now(), 'UTC')) on conflict do nothing;
+                values (p_tenant, v_scopes[i], v_keys[i], date_trunc('hour', headrace.now(), 'UTC'))
+                on conflict do nothing;
                 select * into c from headrace.caps
                 where tenant_id = p_tenant and scope = v_scopes[i] and key = v_keys[i] for no key update;
                 exit when found;

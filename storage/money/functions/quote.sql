@@ -1,4 +1,4 @@
--- What a job would meet, told before it exists. quote_request.sql is the first look, this is the second;
+-- What a job would meet, told before it exists. quote_requests.sql is the first look, this is the second;
 -- producers/quoter.py plans the job between them. They write nothing and lock nothing, so what they say may have
 -- changed a moment later. As headrace_app with the tenant set.
 --

@@ -1,11 +1,13 @@
--- The second look of many jobs at once. It says of each job what quote says; tests/producers/test_many_quotes.py holds them
--- together. What a batch has in common is looked up once: prices, and the caps and rates of each (user, feature, lane).
+-- The second look of many jobs at once. It says of each job what quote says; tests/producers/test_many_quotes.py holds
+-- them together. What a batch has in common is looked up once: prices, and the caps and rates of each (user, feature,
+-- lane).
 --
 -- quote for each of p_jobs, [{"id", "user_id", "feature", "lane", "rank", "calls"}, …], of which n counts from 0.
--- A job to which nothing stands in the way has its calls' worst cases (USD) alone: each call is granted in full. What caps, rates
--- and pauses say to it stands in the `look` of job `alike`, which has no calls. That one is of the same feature and lane, and of the
--- same user, or of another one where neither has a cap, a rate or a waiting job of its own: then the two looks differ by the user's
--- id in their keys. Any other job has a look of its own, as quote says it: own.
+-- A job to which nothing stands in the way has its calls' worst cases (USD) alone: each call is granted in full. What
+-- caps, rates and pauses say to it stands in the `look` of job `alike`, which has no calls. That one is of the same
+-- feature and lane, and of the
+-- same user, or of another one where neither has a cap, a rate or a waiting job of its own: then the two looks differ
+-- by the user's id in their keys. Any other job has a look of its own, as quote says it: own.
 -- Indexes: the primary keys of caps and rates, queue_waiting.
 create or replace function headrace.quote_many(p_tenant uuid, p_jobs jsonb)
 returns table (n integer, alike integer, look jsonb, worst_usd numeric[], own jsonb)
@@ -13,12 +15,15 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     with asked as materialized (
         select e.ordinality::integer - 1 as n, x.*
         from jsonb_array_elements(p_jobs) with ordinality e(value, ordinality)
-        cross join lateral jsonb_to_record(e.value) as x(id uuid, user_id text, feature text, lane text, rank bigint, calls jsonb)
+        cross join lateral jsonb_to_record(e.value) as x(
+            id uuid, user_id text, feature text, lane text, rank bigint, calls jsonb)
     ),
     users as materialized (
         select d.user_id, d.feature, case when
-                   exists (select from headrace.caps c where c.tenant_id = p_tenant and c.scope = 'user' and c.key = d.user_id)
-                   or exists (select from headrace.rates r where r.tenant_id = p_tenant and r.scope = 'user' and r.key = d.user_id)
+                   exists (select from headrace.caps c
+                           where c.tenant_id = p_tenant and c.scope = 'user' and c.key = d.user_id)
+                   or exists (select from headrace.rates r
+                              where r.tenant_id = p_tenant and r.scope = 'user' and r.key = d.user_id)
                    or exists (select from headrace.queue w where w.tenant_id = p_tenant
                               and w.waits_for in ('room:user:' || d.user_id, 'rate:user:' || d.user_id,
                                                   'rate:feature_user:' || d.feature || ':' || d.user_id))
@@ -27,7 +32,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     ),
     firsts as materialized (
         select distinct on (u.known, a.feature, a.lane) a.*, u.known
-        from asked a join users u on u.user_id = a.user_id and u.feature = a.feature order by u.known, a.feature, a.lane, a.n
+        from asked a join users u on u.user_id = a.user_id and u.feature = a.feature
+        order by u.known, a.feature, a.lane, a.n
     ),
     looks as materialized (
         select f.n, f.known, f.feature, f.lane,
@@ -36,13 +42,15 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     ),
     rooms as materialized (  -- the tightest of the caps stands for all three
         select l.*, t.limit_usd, t.spent_usd, t.reserved_usd, exists (
-                   select from headrace.queue w where w.tenant_id = p_tenant and w.waits_for = any (c.lists || r.lists)) as is_waited_for
+                   select from headrace.queue w
+                   where w.tenant_id = p_tenant and w.waits_for = any (c.lists || r.lists)) as is_waited_for
         from looks l
         cross join lateral (
             select array_agg('room:' || (x ->> 'scope') || ':' || (x ->> 'key')) as lists
             from jsonb_array_elements(l.look -> 'caps') x) c
         cross join lateral (
-            select x.* from jsonb_to_recordset(l.look -> 'caps') as x(limit_usd numeric, spent_usd numeric, reserved_usd numeric)
+            select x.*
+            from jsonb_to_recordset(l.look -> 'caps') as x(limit_usd numeric, spent_usd numeric, reserved_usd numeric)
             order by x.limit_usd - x.spent_usd - x.reserved_usd nulls last limit 1) t
         cross join lateral (
             select coalesce(array_agg('rate:' || (x ->> 'scope') || ':' || (x ->> 'key')), '{}') as lists
@@ -51,14 +59,16 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     planned as materialized (
         select a.n, y.ordinality as place, x.*
         from asked a cross join lateral jsonb_array_elements(a.calls) with ordinality y(value, ordinality)
-        cross join lateral jsonb_to_record(y.value) as x(provider text, model text, input_bound bigint, max_output_tokens integer)
+        cross join lateral jsonb_to_record(y.value) as x(
+            provider text, model text, input_bound bigint, max_output_tokens integer)
     ),
     prices as materialized (
         select d.provider, d.model, headrace.price_in_force(d.provider, d.model, headrace.now()) as price
         from (select distinct p.provider, p.model from planned p) d
     ),
     priced as (
-        select w.n, array_agg(w.worst order by w.place) as worst, max(w.worst) as dearest, bool_and(w.worst is not null) as known
+        select w.n, array_agg(w.worst order by w.place) as worst, max(w.worst) as dearest,
+               bool_and(w.worst is not null) as known
         from (select p.n, p.place, headrace.worst_case(m.price, p.input_bound, p.max_output_tokens) as worst
               from planned p join prices m on m.provider = p.provider and m.model = p.model) w
         group by w.n

@@ -1,11 +1,11 @@
--- The first look at many jobs at once. It says of each request what quote_request says;
--- tests/producers/test_many_quotes.py holds them together. What a batch has in common is looked up once: features,
--- lanes and prompts.
---
--- quote_request for each of p_requests, [one of enqueue_batch's p_jobs, …]; n counts them from 0. Variables and
--- messages are as the caller sent them, so they are not sent back.
+-- The first look of a quote (quote.sql is the second): what enqueue_batch would say to each of p_requests, [one of its
+-- p_jobs, …], and the job as a claim would find it; n counts them from 0. Variables and messages are as the caller sent
+-- them, so they are not sent back. error: the refusal, in the same words, else null. job_id: the job that has its
+-- idempotency key already. rank: where it would stand in its lane. What the requests have in common is looked up once:
+-- features, lanes and prompts.
 create or replace function headrace.quote_requests(p_tenant uuid, p_requests jsonb)
-returns table (n integer, error jsonb, job_id uuid, rank bigint, plan text, prompt_id uuid, context jsonb, output_schema jsonb)
+returns table (n integer, error jsonb, job_id uuid, rank bigint, plan text, prompt_id uuid, context jsonb,
+               output_schema jsonb)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -20,22 +20,17 @@ begin
     end if;
     return query
     with asked as materialized (
-        select e.ordinality::integer - 1 as n, e.value, coalesce(x.lane, 'interactive') as its_lane,
-               coalesce(x.estimated_tokens, 1) as estimate, x.*
+        select e.ordinality::integer - 1 as n, e.value, r.*, r as request, coalesce(r.lane, 'interactive') as its_lane,
+               coalesce(r.estimated_tokens, 1) as estimate
         from jsonb_array_elements(p_requests) with ordinality g(given, ordinality)
         cross join lateral (select headrace.with_composed_names(g.given) as value, g.ordinality) e
-        cross join lateral jsonb_to_record(e.value) as x(
-            id uuid, user_id text, feature text, lane text, prompt text, variables jsonb, messages jsonb, context jsonb,
-            output_schema jsonb, max_output_tokens integer, estimated_tokens bigint, run_at timestamptz,
-            deadline timestamptz, on_over_budget text, on_unknown text, force_tier text, metadata jsonb,
-            idempotency_key text)
+        cross join lateral jsonb_populate_record(null::headrace.job_request, e.value) r
     ),
     prompts as materialized (
-        select d.prompt, headrace.declared_variables(p_tenant, d.prompt) as declared,
-               (select o.prompt_id from headrace.prompt_pointers o
-                where o.name = d.prompt and (o.tenant_id = p_tenant or o.tenant_id is null)
-                order by o.tenant_id nulls last limit 1) as prompt_id
+        select d.prompt, v.prompt_id, m.variables as declared
         from (select distinct a.prompt from asked a where a.prompt is not null) d
+        cross join lateral headrace.active_prompt(p_tenant, d.prompt) v
+        join headrace.prompts m on m.id = v.prompt_id and (m.tenant_id = p_tenant or m.tenant_id is null)
     ),
     lines as materialized (  -- where a lane's next job stands, and each of its users' last one
         select d.its_lane, d.user_id, headrace.virtual_time(p_tenant, d.its_lane) as virtual_time,
@@ -44,10 +39,9 @@ begin
         from (select distinct a.its_lane, a.user_id from asked a) d
     ),
     looked as materialized (
-        select a.n, a.value, p.prompt_id, a.context, a.output_schema, greatest(i.virtual_time, a.estimate + i.last_rank) as rank, a.idempotency_key,
-               coalesce(headrace.request_error(a.id, a.user_id, a.feature, k.name is not null, a.lane, l.name is not null, a.prompt,
-                   p.declared, a.variables, a.messages, a.context, a.output_schema, a.max_output_tokens, a.run_at, a.deadline,
-                   a.on_over_budget, a.on_unknown, a.force_tier, a.metadata, a.idempotency_key, v_now),
+        select a.n, a.value, p.prompt_id, a.context, a.output_schema, a.idempotency_key,
+               greatest(i.virtual_time, a.estimate + i.last_rank) as rank, coalesce(
+                   headrace.request_error(a.request, k.name is not null, l.name is not null, p.declared, v_now),
                    headrace.over_feature_limit(a.feature, k.max_input_chars, a.messages, a.variables)) as error
         from asked a
         left join prompts p on p.prompt = a.prompt

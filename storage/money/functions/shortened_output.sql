@@ -3,7 +3,7 @@
 -- asked.
 create or replace function headrace.shortened_output(p headrace.model_prices, p_input_bound bigint, p_asked integer,
                                                      p_min integer, p_room numeric, in_batch boolean default false)
-returns integer language sql immutable as $$  -- a text: what it calls comes later in the alphabet
+returns integer language sql immutable as $$
 select least(p_asked, greatest(p_min, floor(
     (p_room - headrace.worst_case(p, p_input_bound, 0, in_batch))
     / nullif(headrace.worst_case(p, p_input_bound, 1000000, in_batch) - headrace.worst_case(p, p_input_bound, 0,
