@@ -192,6 +192,12 @@ class IdempotencyConflict(InvalidInputError):  # noqa: N818 (the name is part of
     code = "idempotency_conflict"
 
 
+class CommandUsageError(InvalidInputError):
+    """The command line cannot be understood."""
+
+    code = "usage"
+
+
 class NotFoundError(PermanentError):
     """No such thing, or not yours."""
 
@@ -223,6 +229,36 @@ class NoProviderKeyError(JobRejectedError):
     """No key is configured for a provider that could run this job."""
 
     code = "no_provider_key"
+
+
+class JobCancelledError(PermanentError):
+    """An operator cancelled the job."""
+
+    code = "cancelled"
+
+
+class OutcomeUnknownError(PermanentError):
+    """The outcome of a call is unknown, and the job asked not to be repeated then."""
+
+    code = "outcome_unknown"
+
+
+class PoisonError(PermanentError):
+    """Workers fell silent while they ran the job, once too often."""
+
+    code = "poison"
+
+
+class OverdueError(PermanentError):
+    """Claims of the job ran past their time in workers that live, once too often."""
+
+    code = "overdue"
+
+
+class WorkerLostError(RetryableError):
+    """The worker let go of the job during a call: whether the call was billed is unknown."""
+
+    code = "worker_lost"
 
 
 # ------------------------------------------------------------------------------------------------------- providers
@@ -345,6 +381,32 @@ class ProviderQuotaError(ProviderError, NotNowError):
     """The provider account has no quota left: somebody has to top it up."""
 
     code = "provider_quota"
+
+
+class UsageMendedError(ProviderError):
+    """The usage that the provider stated contradicts itself, and was made consistent."""
+
+    code = "usage_mended"
+
+
+class UsageMissingError(ProviderError):
+    """The provider stated no usage: the call is charged at its reserved worst case."""
+
+    code = "usage_missing"
+    billable = None
+
+
+class UsageAbsurdError(ProviderError):
+    """The usage that the provider stated cannot be: the call is charged at its reserved worst case."""
+
+    code = "usage_absurd"
+    billable = None
+
+
+class TierUnpricedError(ProviderError):
+    """The provider served the call in a service tier without a price: it costs its reserved worst case or more."""
+
+    code = "tier_unpriced"
 
 
 class ProviderHeldError(NotNowError):

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import redis
 
 from errors import ConfigurationError
-from queues.redacted import without_password
 from queues.redis.client import WIRE_SETTING, client
 from queues.redis.cluster import Cluster
 from queues.redis.wire import RedisWire
 from queues.turns import Wire
+from redaction import without_password
 
 #: URL scheme → the scheme that the client library knows it by.
 REDIS_SCHEMES = {

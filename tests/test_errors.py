@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from headrace_client import errors as light
 
 import errors
+from router.providers.usage import UsageFault
 
 HINT = "Do this instead."
+STORAGE = Path(__file__).parents[1] / "storage"
+# Where SQL functions name a code: a refusal, an error's or a run's code, the reason of an ending.
+IN_SQL = re.compile(
+    r"""refusal\('(\w+)' | 'code',\s*'(\w+)' | 'error_code',\s*'(\w+)' | end_job\([^']*'\w+',\s*'(\w+)'""", re.VERBOSE
+)
+REASON_IN_SQL = re.compile(r"reason := (.*);")
 
 
 def kinds(kind: type[Any]) -> Iterator[type[Any]]:
@@ -53,3 +62,28 @@ def test_every_error_joins_its_sentences_with_one_full_stop(root: type[Any]) -> 
 def test_what_ends_a_sentence_already_gets_no_second_end(package: Any, message: str, said: str) -> None:
     assert str(package.InvalidInputError(message, hint=HINT)) == said
     assert str(package.InvalidInputError(message)) == message
+
+
+def test_no_code_stands_for_two_errors() -> None:
+    found = list(dict.fromkeys(kinds(errors.HeadraceError)))
+
+    codes = [kind.code for kind in found]
+
+    assert sorted(codes) == sorted(set(codes))
+
+
+def test_every_code_that_a_sql_function_makes_has_its_class() -> None:
+    made_there: set[str] = set()
+    for file in STORAGE.glob("*/functions/**/*.sql"):
+        text = file.read_text("utf-8")
+        made_there |= {code for codes in IN_SQL.findall(text) for code in codes if code}
+        for reason in REASON_IN_SQL.findall(text):
+            made_there |= set(re.findall(r"'(\w+)'", reason))
+
+    assert {"unknown_tenant", "cancelled", "deadline_passed", "outcome_unknown", "poison", "worker_lost"} <= made_there
+    assert {code for code in made_there if errors.by_code(code).code != code} == set()
+
+
+def test_every_fault_of_a_usage_has_its_class() -> None:
+    for code in get_args(UsageFault):
+        assert errors.by_code(code).code == code

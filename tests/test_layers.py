@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 _BUILT = _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
 PACKAGES = [name for name in _BUILT if not name.endswith(".py")]
-OURS = {*PACKAGES, "settings", "errors", "forks", "reachability", "wording"}
+OURS = {*PACKAGES, "settings", "errors", "forks", "reachability", "redaction", "wording"}
 
 # Where each foreign library may be imported. A place is a folder (it ends in a slash) or a file.
 PLACES = {
@@ -45,7 +45,7 @@ NO_HOME = {"utils", "util", "helpers", "helper", "common", "manager", "managers"
 
 def modules() -> dict[str, ast.Module]:
     """Every module of the project by its path."""
-    files = [ROOT / "settings.py", ROOT / "errors.py", ROOT / "forks.py", ROOT / "reachability.py", ROOT / "wording.py"]
+    files = [ROOT / file for file in _BUILT if file.endswith(".py")]
     for package in PACKAGES:
         files += sorted((ROOT / package).rglob("*.py"))
     return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text(encoding="utf-8")) for file in files}
@@ -91,7 +91,7 @@ def test_the_walk_sees_the_project() -> None:
     assert "openai" in {top(name) for name in imports(MODULES["router/providers/openai_responses.py"])}
 
 
-@pytest.mark.parametrize("path", ["settings.py", "errors.py", "forks.py", "reachability.py", *PURE])
+@pytest.mark.parametrize("path", ["settings.py", "errors.py", "forks.py", "reachability.py", "redaction.py", *PURE])
 def test_the_ground_floor_imports_nothing_of_ours(path: str) -> None:
     assert [name for name in imports(MODULES[path]) if top(name) in OURS] == []
 
@@ -135,7 +135,7 @@ def test_the_lowest_floor_knows_nothing_of_ours_but_errors_and_forks(package: st
     """So the wire never sees a job, and a prompt never sees who asks."""
     for path, module in MODULES.items():
         if path.startswith(f"{package}/"):
-            known = {package, "errors", "forks", "reachability", "wording"}
+            known = {package, "errors", "forks", "reachability", "redaction", "wording"}
             assert {top(name) for name in imports(module)} & OURS <= known, path
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
-from errors import ProviderError, ProviderHeldError
+from errors import ProviderError, ProviderHeldError, TierUnpricedError, UsageAbsurdError, UsageMissingError
 from router.providers.calls import CallReply, Usage
 from router.providers.tiers import priced_as
 from storage.money.runs import PlannedCall
@@ -20,8 +20,6 @@ from storage.money.runs import PlannedCall
 BELIEVED: Final = 4
 #: And so many tokens besides: a gateway's own prompt before a short question.
 HIDDEN_TOKENS: Final = 1_000
-TIER_UNPRICED: Final = "tier_unpriced"
-"""Says of a run that its service tier has no price."""
 
 RunStatus: TypeAlias = Literal["succeeded", "failed", "unknown"]
 
@@ -89,14 +87,14 @@ def _with_usage(
 ) -> CallReport:
     absurd = None
     if usage is not None and _beyond_belief(usage, call, max_output_tokens):
-        absurd, usage, fault = usage, None, "usage_absurd"
+        absurd, usage, fault = usage, None, UsageAbsurdError.code
     if usage is None:
         weight = call.input_bound + max_output_tokens
         return replace(
-            report, status="unknown", error_code=fault or "usage_missing", charged_tokens=weight, absurd=absurd
+            report, status="unknown", error_code=fault or UsageMissingError.code, charged_tokens=weight, absurd=absurd
         )
     price = priced_as(usage.tier)
-    fault = fault or (TIER_UNPRICED if price == "reserved" and report.status == "succeeded" else None)
+    fault = fault or (TierUnpricedError.code if price == "reserved" and report.status == "succeeded" else None)
     return replace(
         report,
         error_code=fault or report.error_code,

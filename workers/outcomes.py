@@ -14,11 +14,15 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from errors import (
+    DeadlinePassedError,
     FeatureNotHereError,
     HeadraceError,
     InternalFaultError,
+    JobCancelledError,
     NotNowError,
+    OutcomeUnknownError,
     OutputInvalidError,
+    OverBudgetError,
     ProviderAnswerLostError,
     ProviderError,
     ProviderForbiddenError,
@@ -29,6 +33,7 @@ from errors import (
     RetryableError,
     SchemaWaitsError,
     UnknownFeatureError,
+    UnpricedModelError,
 )
 from guards import budgets
 from guards.rates import NoRoom
@@ -210,20 +215,22 @@ def of_refusal(refusal: NotGranted, *, on_over_budget: str, model: str) -> Outco
     """What it means for the job that ``begin`` did not grant its call."""
     match refusal:
         case OverBudget(room_at=room_at) if on_over_budget == "wait" and room_at is not None:
-            return Defer("over_budget", until=room_at, waits_for=f"cap:{_cap(refusal)}", need_usd=refusal.need_usd)
+            return Defer(
+                OverBudgetError.code, until=room_at, waits_for=f"cap:{_cap(refusal)}", need_usd=refusal.need_usd
+            )
         case OverBudget():
-            return Ended("rejected", "over_budget", _over_budget(refusal))
+            return Ended("rejected", OverBudgetError.code, _over_budget(refusal))
         case WaitForRoom(need_usd=need_usd):
             waits_for = f"room:{_cap(refusal)}"
             return Defer("waiting_for_room", delay_s=SETTLES_WITHIN_S, waits_for=waits_for, need_usd=need_usd)
         case NoSlot():
             return Defer("waiting_for_slot", delay_s=SETTLES_WITHIN_S, waits_for=f"slot:{_cap(refusal)}")
         case Unpriced():
-            return Ended("rejected", "unpriced_model", budgets.unpriced(model))
+            return Ended("rejected", UnpricedModelError.code, budgets.unpriced(model))
         case JobCancelled(verdict=verdict):
-            return _ended_before_its_call(verdict, "cancelled")
+            return _ended_before_its_call(verdict, JobCancelledError)
         case JobExpired(verdict=verdict):
-            return _ended_before_its_call(verdict, "deadline_passed")
+            return _ended_before_its_call(verdict, DeadlinePassedError)
         case ClaimLost():
             return Lost()
 
@@ -253,8 +260,10 @@ def of_full_rate(no_room: NoRoom) -> Defer:
 
 def too_late(model: str, left_s: float) -> Ended:
     """The deadline leaves less time than any answer of the model has taken here: a call could only cost."""
-    message = f"the deadline leaves {max(left_s, 0.0):.2f} s, and no answer of {model} has come so fast here"
-    return Ended("expired", "deadline_passed", {"code": "deadline_passed", "message": message})
+    error = DeadlinePassedError(
+        f"the deadline leaves {max(left_s, 0.0):.2f} s, and no answer of {model} has come so fast here"
+    )
+    return Ended("expired", error.code, error.as_dict())
 
 
 def of_held_providers(held: Sequence[HeadraceError], *, backoff: Backoff, wait: ProviderWait | None = None) -> Outcome:
@@ -285,7 +294,7 @@ def of_failed_calls(
     """
     for error in failed:
         if must_not_be_repeated(error, on_unknown=on_unknown):
-            return Ended("failed", "outcome_unknown", error.as_dict())
+            return Ended("failed", OutcomeUnknownError.code, error.as_dict())
     wait = wait or ProviderWait()
     if all(_is_the_providers(error, wait) for error in failed):
         return _wait([error for error in (*failed, *held) if isinstance(error, NotNowError)], backoff, wait)
@@ -308,7 +317,7 @@ def of_fault(
     if call == "succeeded":  # the answer is paid: asking anew would pay for the same fault again
         return Ended("failed", fault.code, fault.as_dict())
     if call == "unknown" and on_unknown == "fail":
-        return Ended("failed", "outcome_unknown", fault.as_dict())
+        return Ended("failed", OutcomeUnknownError.code, fault.as_dict())
     return of_failed_calls([fault], attempt=attempt, backoff=backoff, on_unknown=on_unknown)
 
 
@@ -328,8 +337,8 @@ def _cap(refusal: OverBudget | WaitForRoom | NoSlot) -> str:
     return f"{refusal.cap_scope}:{refusal.cap_key}"
 
 
-def _ended_before_its_call(how: str, reason: str) -> Ended:
-    return Ended(how, reason, {"code": reason, "message": f"the job was {how} before its call"})
+def _ended_before_its_call(how: str, kind: type[HeadraceError]) -> Ended:
+    return Ended(how, kind.code, kind(f"the job was {how} before its call").as_dict())
 
 
 def _is_the_providers(error: HeadraceError, wait: ProviderWait) -> bool:

@@ -22,9 +22,9 @@ from errors import (
     ProviderError,
     by_code,
 )
+from redaction import without_password
 from router.policy import Policy, load_policy
 from settings import Settings
-from storage.db.connect import redacted
 from storage.db.session import OPERATOR, session
 from storage.fleet import health, workers
 from storage.fleet.health import HeldJobs, RecentCalls
@@ -88,7 +88,7 @@ def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
     urls = {"openai": services.openai_base_url, "anthropic": services.anthropic_base_url}
     away = set[str]()
     for name in _NAMES:
-        at = f", at {redacted(url)}" if (url := urls[name]) and not simulated else ""
+        at = f", at {without_password(url)}" if (url := urls[name]) and not simulated else ""
         keys = None if simulated else _keys(name, name in with_key, seen) + at
         for finding in _judged(name, keys, seen, has_key=name in with_key):
             if finding.verdict == "wrong":

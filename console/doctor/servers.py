@@ -9,10 +9,11 @@ from console.doctor import processes
 from console.doctor.finding import Finding, milliseconds
 from console.endpoints import Endpoints
 from console.provisioning import routed_models
+from redaction import without_password
 from router.policy import load_policy
 from settings import Settings
 from storage.db import logins
-from storage.db.connect import Connection, redacted
+from storage.db.connect import Connection
 from storage.db.session import OPERATOR, OWNER, session
 from storage.fleet import health
 from storage.fleet.health import ServerFacts
@@ -76,7 +77,7 @@ def _server(part: str, url: str, facts: ServerFacts, connection: Connection, *, 
     trip_s = health.round_trip_s(connection)
     whose = "private" if embedded else "own"
     says = (
-        f"PostgreSQL {facts.version} ({whose}) as {facts.role} at {redacted(url)}; "
+        f"PostgreSQL {facts.version} ({whose}) as {facts.role} at {without_password(url)}; "
         f"pgvector {facts.vector_version or 'missing'}; round trip {milliseconds(trip_s)}"
     )
     if facts.version_number < LEAST_SERVER:

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import os
-import re
 import sys
 import threading
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import Any, Final, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from redaction import without_logins
 from settings import Settings
 
 #: Bytes of a line of JSON with its line break: as many as a pipe takes in one piece (``PIPE_BUF`` of Linux).
@@ -32,8 +32,6 @@ _MESSAGE_LENGTH: Final = 1_000
 _KEPT: Final = ("timestamp", "level", "event")
 _CUTS: Final = 200
 _WORTH_A_CUT: Final = 60
-# User and password of a URL that a library quotes.
-_LOGIN: Final = re.compile(r"://[^/\s@]{0,500}@")
 
 
 class LineStream:
@@ -135,7 +133,7 @@ def log_uncaught() -> None:
 def of_a_library(_logger: WrappedLogger, _method: str, facts: EventDict) -> EventDict:
     """Give a library's line our event name; its own words become a field."""
     name = str(facts["_record"].name)
-    message = _without_logins(str(facts["event"])[:_MESSAGE_LENGTH])
+    message = without_logins(str(facts["event"])[:_MESSAGE_LENGTH])
     facts.update(event=LIBRARY_EVENT, library=name.partition(".")[0], logger=name, message=message)
     return facts
 
@@ -144,7 +142,7 @@ def as_line(_logger: WrappedLogger, _method: str, facts: EventDict) -> str:
     """The facts as one line of JSON that fits :data:`LONGEST_LINE`; what is too long is cut, the longest first."""
     facts = {name: _plain(value) for name, value in facts.items()}
     if "exception" in facts:
-        facts["exception"] = _without_logins(str(facts["exception"]))
+        facts["exception"] = without_logins(str(facts["exception"]))
     most = LONGEST_LINE - 1  # for the line break
     for _ in range(_CUTS):
         line = _json(facts)
@@ -174,7 +172,3 @@ def _plain(value: Any) -> Any:
 
 def _json(value: Any) -> str:
     return json.dumps(value, default=repr)
-
-
-def _without_logins(text: str) -> str:
-    return _LOGIN.sub("://[login]@", text)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from console.terminal.output import print_json, printable, screen, width
 from console.terminal.tables import hanging
-from errors import HeadraceError, InvalidInputError, joined
+from errors import CommandUsageError, HeadraceError, InvalidInputError, joined
 from wording import of_settings, without_foreign_words
 
 REFUSED = 2
@@ -33,10 +33,10 @@ def report_usage(error: typer.TyperException, *, as_json: bool) -> int:
     if not message:  # no command was given, and the help has been shown
         return error.exit_code
     if as_json:
-        print_json({"error": {"code": "usage", "message": message}})
+        print_json({"error": CommandUsageError(message).as_dict()})
     context = getattr(error, "ctx", None)
     hint = f"See `{context.command_path} --help`." if context is not None else None
-    _print(f"error: {printable(joined(message, hint))} [usage]")
+    _print(f"error: {printable(joined(message, hint))} [{CommandUsageError.code}]")
     return error.exit_code
 
 

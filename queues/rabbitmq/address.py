@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pika
 
 from errors import ConfigurationError
-from queues.redacted import is_misread, without_password
 from reachability import ENCODE
+from redaction import is_misread, without_password
 
 #: Longest time that connecting may take for each of its steps, s.
 STEP_WITHIN_S: Final = 2.0

@@ -32,10 +32,10 @@ from queues.rabbitmq.link import ChannelSession, Link, Step
 from queues.rabbitmq.partitions import DECLARED, LIGHT, encode, partition_of, queue_name
 from queues.rabbitmq.publisher import Parcel
 from queues.rabbitmq.starving import Starving
-from queues.redacted import without_password
 from queues.silence import Silence
 from queues.turns import Turn, WireFacts
 from reachability import why_unreached
+from redaction import without_password
 
 T = TypeVar("T")
 

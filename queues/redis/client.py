@@ -14,9 +14,9 @@ from redis.retry import Retry
 
 import forks
 from errors import ConfigurationError
-from queues.redacted import is_misread, without_password
 from queues.redis.cluster import CLUSTER_SCHEMES, Cluster
 from reachability import ENCODE
+from redaction import is_misread, without_password
 
 #: Where a wire's URL is from, if nothing else is said.
 WIRE_SETTING: Final = "HEADRACE_BROKER_URL"

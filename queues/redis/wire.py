@@ -21,12 +21,12 @@ import redis
 
 import forks
 from errors import InvalidInputError, RedisUnavailableError, UnknownLaneError
-from queues.redacted import without_password
 from queues.redis.client import ANSWER_WITHIN_S, WIRE_SETTING, client
 from queues.redis.cluster import Cluster
 from queues.silence import Silence
 from queues.turns import Turn, WireFacts
 from reachability import why_unreached
+from redaction import without_password
 
 #: What a turn costs whose tenant's jobs were never measured, work units.
 DEFAULT_CHARGE: Final = 1000.0

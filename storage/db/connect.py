@@ -19,6 +19,7 @@ from errors import (
     StatementRefusedError,
 )
 from reachability import ENCODE, why_unreached
+from redaction import without_password
 from storage.db.reading import Readable
 
 _TELL_NAMES_ONLY = ("0A", "42", "54")  # classes whose messages hold names of ours and limits, and never the data
@@ -75,13 +76,6 @@ _PINS = [part for pair in PINNED.items() for part in pair]
 
 Row: TypeAlias = dict[str, Any]
 Connection: TypeAlias = psycopg.Connection[Row]
-
-
-def redacted(url: str) -> str:
-    """The URL (or key=value string) without its password, even one with a bare ``@``, ``/`` or quoted blank in it."""
-    of_a_password = r"'(?:[^'\\]|\\.)*'|[^&\s]*" if "://" in url else r"'(?:[^'\\]|\\.)*'|\S*"
-    shown = re.sub(rf"((?:password|secret)\s*=\s*)({of_a_password})", r"\1***", url)
-    return re.sub(r"(//[^:/?]*):.*@", r"\1:***@", shown)
 
 
 def connect(url: str, *, setting: str = APPLICATION) -> Connection:
@@ -184,14 +178,14 @@ def unavailable(url: str, error: Exception, *, setting: str = APPLICATION) -> Po
         why = why_unreached(str(error))
         facts = {} if sqlstate is None else {"sqlstate": sqlstate}
         return PostgresUnavailableError(
-            f"Postgres at {redacted(url)} {why.phrase}: {said}",
+            f"Postgres at {without_password(url)} {why.phrase}: {said}",
             field=setting,
             hint=why.hint_for(setting),
             reason=why.reason,
             **facts,
         )
     return PostgresUnavailableError(
-        f"Postgres at {redacted(url)} cannot do this now: {said}",
+        f"Postgres at {without_password(url)} cannot do this now: {said}",
         sqlstate=sqlstate,
         hint=_HINTS.get(sqlstate, "Its log tells more; what runs waits for it."),
     )

@@ -11,7 +11,6 @@ import pytest
 
 from errors import ConfigurationError, InvalidInputError, RedisUnavailableError, UnknownLaneError
 from queues.broker_url import open_wire
-from queues.redacted import without_password
 from queues.redis.wire import MOST_NEWS, PREFIX, TENANTS_A_CALL, RedisWire
 from queues.turns import Turn
 from tests.queues.conftest import LANES, eventually
@@ -204,22 +203,6 @@ def test_an_error_shows_no_password(mortal_valkey):
         wire.take(LANE, 1)
     assert "hunter2" not in f"{caught.value} {caught.value.as_dict()}"
     assert str(mortal_valkey.socket) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
-        ("redis://:pw@h:1/2", "redis://:***@h:1/2"),
-        ("rediss://me:p@w@h/2", "rediss://me:***@h/2"),
-        ("unix://me@/run/s?db=1&password=pw", "unix://me@/run/s?db=1&password=***"),
-        ("unix:///run/s?password=p@w&db=1", "unix:///run/s?password=***&db=1"),
-        ("redis://me:p/w://@h", "redis://me:***@h"),
-        ("me:pw@h", "me:***@h"),
-    ],
-)
-def test_addresses_are_shown_without_passwords(url, shown):
-    assert without_password(url) == shown
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "valkeys", "unix", "REDIS"])

@@ -8,7 +8,9 @@ import pytest
 
 from console.endpoints import Endpoints
 from errors import ConfigurationError, PostgresUnavailableError
-from storage.db.connect import connect, redacted
+from redaction import without_password
+from storage.db import connect as connect_module
+from storage.db.connect import connect
 from storage.db.database import Database
 from tests.support.pgbouncer import bouncer
 from tests.support.ports import free_port
@@ -59,7 +61,7 @@ def test_a_wrong_password_is_not_a_server_that_is_down(services: Endpoints) -> N
 def test_refused_unreachable_and_unknown_are_told_apart(
     place: str, reason: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("storage.db.connect").connect.SESSION, "connect_timeout", 2)
+    monkeypatch.setitem(connect_module.SESSION, "connect_timeout", 2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(1)
@@ -87,4 +89,4 @@ def test_the_part_that_is_wrong_is_named_unless_it_may_be_of_a_password(url: str
             way(url, setting=SETTING)
         assert caught.value.field == SETTING
         assert "geheim" not in f"{caught.value} {caught.value.as_dict()} {caught.value.__cause__}"
-    assert "geheim" not in redacted(url.replace("geheim=1", "geheim"))
+    assert "geheim" not in without_password(url.replace("geheim=1", "geheim"))
