@@ -1,6 +1,6 @@
-"""What is wrong with a field or a setting, in the words of this project.
+"""The words of this project for what is wrong with a field or a setting.
 
-The checks are pydantic's, and people do not know that there is a pydantic.
+The checks are pydantic's, and their readers do not know that there is a pydantic.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _ANY_OTHER: Final = "is not what it must be"
 
 
 def said(found: Mapping[str, Any]) -> str:
-    """One finding of ``ValidationError.errors()``, with its context, in our words. Field and value are told apart."""
+    """One finding of ``ValidationError.errors()``, with its context, in our words. Field and value are reported apart."""
     kind: str = found["type"]
     context: Mapping[str, Any] = found.get("ctx", {})
     if kind in ("value_error", "assertion_error"):
@@ -75,9 +75,9 @@ def said(found: Mapping[str, Any]) -> str:
 
 
 def without_foreign_words(message: str) -> str:
-    """The message without what pydantic puts before a check's own words, at its start or after a colon.
+    """The message without pydantic's prefix, which is at its start or after a colon.
 
-    What must be is told as what "must be", not as what an "input should be".
+    A requirement reads "must be", not "Input should be".
     """
     for before in _BEFORE_OURS:
         message = message.removeprefix(before).replace(f": {before}", ": ", 1)
@@ -85,9 +85,9 @@ def without_foreign_words(message: str) -> str:
 
 
 def of_settings(error: ValueError) -> ConfigurationError | None:
-    """The typed error for a setting that cannot be read, or None when the error is of something else.
+    """The typed error for a setting that cannot be read, or None when the error is about something else.
 
-    The values of keys and URLs are not told.
+    The values of keys and URLs are not shown.
     """
     if type(error).__name__ == "SettingsError":  # a setting that is a JSON object, and the text is not JSON
         name = re.search(r'field "(\w+)"', str(error))

@@ -1,4 +1,4 @@
-"""Who does what the audit records."""
+"""The person or account that the audit records for a change."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pwd
 
 
 def actor() -> str:
-    """The user of this machine that runs the command, by the kernel's word, not the environment's."""
+    """The user of this machine that runs the command. The kernel names the user; the environment could be wrong."""
     uid = os.getuid()
     try:
         return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container's user without a name
+    except KeyError:  # a container's user may have no name
         return f"uid {uid}"

@@ -1,6 +1,7 @@
-"""The table of commands, each of which is loaded when it is asked for, and the run of one.
+"""The table of commands, each of which is loaded when it is needed, and the run of one.
 
-To add one, write ``console/commands/<name>.py`` with a function (or a ``typer.Typer`` of several) and give it a line.
+To add a command, write ``console/commands/<name>.py`` with a function (or a ``typer.Typer`` of several) and add its
+line here.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from typer.core import TyperCommand, TyperGroup
 from console.terminal.interrupt import CUT_OFF, INTERRUPTED, forget_output, quiet_interrupt
 from errors import HeadraceError, InvalidInputError
 
-_COMPLETES = "_HEADRACE_COMPLETE"  # set by a shell that asks how a command line may go on
+_COMPLETES = "_HEADRACE_COMPLETE"  # set by a shell that asks how to complete a command line
 _TAKE_FILES = ("--file", "--ids", "--output", "--dir", "--csv", "--parquet", "--port-file")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Where a command is, and the line that tells of it in the list of all."""
+    """Where a command is, and its line in the list of all commands."""
 
     module: str
     attribute: str
@@ -36,39 +37,43 @@ COMMANDS: Mapping[str, Command] = {
     "demo": Command(
         "console.commands.demo",
         "demo",
-        "Run the main job on real input, start to end, and show what an owner wants to see.",
+        "Run the whole product once on the shipped example input and print the owner's report.",
     ),
-    "services": Command("console.commands.services", "app", "Start, stop and look at the private services."),
-    "migrate": Command("console.commands.migrate", "migrate", "Bring the database up to this release."),
-    "worker": Command("console.commands.worker", "worker", "Run jobs until told to stop."),
-    "scheduler": Command("console.commands.scheduler", "scheduler", "Run the background chores until told to stop."),
+    "services": Command("console.commands.services", "app", "Start, stop and inspect the private services."),
+    "migrate": Command("console.commands.migrate", "migrate", "Migrate the database to this release."),
+    "worker": Command("console.commands.worker", "worker", "Run worker processes until told to stop."),
+    "scheduler": Command(
+        "console.commands.scheduler", "scheduler", "Run the background chores: due jobs, lost workers, expiry, sweeps."
+    ),
     "tenants": Command("console.commands.tenants", "app", "Add and list tenants, set their weights."),
-    "producers": Command("console.commands.producers", "app", "Bind logins that enqueue by SQL to tenants."),
+    "producers": Command("console.commands.producers", "app", "Bind database logins that enqueue by SQL to tenants."),
     "limits": Command("console.commands.limits", "app", "Show and change what tenants, users and features may use."),
-    "jobs": Command("console.commands.jobs", "app", "Enqueue jobs, list them, look at one, cancel it, ask it anew."),
-    "pause": Command("console.commands.pause", "pause", "Hold a tenant, feature or lane back; list what is paused."),
-    "resume": Command("console.commands.resume", "resume", "Let a paused tenant, feature or lane go on."),
-    "spend": Command("console.commands.spend", "app", "Say what was spent: calls, tokens and cost of whole UTC days."),
-    "prices": Command("console.commands.prices", "app", "Look at prices, keep them current, price history anew."),
+    "jobs": Command("console.commands.jobs", "app", "Enqueue, list, explain, export, cancel and retry jobs."),
+    "pause": Command("console.commands.pause", "pause", "Pause a tenant, feature or lane; list what is paused."),
+    "resume": Command("console.commands.resume", "resume", "Resume a paused tenant, feature or lane."),
+    "spend": Command("console.commands.spend", "app", "Report spend: calls, tokens and cost by UTC day."),
+    "prices": Command("console.commands.prices", "app", "List prices, keep them current, reprice past calls."),
     "billing": Command(
-        "console.commands.billing", "app", "Say what tenants pay, see what that leaves, send closed days to Stripe."
+        "console.commands.billing", "app", "Set tenants' prices, report revenue and margin, send usage to Stripe."
     ),
-    "metrics": Command("console.commands.metrics", "metrics", "Print or serve the platform's signals for Prometheus."),
-    "doctor": Command("console.commands.doctor", "doctor", "Check every service and say what to do."),
+    "metrics": Command("console.commands.metrics", "metrics", "Print or serve the platform's metrics for Prometheus."),
+    "doctor": Command("console.commands.doctor", "doctor", "Check every service and say how to fix what is wrong."),
     "simulate": Command(
-        "console.commands.simulate", "simulate", "Stand in for OpenAI and Anthropic on this machine, until interrupted."
+        "console.commands.simulate",
+        "simulate",
+        "Run a simulator of OpenAI and Anthropic on this machine, until interrupted.",
     ),
     "completion": Command(
         "console.commands.completion",
         "completion",
-        'Print a script that makes a shell complete commands: eval "$(headrace completion bash)".',
+        'Print the completion script of a shell: eval "$(headrace completion bash)".',
     ),
-    "version": Command("console.commands.version", "version", "Say which release this is."),
+    "version": Command("console.commands.version", "version", "Print the version."),
 }
 
 
 class LazyGroup(TyperGroup):
-    """A group that knows its commands' names and loads none but the one that runs."""
+    """A group that knows its commands' names and loads only the command that runs."""
 
     def __init__(self, **settings: Any) -> None:
         settings["commands"] = {name: TyperCommand(name, help=one.about) for name, one in COMMANDS.items()}
@@ -98,8 +103,8 @@ app = typer.Typer(
     name="headrace",
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,  # `headrace completion` prints the script, and writes into no file of the user's
-    context_settings={"help_option_names": ["-h", "--help"]},  # of every command below it too
+    add_completion=False,  # `headrace completion` prints the script and changes none of the user's files
+    context_settings={"help_option_names": ["-h", "--help"]},  # for every command below it too
 )
 
 
@@ -114,10 +119,10 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def headrace(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which release this is.")
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """AI jobs of many tenants: fair shares, hard caps, an exact account of every cent."""
+    """A job platform for AI work of many tenants: fair shares, hard spend caps, exact accounting."""
 
 
 def run() -> int:
@@ -135,7 +140,8 @@ def run() -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # the reader went away, as `head` does: what is still in the buffer has nowhere to go at exit
+        # The reader has closed the pipe, as `head` does: the text that is still in the buffer has nowhere to go at
+        # exit.
         forget_output()
         return CUT_OFF
     return outcome if isinstance(outcome, int) else 0
@@ -144,7 +150,7 @@ def run() -> int:
 def refuse_odd_bytes(arguments: Sequence[str]) -> None:
     """Refuse arguments that are not text. The names of files may be any bytes.
 
-    :raises InvalidInputError: one of them is not in the system's encoding, which is UTF-8 nearly everywhere.
+    :raises InvalidInputError: an argument is not in the system's encoding, which is nearly always UTF-8.
     """
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if before in _TAKE_FILES or argument.partition("=")[0] in _TAKE_FILES:
@@ -154,14 +160,16 @@ def refuse_odd_bytes(arguments: Sequence[str]) -> None:
 
 
 def _write_any_text() -> None:
-    """An ASCII terminal, or half a surrogate pair in a name: what cannot be written is replaced, never a failure."""
+    """Make printing safe on an ASCII terminal, and for names with half a surrogate pair. Characters that cannot be
+    written are replaced and never cause a failure.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def _told(error: HeadraceError | typer.TyperException | ValueError) -> int:
-    from console.terminal import failure  # only when something failed, so that `headrace --help` is quick
+    from console.terminal import failure  # loaded only when a command failed, so that `headrace --help` is quick
 
     as_json = "--json" in sys.argv
     if isinstance(error, typer.TyperException):

@@ -1,4 +1,4 @@
-"""What several composition roots build from the settings: the wire and the guard of request rates."""
+"""The parts that several composition roots build from the settings: the wire and the guard of request rates."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def wire_from(settings: Settings, services: Endpoints | None = None) -> Wire:
 
 
 def rates_from(settings: Settings) -> RateGuard | None:
-    """The guard that counts requests. Without a Redis no request rate is held, which is logged once."""
+    """The guard that counts requests. Without a Redis no request rate is enforced, which is logged once."""
     url = plain(settings.redis_url)
     if url is None:
-        log.warning("rates.open", error="HEADRACE_REDIS_URL is not set", meaning="no request rate is held")
+        log.warning("rates.open", error="HEADRACE_REDIS_URL is not set", meaning="no request rate is enforced")
         return None
     return RateGuard(redis_client(url))

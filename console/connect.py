@@ -1,4 +1,4 @@
-"""How a command gets at the services: those that are set, private ones for the rest, for as long as it runs."""
+"""How a command connects to the services: those that are set, private ones for the rest, for as long as it runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DATABASE_AND_WIRE: tuple[ServiceName, ...] = ("postgres", "redis")
 def reach(
     settings: Settings, needs: Collection[ServiceName] = EVERY_SERVICE, *, prepare: Prepare | None = None
 ) -> Iterator[Endpoints]:
-    """The services that a command needs; what has to be started is told on standard error.
+    """The services that a command needs; the start of a private one is announced on standard error.
 
     :raises ConfigurationError: the settings contradict each other, or private services cannot run here.
     :raises ServiceError: a private server did not start.
@@ -39,9 +39,10 @@ def reach(
 
 
 def child_environment(services: Endpoints) -> dict[str, str]:
-    """Our own environment, with what leads to the services, and with nothing else that does.
+    """Our own environment with the variables that lead to the services, and with no other variable that does.
 
-    What counts as unset here, such as a key of the simulator beside a provider that is set, has to be unset there.
+    A variable that counts as unset here, such as a key of the simulator beside a provider that is set, must be unset in
+    the child too.
     """
     kept = {name: value for name, value in os.environ.items() if name.upper() not in _LEADS_TO_SERVICES}
     return kept | services.environment()

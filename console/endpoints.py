@@ -1,4 +1,4 @@
-"""Where the services are: the ones that the settings name, and private ones for the rest."""
+"""Where the services are: those that the settings name, and private ones for the rest."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from errors import ConfigurationError
 from settings import Settings
 
 Prepare = Callable[[str], object]
-"""Makes a fresh database ready for use; gets its owner's URL."""
+"""Makes a fresh database ready for use; it is called with the owner's URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """How to reach every service, and which of them are private ones of a directory.
+    """How to connect to every service, and which of them are private ones of a directory.
 
     The URLs and keys may hold secrets, so they stay out of the repr.
     """
@@ -41,7 +41,7 @@ class Endpoints:
     database_url: str = field(repr=False)
     ops_database_url: str | None = field(repr=False)
     owner_database_url: str | None = field(repr=False)
-    redis_url: str | None = field(repr=False)  # None: there is a wire elsewhere, and no request rate is held
+    redis_url: str | None = field(repr=False)  # None: the wire is elsewhere, and no request rate is enforced
     broker_url: str = field(repr=False)
     openai_api_key: str | None = field(repr=False)
     anthropic_api_key: str | None = field(repr=False)
@@ -62,7 +62,7 @@ class Endpoints:
 
     @property
     def wire_setting(self) -> str:
-        """The variable that the wire's URL comes from."""
+        """The name of the variable that held the wire's URL."""
         return VARIABLES["redis_url" if self.broker_url == self.redis_url else "broker_url"]
 
     def require_ops(self) -> str:
@@ -82,7 +82,7 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """How one private service does."""
+    """The state of one private service."""
 
     name: str
     condition: Condition
@@ -90,7 +90,7 @@ class ServiceStatus:
     started_at: str | None  # UTC, ISO 8601
     restarts: int  # since its keeper started
     address: str | None
-    detail: str | None  # the end of its log, when it failed
+    detail: str | None  # the end of its log, if it failed
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def start(
 
 
 def stop(directory: Path) -> bool:
-    """Stop the private services of a directory, whoever uses them; says whether they were up.
+    """Stop the private services of a directory, even if other processes use them; returns whether they were up.
 
     :raises ConfigurationError: the directory belongs to another user.
     """
@@ -147,7 +147,7 @@ def stop(directory: Path) -> bool:
 
 
 def status(directory: Path) -> list[ServiceStatus]:
-    """How each private service of a directory does.
+    """The state of each private service of a directory.
 
     :raises ConfigurationError: the directory belongs to another user.
     """
@@ -187,14 +187,14 @@ def running_environment(directory: Path) -> dict[str, str]:
 def private_services(settings: Settings) -> frozenset[ServiceName]:
     """The services that the settings leave to private servers of ``settings.dir``.
 
-    A URL that leads to that directory's own servers counts as unset: a shell that took over the output of
-    ``headrace services env`` starts them again when they are down.
+    A URL that leads to that directory's own servers counts as unset: a shell that evaluated the output of ``headrace
+    services env`` starts them again when they are down.
     """
     return left_private(as_set(settings), elsewhere(settings, place.known(place.of(settings.dir))))
 
 
 def check_whole(settings: Settings, needs: Collection[str]) -> None:
-    """Refuse settings that name some of the services that are needed, and leave others to chance.
+    """Refuse settings that name some of the needed services and leave others unset.
 
     :raises ConfigurationError: which variable is missing, or contradicts another one.
     """
@@ -207,7 +207,7 @@ def check_whole(settings: Settings, needs: Collection[str]) -> None:
 
 def _provisioner(settings: Settings) -> Prepare:
     def prepare(owner_url: str) -> None:
-        # here, so that a command whose services are all set does not load what it takes to make a database
+        # imported here, so that a command whose services are all set does not load the code that makes a database
         from console.provisioning import provision
 
         provision(
@@ -236,7 +236,7 @@ def _resolve(settings: Settings, services: frozenset[ServiceName], here: Place) 
     for name in services:
         facts |= _private(name, here)
     if any(others[name] for name in PROVIDER_SETTINGS):
-        facts["simulator_url"] = None  # what is set to lead to a provider counts, and nothing else answers
+        facts["simulator_url"] = None  # a setting that leads to a provider counts, and no default replaces it
     elif (named := facts["simulator_url"]) is not None:
         facts |= simulated(named)
     broker_url = facts["broker_url"] or facts["redis_url"]
@@ -287,5 +287,5 @@ def _required(url: str | None, setting: str, role: str) -> str:
 
 
 def _nothing_set() -> Settings:
-    """Settings that the environment had no part in."""
+    """Settings that do not read the environment."""
     return Settings.model_construct(**{name: entry.default for name, entry in Settings.model_fields.items()})

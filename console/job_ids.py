@@ -1,4 +1,4 @@
-"""The job that a person means: by its whole id, or by the first digits of it."""
+"""The job that a person means: by its whole id, or by its first digits."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from storage.jobs import jobs
 LEAST_DIGITS = 8
 """The first eight digits of an id are the time to 65 s, so fewer would mean too many jobs."""
 SHOWN = 10
-"""So many jobs are named when a beginning is that of several."""
+"""The most jobs that are named when several begin with these digits."""
 
 _DIGITS = re.compile(r"[0-9a-f]+", re.ASCII)
 _ALL = 32  # digits of an id
 
 
 def whole_id(ops_url: str, text: str) -> str:
-    """The id that the text is, or the one that begins with it. A whole id is not looked up.
+    """The id that the text is, or the only one that begins with it. A whole id is not looked up.
 
-    :raises InvalidInputError: it is not an id's beginning, it is too short, or several jobs' ids begin with it.
+    :raises InvalidInputError: it is not the beginning of an id, it is too short, or several jobs' ids begin with it.
     :raises NotFoundError: no job's id begins with it.
     """
     digits = text.replace("-", "").lower()

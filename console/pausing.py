@@ -1,4 +1,4 @@
-"""Pause and resume, as both commands do it: who is meant, the change, and the turns that follow a resume."""
+"""Pause and resume, shared by both commands: the target, the change, and the turns that follow a resume."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from storage.fleet.pauses import Pausable, PausableKind
 from storage.fleet.recovery import Turns
 
 Tenant = Annotated[str | None, typer.Option(help="This tenant: its id, external id or name.")]
-Feature = Annotated[str | None, typer.Option(help="This feature, of all tenants.")]
-Lane = Annotated[str | None, typer.Option(help="This lane, of all tenants.")]
+Feature = Annotated[str | None, typer.Option(help="This feature, for all tenants.")]
+Lane = Annotated[str | None, typer.Option(help="This lane, for all tenants.")]
 
 
 @dataclass(frozen=True, slots=True)
 class PauseChange:
-    """What was meant, and whether that changed anything (False: it was so already)."""
+    """The target, and whether it was changed (False: it was in that state already)."""
 
     what: Pausable
     changed: bool
 
 
 def meant(*, tenant: str | None, feature: str | None, lane: str | None) -> tuple[PausableKind, str] | None:
-    """Which one thing the options mean; None when there is none.
+    """The one target that the options name; None if they name none.
 
-    :raises InvalidInputError: there are several.
+    :raises InvalidInputError: they name several.
     """
     given = [
         (kind, value)
@@ -43,14 +43,18 @@ def meant(*, tenant: str | None, feature: str | None, lane: str | None) -> tuple
     ]
     if len(given) > 1:
         names = " and ".join(f"--{kind}" for kind, _ in given)
-        raise InvalidInputError(f"{names} are two things", field=given[1][0], hint="Give one, one after the other.")
+        raise InvalidInputError(
+            f"{names} do not go together",
+            field=given[1][0],
+            hint="Run the command once for each.",
+        )
     return given[0] if given else None
 
 
 def pause(services: Endpoints, kind: PausableKind, given: str) -> PauseChange:
-    """Pause it in the name of the user who runs this.
+    """Pause it in the name of the user of this command.
 
-    :raises InvalidInputError: there is no such thing (or it is a subclass that says so).
+    :raises InvalidInputError: there is no such target (or a subclass that says so).
     """
     with operator_session(services.require_ops()) as connection:
         what = pauses.resolve(connection, kind, given)
@@ -58,11 +62,12 @@ def pause(services: Endpoints, kind: PausableKind, given: str) -> PauseChange:
 
 
 def resume(settings: Settings, services: Endpoints, kind: PausableKind, given: str) -> PauseChange:
-    """Let it go on in the name of the user who runs this, and offer its turns at once.
+    """Resume it in the name of the user of this command, and offer its turns at once.
 
-    Turns are offered when it was not paused, too: said twice it adds none, and it mends a first try that lost them.
+    Turns are offered even if it was not paused: a repeated offer adds none, and it repairs an earlier resume whose
+    turns were lost.
 
-    :raises InvalidInputError: there is no such thing (or it is a subclass that says so).
+    :raises InvalidInputError: there is no such target (or a subclass that says so).
     """
     with operator_session(services.require_ops()) as connection:  # it commits each statement
         what = pauses.resolve(connection, kind, given)

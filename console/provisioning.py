@@ -1,4 +1,4 @@
-"""What a database needs besides its schema: features, lanes, the shipped prompts, prices of what we route to."""
+"""A database's content besides its schema: features, lanes, the shipped prompts, prices of the routed models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PublishedNames:
 
     @property
     def changed(self) -> dict[str, tuple[int | None, int | None]]:
-        """Those with another figure, each with the one before and the one now."""
+        """Those whose figure changed, each with the figure before and after."""
         both = self.before.keys() & self.after.keys()
         pairs = {name: (self.before[name], self.after[name]) for name in sorted(both)}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -47,7 +47,7 @@ class PublishedNames:
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """What was new. ``prompts``: every default prompt that has a file, changed or not."""
+    """The changes. ``prompts``: every default prompt that has a file, changed or not."""
 
     migrated: Migrated
     features: PublishedNames
@@ -70,7 +70,7 @@ def provision(
         _check_schema(file)
     migrated = migrate(owner_url)
     with connect(owner_url, setting="HEADRACE_OWNER_DATABASE_URL") as connection, connection.transaction():
-        # as the operators' role, which may publish defaults and is bound by row security like everybody
+        # As the operators' role: it may publish defaults, and row security applies to it as to every role.
         connection.execute("set local role headrace_ops")
         connection.execute("select headrace.wait_for_chore('provision')")
         features, known_lanes = stored_policy.features(connection), stored_policy.lanes(connection)
@@ -117,7 +117,7 @@ def routed_models(policy: Policy) -> set[tuple[str, str]]:
 
 
 def _check_schema(file: PromptFile) -> None:
-    """Hold a prompt's schema against the bounds that the claim of each of its jobs will."""
+    """Check a prompt's schema against the bounds that the claim of each of its jobs will check."""
     if file.output_schema is None:
         return
     try:

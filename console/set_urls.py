@@ -1,11 +1,11 @@
-"""What the settings say of services elsewhere, and what they may not leave unsaid.
+"""The services elsewhere that the settings name, and the settings that must not stay unset.
 
-A setting that leads to the private servers of the directory says nothing of a server elsewhere: a shell that took over
-the output of ``headrace services env`` has them all. So such a value counts as unset, and so does what leads to a
-simulator, unless ``HEADRACE_SIMULATOR_URL`` names it.
+A setting that leads to the private servers of the directory does not name a server elsewhere: a shell that evaluated
+the output of ``headrace services env`` has them all. So such a value counts as unset, and so does a value that leads to
+a simulator, unless ``HEADRACE_SIMULATOR_URL`` names it.
 
-One variable that is lost in a deployment must not be made up for by a private server: jobs would go to a database that
-nobody reads, and tenants would be answered, and billed, with invented text. So a half-set environment is refused.
+A private server must not replace a variable that is lost in a deployment: jobs would go to a database that is not read
+by any worker, and tenants would be answered, and billed, with invented text. So a half-set environment is refused.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def left_private(said: Mapping[str, str | None], facts: Mapping[str, str | None]
     services: set[ServiceName] = set()
     if not any(facts[name] for name in _DATABASES):
         services.add("postgres")
-    # A wire elsewhere beside a database elsewhere does without a Redis: then no request rate is held.
+    # With a wire and a database elsewhere, a Redis is optional: without it no request rate is enforced.
     without = said["redis_url"] is None and facts["broker_url"] and facts["database_url"]
     if facts["redis_url"] is None and not without:
         services.add("redis")
@@ -117,11 +117,11 @@ def refuse_half_set(
     needs: Collection[str],
     private: Mapping[str, str],
 ) -> None:
-    """Refuse what leaves a server that is needed to chance.
+    """Refuse settings that leave it open which server is used.
 
     :param said: :func:`as_set`; ``facts``: :func:`elsewhere`; ``private``: :func:`private_servers`.
-    :raises ConfigurationError: an URL is unset, or leads to a private server, though another one leads elsewhere; or
-        that other one cannot be read, or is a private server's with a mistake in it.
+    :raises ConfigurationError: a URL is unset, or leads to a private server, though another one leads elsewhere; or
+        that other one cannot be read, or is a private server's URL with a mistake in it.
     """
     other = next((VARIABLES[name] for name in _SERVERS if facts[name]), None)
     if other is None:
@@ -140,7 +140,7 @@ def refuse_half_set(
 
 
 def refuse_without_provider(said: Mapping[str, str | None], facts: Mapping[str, str | None]) -> None:
-    """Refuse to answer jobs when it is not said by what.
+    """Refuse to answer jobs if the settings do not say which provider or simulator answers.
 
     :raises ConfigurationError: no provider is set and no simulator is named, or both are.
     """
@@ -152,7 +152,7 @@ def refuse_without_provider(said: Mapping[str, str | None], facts: Mapping[str, 
         )
     if named is not None and provider is not None:
         raise ConfigurationError(
-            f"is set, and so is {provider}: one of them answers, not both",
+            f"is set, and so is {provider}: only one of them can answer",
             field=VARIABLES["simulator_url"],
             hint="Unset HEADRACE_SIMULATOR_URL for real answers, or the provider's variables for invented ones.",
         )
@@ -167,8 +167,8 @@ def refuse_without_provider(said: Mapping[str, str | None], facts: Mapping[str, 
 
 
 def _refuse_mistaken(name: str, url: str, private: str) -> None:
-    """Refuse a database URL that leads to no server of anybody's own: it has a mistake, and the others need none."""
-    # here, so that a command whose settings are in order does not load Postgres's library for this
+    """Refuse a database URL that leads to no server: it is a private server's URL with a mistake in it."""
+    # imported here, so that a command whose settings are in order does not load Postgres's library for this
     from storage.db.connect import parts_of
 
     given, ours = parts_of(url, setting=VARIABLES[name]), parts_of(private)

@@ -1,1 +1,1 @@
-"""Many jobs at once: results out of them, cancel them, ask them anew. Start at :mod:`console.bulk.choice`."""
+"""Commands over many jobs: export their results, cancel them, retry them. Start at :mod:`console.bulk.choice`."""

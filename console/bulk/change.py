@@ -1,7 +1,7 @@
-"""Cancel or ask anew all jobs that are meant: first how many there are, then chunk by chunk.
+"""Cancel or retry all chosen jobs: count them first, then work chunk by chunk.
 
-A chunk is one transaction of some jobs, so a worker, an enqueue or a chore waits for milliseconds at most. Both can be
-stopped and started again: what was cancelled is cancelled, and a job is asked anew once.
+A chunk is one transaction of some jobs, so a worker, an enqueue or a chore waits for milliseconds at most. Both
+commands can be stopped and started again: a cancelled job stays cancelled, and a job is retried once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from storage.jobs.jobs import Repeated, State
 from storage.jobs.selection import SelectedJob
 
 CHUNK: Final = 100
-"""Jobs a transaction."""
+"""Jobs per transaction."""
 
 CANCELLABLE: Final = (State.SCHEDULED, State.QUEUED, State.RUNNING)
 REPEATABLE: Final = (State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED)
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Preview:
-    """How many jobs of which state a command would change. ``left_out``: of a file's ids, by the filters."""
+    """How many jobs of which state a command would change. ``left_out``: ids of a file that the filters exclude."""
 
     states: Counter[State] = field(default_factory=Counter)
     unknown: int = 0
@@ -42,12 +42,12 @@ class Preview:
 
     @property
     def count(self) -> int:
-        """All that would be changed."""
+        """The number of jobs that would be changed."""
         return self.states.total()
 
 
 def preview(database: Database, choice: Choice) -> Preview:
-    """Look at the jobs that are meant and change nothing."""
+    """Count the chosen jobs and change nothing."""
     seen = Preview()
     for portion in choice.portions(database):
         seen.states.update(one.state for one in portion.found)
@@ -58,16 +58,18 @@ def preview(database: Database, choice: Choice) -> Preview:
 
 @dataclass(slots=True)
 class BulkChange:
-    """How far a change came: how many jobs were dealt with, and what became of how many of them."""
+    """How far a change came: the number of jobs that were handled, and how many of them had which outcome."""
 
     dealt: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     interrupted: bool = False
-    error: HeadraceError | None = None  # what stopped it half-way
+    error: HeadraceError | None = None  # the error or signal that stopped the change
 
 
 def cancel(database: Database, choice: Choice, *, by: str) -> BulkChange:
-    """Cancel the jobs that are meant. Outcomes: ``cancelled``, ``cancelling`` (it runs), or the ending that it had."""
+    """Cancel the chosen jobs. Outcomes: ``cancelled``, ``cancelling`` (the job is running), or the ending that the job
+    already had.
+    """
 
     def step(found: Sequence[SelectedJob]) -> Counter[str]:
         said = database.patiently(
@@ -77,7 +79,7 @@ def cancel(database: Database, choice: Choice, *, by: str) -> BulkChange:
             within_s=WITHIN_S,
         )
         for one in found:
-            if one.id not in said:  # a worker had it in its hands
+            if one.id not in said:  # a worker was running the job
                 said[one.id] = database.patiently(
                     lambda connection, _repeat, one=one: jobs.cancel(connection, one.tenant_id, one.id, by=by),  # type: ignore[misc]
                     within_s=WITHIN_S,
@@ -90,13 +92,13 @@ def cancel(database: Database, choice: Choice, *, by: str) -> BulkChange:
 def run_again(
     database: Database, choice: Choice, wire: Wire, told: Callable[[Sequence[Repeated]], None], *, by: str
 ) -> BulkChange:
-    """Ask the jobs that are meant anew, each once; ``told`` hears of each chunk when it is in.
+    """Retry the chosen jobs, each once; ``told`` is called after each committed chunk.
 
-    Outcomes: ``asked_again``, ``already`` (the job was asked again before), ``not_possible`` (it was so meanwhile).
+    Outcomes: ``asked_again``, ``already`` (the job was retried before), ``not_possible`` (its state changed meanwhile).
     """
 
     def step(found: Sequence[SelectedJob]) -> Counter[str]:
-        ids = [new_id() for _ in found]  # made here, so that the step is safe to repeat
+        ids = [new_id() for _ in found]  # the ids are made here, so that the step is safe to repeat
         done = database.patiently(
             lambda connection, _repeat: jobs.run_many_again(
                 connection, [one.tenant_id for one in found], [one.id for one in found], ids, by=by
@@ -133,7 +135,7 @@ def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _offer(wire: Wire, done: Sequence[Repeated]) -> None:
-    """Turns for what is queued now: hints, which the sweep makes up for within a second."""
+    """Offer turns for what is queued now. They are hints: the sweep makes up for a lost one within a second."""
     turns: Counter[tuple[UUID, str]] = Counter((one.tenant_id, one.lane) for one in done if one.created)
     for (tenant_id, lane), n in turns.items():
         with contextlib.suppress(ServiceError, UnknownLaneError):

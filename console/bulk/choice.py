@@ -1,4 +1,4 @@
-"""The jobs that a command is about, a portion at a time: a walk by the filters, or the ids of a file."""
+"""The jobs that a command is about, one page at a time: by the filters, or by the ids of a file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from storage.jobs.selection import SelectedJob, Selection
 WITHIN_S: Final = 10.0
 """How long a step waits for Postgres to come back."""
 
-_IDS = 500  # of a file, looked up in one statement
+_IDS = 500  # ids of a file, looked up in one statement
 
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Some jobs that are meant. Of a file's ids: which are of no job, and how many jobs the filters left out."""
+    """Some of the chosen jobs. For a file of ids also: the ids that belong to no job, and the number that the filters
+    excluded.
+    """
 
     found: Sequence[SelectedJob]
     unknown: Sequence[UUID] = ()
@@ -33,7 +35,7 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which jobs are meant: what fits the selection, of a file's ids if there is one."""
+    """Which jobs are chosen: those that fit the selection, restricted to the ids of a file if there is one."""
 
     selection: Selection
     ids: IdFile | None = None
@@ -47,9 +49,9 @@ class Choice:
 
 @contextmanager
 def operator_database(url: str) -> Iterator[Database]:
-    """A pool as headrace_ops, that waits for Postgres when it is away; errors are told in words for people.
+    """A pool as headrace_ops that waits for Postgres when it is away; errors are worded for people.
 
-    :raises UnsafeRoleError: the login is something else besides.
+    :raises UnsafeRoleError: the login is also a member of another role.
     """
     with translated(url, setting=OPERATOR), Database(url, connections=2, setting=OPERATOR) as database:
         with database.connection() as connection:

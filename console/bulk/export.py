@@ -1,4 +1,4 @@
-"""Results as a file: what came in a line a job comes out a line a job."""
+"""Results as a file: one line for each job, as the input had one line for each job."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ class Exported:
     unknown_ids: list[UUID] = field(default_factory=list)
     last: UUID | None = None
     interrupted: bool = False
-    cut_off: bool = False  # nothing reads what we write any more
-    error: HeadraceError | None = None  # what stopped it half-way
+    cut_off: bool = False  # the reader of the output has gone
+    error: HeadraceError | None = None  # the error or signal that stopped the export
 
     @property
     def is_whole(self) -> bool:
-        """Whether it came to its end."""
+        """Whether the export is complete."""
         return not self.interrupted and not self.cut_off and self.error is None
 
     @property
     def count(self) -> int:
-        """How many results are written."""
+        """The number of results that are written."""
         return self.states.total()
 
     def facts(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Exported:
 def export(
     database: Database, choice: Choice, to: BinaryIO, form: FileFormat, *, after: UUID | None = None
 ) -> Exported:
-    """Write the results of the jobs that are meant, page by page; how far it came.
+    """Write the results of the chosen jobs, page by page, and say how far it came.
 
     Jobs that have not ended are counted and left out, unless the choice names their state.
     """
@@ -100,10 +100,11 @@ def export(
 
 @contextmanager
 def sink(output: Path | None, done: list[Exported]) -> Iterator[BinaryIO]:
-    """Where results go: standard output, or a file that is there whole or not at all.
+    """Where results go: standard output, or a file that appears whole or not at all.
 
-    The file takes its name when the block ends well and ``done`` holds an export that came to its end. It has the mode
-    of the file that it replaces, and a new one is the operator's alone (0600): it holds answers of all tenants.
+    The file takes its name when the block ends without an error and ``done`` holds a complete export. It has the mode
+    of the file that it replaces. A new file is readable by the operator alone (0600), because it holds answers of all
+    tenants.
 
     :raises InvalidInputError: it cannot be written.
     """
@@ -132,7 +133,7 @@ def sink(output: Path | None, done: list[Exported]) -> Iterator[BinaryIO]:
 
 
 def _made_like(target: Path, part: Path) -> BinaryIO:
-    """A new file that no more people may read than may read the target; the operator's alone, if there is no target."""
+    """A new file that no more people may read than may read the target; the operator's alone if there is no target."""
     descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     stream = os.fdopen(descriptor, "wb")
     with suppress(FileNotFoundError):
@@ -143,7 +144,7 @@ def _made_like(target: Path, part: Path) -> BinaryIO:
         try:
             os.fchown(descriptor, -1, there.st_gid)
         except PermissionError:
-            mode &= ~0o070  # the group would be another one
+            mode &= ~0o070  # the group would be a different one
         os.fchmod(descriptor, mode)
     return stream
 
@@ -155,7 +156,7 @@ def _ended(found: Sequence[SelectedJob], done: Exported) -> Sequence[SelectedJob
 
 
 def _pages(database: Database, found: Sequence[SelectedJob]) -> Iterator[list[dict[str, Any]]]:
-    """What became of these jobs, in pages of a bounded size."""
+    """The results of these jobs, in pages of a bounded size."""
     while found:
         wanted = found[:_PAGE]
         page = database.patiently(
@@ -164,6 +165,6 @@ def _pages(database: Database, found: Sequence[SelectedJob]) -> Iterator[list[di
         )
         if page:
             yield page
-        # a page ends early where answers are large; of a job that retention took meanwhile there is no row
+        # A page ends early where answers are large. A job that retention removed meanwhile has no row.
         last = page[-1]["job_id"] if page else None
         found = found[next((n for n, one in enumerate(wanted, 1) if str(one.id) == last), len(wanted)) :]

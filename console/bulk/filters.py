@@ -72,7 +72,7 @@ _TIME_HINT = "Write 2026-11-29, 2026-11-29T14:00Z (UTC where no zone is named), 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the command line says of which jobs are meant."""
+    """The command line's choice of jobs."""
 
     tenant: str | None = None
     states: Sequence[StateWord] | None = None
@@ -100,13 +100,14 @@ class Filters:
         return bool(self.states) or any(one is not None for one in given)
 
     def require(self, *, ids: Path | None, everything: bool) -> None:
-        """That somebody who gives nothing does not mean everything.
+        """Refuse a command without any filter: an empty command line does not mean all jobs.
 
-        :raises InvalidInputError: neither a filter, nor a file of ids, nor ``--all``; or ``--all`` beside another.
+        :raises InvalidInputError: neither a filter, nor a file of ids, nor ``--all``; or ``--all`` beside another
+            filter.
         """
         if not everything and ids is None and not self.narrows:
             raise InvalidInputError(
-                "which jobs? No filter is given",
+                "no filter is given, so it is unclear which jobs are meant",
                 field="filters",
                 hint="Give --tenant, --state, --feature, --user, --lane, --since, --until or --ids, or --all.",
             )
@@ -114,16 +115,16 @@ class Filters:
             raise InvalidInputError("goes with no other filter", field="all", hint="Leave --all out.")
 
     def refuse_beside_id(self, *, ids: Path | None, everything: bool) -> None:
-        """That one job is meant. Raises :class:`errors.InvalidInputError` where filters are given too."""
+        """Make sure that one job is meant. Raises :class:`errors.InvalidInputError` where filters are given too."""
         if self.narrows or ids is not None or everything:
             raise InvalidInputError(
                 "goes with no filter", field="id", hint="Give one id, or filters that choose among all jobs."
             )
 
     def selection(self, connection: Connection) -> Selection:
-        """The same for the database.
+        """The same selection for the database.
 
-        :raises UnknownTenantError: there is no such tenant, or (of their own kinds) no such feature or lane.
+        :raises UnknownTenantError: there is no such tenant; the errors for a feature or a lane are of their own kinds.
         :raises InvalidInputError: a time cannot be read, or several tenants have that name.
         """
         now = selection.moment(connection)
@@ -142,7 +143,7 @@ class Filters:
 
 
 def _instant(text: str | None, now: datetime, field: str) -> datetime | None:
-    """The time that is meant: an instant, or so long before now."""
+    """The time that is meant: an instant, or an age before now."""
     if text is None:
         return None
     age = _AGE.fullmatch(text.strip())

@@ -1,4 +1,4 @@
-"""A file of jobs' ids, each of them once. An id takes 16 bytes on disk, and while the file is read 80 in memory."""
+"""A file of job ids, each counted once. An id takes 16 bytes on disk, and 80 in memory while the file is read."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from uuid import UUID
 from errors import InvalidInputError
 
 LONGEST_LINE: Final = 16_000_000
-"""Bytes: a line may be one of ``headrace jobs results``, with its answer."""
+"""Bytes: a line may be a line of ``headrace jobs results``, with its answer."""
 
 _SIZE = 16
 _HINT = "Write one id a line, or JSON lines with `job_id` or `id`, as `jobs enqueue` and `jobs results` print them."
 
 
 class IdFile:
-    """The different ids of a file, read once and kept for as many passes as are wanted. Close it when done."""
+    """The different ids of a file, read once and kept for any number of passes. Close it when done."""
 
     def __init__(self, file: Path) -> None:
         """Read all of it; ``-`` is standard input.
 
-        :raises InvalidInputError: it cannot be read, or a line holds no id; the line is named.
+        :raises InvalidInputError: it cannot be read, or a line holds no id; the error names the line.
         """
         self._kept = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as this object)
         with ExitStack() as stack:
@@ -43,11 +43,11 @@ class IdFile:
             self._count = len(seen)
 
     def __len__(self) -> int:
-        """How many different ids there are."""
+        """The number of different ids."""
         return self._count
 
     def chunks(self, size: int) -> Iterator[list[UUID]]:
-        """The ids in the order in which each came first, so many at a time."""
+        """The ids in the order of their first occurrence, in chunks of that size."""
         place = 0
         while True:
             self._kept.seek(place)
@@ -92,4 +92,6 @@ def _id_of(raw: bytes, number: int) -> UUID:
 
 
 def _refused(number: int, text: str) -> InvalidInputError:
-    return InvalidInputError(f"line {number} holds no job's id", field="ids", value=text[:60], hint=_HINT, line=number)
+    return InvalidInputError(
+        f"line {number} does not hold a job's id", field="ids", value=text[:60], hint=_HINT, line=number
+    )

@@ -1,4 +1,4 @@
-"""One job's result as a line of a file: JSON lines, or CSV that a spreadsheet may open."""
+"""A job's result as a line of a file: JSON lines, or CSV that is safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS: Final = (
     "state", "reason", "output", "output_json", "finish", "error", "attempts", "provider", "model", "calls",
     "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "simulated", "created_at", "ended_at",
 )  # fmt: skip
-"""What a line holds; in CSV in this order. A test holds them together with what the database is asked for."""
+"""The fields of a line; CSV has them in this order. A test compares them with the columns of the database query."""
 
 _PLAIN: Final = tuple(name for name in COLUMNS if name not in RAW_JSON)
 _RAW: Final = tuple(name for name in COLUMNS if name in RAW_JSON)
@@ -25,14 +25,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 class FileFormat(StrEnum):
-    """How results are written."""
+    """The format of results."""
 
     JSONL = "jsonl"
     CSV = "csv"
 
 
 def head(form: FileFormat) -> str:
-    """What stands before the first line."""
+    """The text before the first line."""
     return "" if form is FileFormat.JSONL else _csv([COLUMNS])
 
 
@@ -44,7 +44,7 @@ def written(form: FileFormat, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _json_line(row: Mapping[str, Any]) -> str:
-    """JSON that Postgres wrote is taken as it is: what Python could not hold is in the file all the same."""
+    """A row as JSON. JSON of Postgres is passed through unparsed, so values that Python cannot hold are kept."""
     plain = _ENCODER.encode({name: row[name] for name in _PLAIN})
     raw = ", ".join(f'"{name}": {row[name] or "null"}' for name in _RAW)
     return f"{plain[:-1]}, {raw}}}\n"
@@ -57,9 +57,9 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> object:
-    """A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """Put an apostrophe before a text that a spreadsheet would take for a formula.
 
-    Answers, users, keys and metadata are written by others, and a formula can send what is beside it elsewhere.
+    Answers, users, keys and metadata come from outside, and a formula can send neighbouring cells elsewhere.
     """
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -1,4 +1,4 @@
-"""One run of a command over many jobs: the filters, the services, the question, and what is told."""
+"""One run of a command over many jobs: the filters, the services, the question to the user, and the report."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class JobChoice:
     def choice(
         self, database: Database, *, allowed: Sequence[State] = (), default: Sequence[State] = ()
     ) -> Iterator[Choice]:
-        """The jobs that are meant. ``allowed``: the states that the command is for; ``default``: where none is given.
+        """The chosen jobs. ``allowed``: the states that the command is for; ``default``: the states if none is given.
 
-        A command that is for some states alone changes jobs. So jobs that come in from now on are not meant.
+        A command that is for some states only changes jobs, so it leaves out jobs that come in from now on.
 
         :raises InvalidInputError: a filter cannot be read, or a state is not one that the command is for.
         """
@@ -67,7 +67,7 @@ class JobChoice:
             yield Choice(chosen, ids)
 
     def check(self) -> None:
-        """That it is said which jobs are meant. Raises :class:`errors.InvalidInputError`."""
+        """Make sure that the command line says which jobs are meant. Raises :class:`errors.InvalidInputError`."""
         self.filters.require(ids=self.ids, everything=self.everything)
 
 
@@ -98,7 +98,7 @@ def results(asked: JobChoice, *, output: Path | None, form: FileFormat, after: U
 
 
 def cancel(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
-    """Cancel the jobs that are meant, after a look at how many they are; the exit code."""
+    """Cancel the chosen jobs, after showing how many they are; the exit code."""
     asked.check()
     with (
         reach(Settings(), DATABASE) as services,
@@ -119,7 +119,7 @@ def cancel(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
 
 
 def run_again(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
-    """Ask the jobs that are meant anew, after a look at how many they are; the exit code."""
+    """Retry the chosen jobs, after showing how many they are; the exit code."""
     asked.check()
     settings = Settings()
     default = (State.FAILED,) if asked.ids is None else change.REPEATABLE
@@ -146,7 +146,7 @@ def run_again(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
 def _may(seen: Preview, asked: JobChoice, verb: str, done: str, *, yes: bool, as_json: bool) -> bool:
     """Whether the change goes ahead; shows how many jobs it is about.
 
-    :raises InvalidInputError: nobody said so, and nobody can be asked.
+    :raises InvalidInputError: the user did not confirm, and there is no terminal to ask on.
     """
     if not as_json and seen.count:
         counts = [(state, f"{seen.states[state]:,}") for state in State if seen.states[state]]
@@ -173,7 +173,7 @@ def _for_people(done: Sequence[Repeated]) -> None:
 
 
 def _for_programs() -> Callable[[Sequence[Repeated]], None]:
-    """Writes the jobs as they come: one document only when its end is written."""
+    """Writes the jobs as they come. The output is one valid document only when its end is written."""
     typer.echo('{"jobs": [', nl=False)
     first = True
 
@@ -234,5 +234,5 @@ def _rest(seen: Preview, done: BulkChange) -> dict[str, Any]:
 
 def _code(done: BulkChange | Exported, unknown: int) -> int:
     if done.error is not None:
-        return failure.report(done.error, as_json=False)  # a document has it already
+        return failure.report(done.error, as_json=False)  # the document has it already
     return INTERRUPTED if done.interrupted else SOME_UNKNOWN if unknown else DONE

@@ -1,4 +1,4 @@
-"""``headrace billing``: what tenants pay, what that leaves, and getting closed days to Stripe."""
+"""``headrace billing``: tenants' prices, revenue and margin, and sending closed days to Stripe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from wording import needed
 from workers.outbox.billing import Biller, Round
 from workers.outbox.stripe_meter import StripeMeter
 
-app = typer.Typer(help="Say what tenants pay, see what that leaves, send closed days to Stripe.", no_args_is_help=True)
+app = typer.Typer(help="Set tenants' prices, report revenue and margin, send usage to Stripe.", no_args_is_help=True)
 
 NOBODY = "none"
 _FACTOR = re.compile(r"\d{1,6}(\.\d{1,12})?", re.ASCII)
@@ -41,7 +41,7 @@ Tenant = Annotated[str, typer.Argument(help="Its id, external id or name.")]
 
 
 class FoundAtStripe(StrEnum):
-    """What a person found at Stripe."""
+    """What an operator found at Stripe."""
 
     SENT = "sent"
     AGAIN = "again"
@@ -51,19 +51,22 @@ class FoundAtStripe(StrEnum):
 def price_command(
     tenant: Tenant,
     cost_factor: Annotated[
-        str | None, typer.Option(metavar="FACTOR", help="Times what its calls cost on the platform's key.")
+        str | None, typer.Option(metavar="FACTOR", help="Factor on the cost of its calls on the platform's keys.")
     ] = None,
-    per_call: Annotated[str | None, typer.Option(metavar="USD", help="For each call, failed ones too.")] = None,
-    input_mtok: Annotated[str | None, typer.Option(metavar="USD", help="For a million tokens in.")] = None,
-    output_mtok: Annotated[str | None, typer.Option(metavar="USD", help="For a million tokens out.")] = None,
+    per_call: Annotated[
+        str | None, typer.Option(metavar="USD", help="USD for each call, failed calls included.")
+    ] = None,
+    input_mtok: Annotated[str | None, typer.Option(metavar="USD", help="USD for a million tokens in.")] = None,
+    output_mtok: Annotated[str | None, typer.Option(metavar="USD", help="USD for a million tokens out.")] = None,
     since: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="From this UTC day on; else today.")
+        str | None, typer.Option("--from", metavar="DATE", help="First UTC day of the price; default: today.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Set what a tenant pays from a day on, or without an option show what it pays.
+    """Set a tenant's price from a day on; without an option, show its price.
 
-    What is left out stays as it is on that day. Days that are closed keep their worth. It is written to the audit.
+    Parts that are not given keep their value of that day. Closed days keep their amounts. The change is written to the
+    audit.
     """
     amounts = {
         "cost_factor": None if cost_factor is None else factor(cost_factor),
@@ -73,7 +76,7 @@ def price_command(
     }
     given = any(amount is not None for amount in amounts.values())
     if since is not None and not given:
-        raise InvalidInputError("is the day of a price, and none is given", field="from", value=since)
+        raise InvalidInputError("is the first day of a price, and no price is given", field="from", value=since)
     start = _today() if since is None else day(since, field="from")
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = tenants.resolve(connection, tenant).id
@@ -94,12 +97,12 @@ def customer_command(
     customer: Annotated[str, typer.Argument(metavar=f"CUSTOMER|{NOBODY}", help="Its id at Stripe, like cus_….")],
     as_json: Json = False,
 ) -> None:
-    """Say which customer at Stripe a tenant is; it is written to the audit.
+    """Set which customer at Stripe a tenant is; written to the audit.
 
-    Its priced days are exported from then on, past ones too. Events that wait go to the new customer.
+    Its priced days are exported from then on, past ones too. Waiting events go to the new customer.
     """
     if not _CUSTOMER.fullmatch(customer):
-        raise InvalidInputError("is no customer's id", field="customer", value=customer, hint="It looks like cus_….")
+        raise InvalidInputError("is not a customer's id", field="customer", value=customer, hint="It looks like cus_….")
     found = None if customer == NOBODY else customer
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         one = tenants.resolve(connection, tenant)
@@ -112,15 +115,15 @@ def customer_command(
 
 @app.command("margin")
 def margin_command(
-    tenant: Annotated[str | None, typer.Option(help="Only of this tenant: its id, external id or name.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant: its id, external id or name.")] = None,
     since: Annotated[
-        str, typer.Option(metavar="DAYS|DATE", help="So many days, today one of them, or since a date; UTC.")
+        str, typer.Option(metavar="DAYS|DATE", help="A number of days, today included, or a first date; UTC.")
     ] = "30",
     as_json: Json = False,
 ) -> None:
-    """Say what each tenant's usage cost and brought, by the UTC day on which calls were settled.
+    """Report each tenant's cost, revenue and margin, by the UTC day on which calls were settled.
 
-    A tenant without a price is there with its cost alone. Calls on a tenant's own key cost the platform nothing.
+    A tenant without a price is listed with its cost alone. Calls on a tenant's own key cost the platform nothing.
     """
     today = _today()
     start = first_day(since, today=today)
@@ -140,7 +143,7 @@ def margin_command(
 
 @app.command("close")
 def close_command(as_json: Json = False) -> None:
-    """Close past days of tenants with a price and a customer at Stripe, as the scheduler does by itself."""
+    """Close past days of tenants that have a price and a customer at Stripe. The scheduler does so by itself."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         closed = billing.close_days(connection)
     if as_json:
@@ -151,7 +154,7 @@ def close_command(as_json: Json = False) -> None:
 
 @app.command("send")
 def send_command(as_json: Json = False) -> None:
-    """Send the closed days that wait to Stripe, as the scheduler does by itself. Exits 1 when some did not go."""
+    """Send the waiting closed days to Stripe. The scheduler does so by itself. Exits 1 when some were not sent."""
     settings = Settings()
     meter = stripe_meter(settings)
     with reach(settings, DATABASE) as services:
@@ -172,7 +175,9 @@ def send_command(as_json: Json = False) -> None:
 
 @app.command("status")
 def status_command(as_json: Json = False) -> None:
-    """Say how far each tenant's past days are: open, closed, sent, waiting, failed, held for a person to decide."""
+    """Show the state of each tenant's past days: open, closed, sent, waiting, failed, or held for an operator to
+    decide.
+    """
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = billing.status(connection)
         unsent = billing.unsent(connection)
@@ -210,11 +215,12 @@ def resolve_command(
     tenant: Tenant,
     of_day: Annotated[str, typer.Argument(metavar="DAY", help="The UTC day, like 2026-01-31.")],
     found: Annotated[
-        FoundAtStripe, typer.Argument(help="Stripe has the event ('sent'), or has not ('again': it is sent again).")
+        FoundAtStripe,
+        typer.Argument(help="'sent': Stripe has the event. 'again': Stripe does not have it, so send it again."),
     ],
     as_json: Json = False,
 ) -> None:
-    """Say what you found at Stripe about a day that is held or failed. It is written to the audit."""
+    """Record what you found at Stripe about a day that is held or failed. It is written to the audit."""
     which = day(of_day, field="day")
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         one = tenants.resolve(connection, tenant)
@@ -242,7 +248,7 @@ def stripe_meter(settings: Settings) -> StripeMeter:
 
 
 def send_all(biller: Biller) -> Round:
-    """Rounds until nothing is due any more, or one was stopped."""
+    """Send rounds until nothing is due any more, or one was stopped."""
     sent = failed = 0
     while True:
         done = biller.send_some()
@@ -252,7 +258,7 @@ def send_all(biller: Biller) -> Round:
 
 
 def total(rows: Sequence[Margin]) -> Margin:
-    """The sum of some rows; without a price in any of them there is no revenue."""
+    """The sum of some rows. There is a revenue only if at least one of them has a price."""
     revenues = [row.revenue_usd for row in rows if row.revenue_usd is not None]
     return Margin(
         tenant="",
@@ -269,22 +275,22 @@ def total(rows: Sequence[Margin]) -> Margin:
 def factor(text: str) -> Decimal:
     """A factor as people write it.
 
-    :raises InvalidInputError: it is none.
+    :raises InvalidInputError: it is not a factor.
     """
     if not _FACTOR.fullmatch(text):
-        raise InvalidInputError("is no factor", field="cost_factor", value=text, hint="Write it like 1.2.")
+        raise InvalidInputError("is not a factor", field="cost_factor", value=text, hint="Write it like 1.2.")
     return Decimal(text)
 
 
 def day(text: str, *, field: str) -> date:
     """A day as people write it.
 
-    :raises InvalidInputError: it is none.
+    :raises InvalidInputError: it is not a day.
     """
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InvalidInputError("is no day", field=field, value=text, hint="Write it like 2026-01-31.") from None
+        raise InvalidInputError("is not a day", field=field, value=text, hint="Write it like 2026-01-31.") from None
 
 
 def _today() -> date:

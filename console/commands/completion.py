@@ -12,7 +12,7 @@ from console.terminal.output import Json, print_json
 
 
 class Shell(StrEnum):
-    """A shell that can complete."""
+    """A shell that has a completion script."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -23,7 +23,7 @@ def completion(
     shell: Annotated[Shell, typer.Argument(help="The shell that you use.")],
     as_json: Json = False,
 ) -> None:
-    """Print a script that makes a shell complete commands: eval "$(headrace completion bash)"."""
+    """Print the completion script of a shell: eval "$(headrace completion bash)"."""
     script = get_completion_script(prog_name="headrace", complete_var="_HEADRACE_COMPLETE", shell=shell.value)
     if as_json:
         print_json({"shell": shell, "script": script})

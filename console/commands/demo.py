@@ -1,4 +1,4 @@
-"""``headrace demo``: the main job on the input that ships with the project."""
+"""``headrace demo``: the whole product on the input that ships with the project."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ REAL_CAP_USD = Decimal("0.25")  # of each tenant
 
 
 def demo(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending at a real provider.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Spend at a real provider without asking first.")] = False,
 ) -> None:
-    """Run the main job on real input, start to end, and show what an owner wants to see.
+    """Run the whole product once on the shipped example input and print the owner's report.
 
     Exits 0 when every job ended and the books agree, 1 when not.
     """
@@ -33,7 +33,7 @@ def demo(
         real = services.simulator_url is None
         if real:
             _ask_first(console, services, yes=yes)
-        # the outage is short, and so may be the breaker's patience
+        # the simulated outage is short, so the breaker's pause is short too
         env = {"HEADRACE_BREAKER_RESET_S": "2", **child_environment(services)}
         fine = play(
             console,
@@ -63,7 +63,7 @@ def _ask_first(console: Console, services: Endpoints, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            "a real provider's key is set and nobody can be asked whether to spend",
+            "a real provider's key is set, and there is no terminal on which to ask whether to spend",
             field="OPENAI_API_KEY, ANTHROPIC_API_KEY",
             hint="Unset them for the simulator, or say `headrace demo --yes`.",
         )

@@ -1,4 +1,4 @@
-"""``headrace doctor``: what is used, what is wrong with it, what to do."""
+"""``headrace doctor``: which services are used, what is wrong with them, how to fix it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def doctor(
     audit: Annotated[bool, typer.Option("--audit", help="Check every promise on the live data instead.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check every service and say what to do.
+    """Check every service and say how to fix what is wrong.
 
-    Exits 1 when something is wrong: with --audit, when a promise is broken.
+    Exits 1 when something is wrong; with --audit, when a promise is broken.
     """
     settings = Settings()
-    with reach(settings, DATABASE_AND_WIRE) as services:  # what is said of the providers is a finding
+    with reach(settings, DATABASE_AND_WIRE) as services:  # a problem of a provider is a finding
         findings = list(examine_promises(settings, services) if audit else examine(settings, services))
     fine = all(finding.verdict != "wrong" for finding in findings)
     if as_json:

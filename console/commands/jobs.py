@@ -1,4 +1,4 @@
-"""``headrace jobs``: enqueue from a file, list, look at one, cancel it, ask it anew."""
+"""``headrace jobs``: enqueue from a file, list, show, explain, export, cancel, retry."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from storage.jobs import jobs, why
 from storage.jobs.jobs import AskedAgain, JobView, State
 from storage.jobs.why import Explanation
 
-app = typer.Typer(help="Enqueue jobs, list them, look at one, cancel it, ask it anew.", no_args_is_help=True)
+app = typer.Typer(help="Enqueue, list, explain, export, cancel and retry jobs.", no_args_is_help=True)
 
 _LISTED = (
     "id", "tenant", "user_id", "feature", "lane", "state", "reason", "attempts", "created_at", "ended_at",
@@ -55,14 +55,15 @@ def enqueue_command(
     files: Annotated[list[Path], typer.Option("--file", help="JSON lines: one job a line. - reads standard input.")],
     tenant: Annotated[str | None, typer.Option(help="The tenant of all lines: its id, external id or name.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Insert nothing: say what each job would cost and whether it would run.")
+        bool,
+        typer.Option("--dry-run", help="Enqueue nothing: print what each job would cost and whether it would run."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Enqueue one job a line, with the fields of enqueue; print the ids, in the lines' order.
+    """Enqueue one job for each line of a file, with the fields of enqueue; print the ids, in the lines' order.
 
-    Good lines go in, bad ones are told of. Exits 0 when all are in, 3 when some were refused, 1 when none is in. Ctrl-C
-    ends the lines that are under way and says how far it came.
+    Valid lines are enqueued, invalid lines are reported. Exits 0 when all lines were enqueued, 3 when some were
+    refused, 1 when none was enqueued. Ctrl-C finishes the lines under way and says how far the run came.
     """
     settings = Settings()
     told: Report[list[LineOutcome]] | Report[list[Quoted]]
@@ -88,7 +89,7 @@ def list_command(
     lane: filters.Lane = None,
     since: filters.Since = None,
     until: filters.Until = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most jobs to list.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List the newest jobs, newest first."""
@@ -110,7 +111,7 @@ def list_command(
 
 @app.command("show")
 def show_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID)], as_json: Json = False) -> None:
-    """Show one job: its state, answer or error, cost, and all that happened to it."""
+    """Show one job: its state, answer or error, cost, and all its events."""
     with reach(Settings(), DATABASE) as services:
         job, timeline = show(services.require_ops(), whole_id(services.require_ops(), job_id))
     if as_json:
@@ -119,7 +120,7 @@ def show_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID
     facts = asdict(job)
     error, output, output_json = facts.pop("error"), facts.pop("output"), facts.pop("output_json")
     cost, unreadable = facts.pop("cost_usd"), facts.pop("unreadable")
-    facts["simulated"] = facts["simulated"] or None  # worth a line only where it is so
+    facts["simulated"] = facts["simulated"] or None  # a line is printed only where it applies
     print_facts(
         {
             **facts,
@@ -140,7 +141,7 @@ def show_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID
 
 @app.command("why")
 def why_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID)], as_json: Json = False) -> None:
-    """Say the one reason why a job waits, and when it starts if all goes on as it does now."""
+    """Say the one reason why a job waits, and when it is likely to start."""
     settings = Settings()
     with reach(settings, DATABASE) as services:
         told = explain(settings, services, whole_id(services.require_ops(), job_id))
@@ -174,16 +175,18 @@ def results_command(
     form: Annotated[FileFormat, typer.Option("--format", help="JSON lines, or CSV.")] = FileFormat.JSONL,
     output: Annotated[
         Path | None,
-        typer.Option(help="Write to this file, which is there whole or not at all. Else to standard output."),
+        typer.Option(help="Write to this file, which appears whole or not at all. Default: standard output."),
     ] = None,
-    after: Annotated[UUID | None, typer.Option(help="Go on after this job, the last one that is written.")] = None,
+    after: Annotated[UUID | None, typer.Option(help="Go on after this job, the last one that was written.")] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Say in JSON how it went: on standard error where the results are on output.")
+        bool,
+        typer.Option("--json", help="Print the summary in JSON: on standard error where the results are on output."),
     ] = False,
 ) -> None:
-    """Write what became of jobs, a line a job, oldest first: JSON lines or CSV.
+    """Write the results of jobs, one line a job, oldest first: JSON lines or CSV.
 
-    Jobs that have not ended are left out unless their state is asked for. Exits 3 when an id of the file is of no job.
+    Jobs that have not ended are left out unless their state is asked for. Exits 3 when an id of the file belongs to no
+    job.
     """
     given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
     raise typer.Exit(
@@ -208,8 +211,8 @@ def cancel_command(
 ) -> None:
     """Cancel a job, or all that fit the filters.
 
-    A waiting job ends at once; a running one at its worker's next step (what its call uses is paid). Exits 1 when the
-    one job had ended in another way before. Of many it is said first how many they are.
+    A waiting job ends at once. A running job ends at its worker's next step, and the call under way is paid. Exits 1
+    when the job had already ended in another way. With filters, the number of jobs is shown first.
     """
     given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
     if job_id is None:
@@ -240,10 +243,10 @@ def retry_command(
     yes: filters.Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Ask a job anew that ended without an answer, or all that fit the filters; print the new ids.
+    """Retry a job that ended without an answer, or all that fit the filters; print the new ids.
 
-    Each becomes a new job (an ending is for ever), once. Filters without a state mean failed jobs, a file of ids all
-    that ended without an answer. Of many it is said first how many they are.
+    Each job is retried once, as a new job: an ended job never changes. Filters without a state choose failed jobs; a
+    file of ids chooses all that ended without an answer. With filters, the number of jobs is shown first.
     """
     given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
     if job_id is None:
@@ -262,9 +265,9 @@ def retry_command(
 
 
 def explain(settings: Settings, services: Endpoints, job_id: str) -> Explanation:
-    """Why a job waits. For a job that is queued, the wire is tried too.
+    """Why a job waits. For a queued job, the wire is tried too.
 
-    :raises InvalidInputError: this is no id.
+    :raises InvalidInputError: this is not an id.
     :raises NotFoundError: there is no such job.
     """
     wanted = _id(job_id)
@@ -278,7 +281,7 @@ def explain(settings: Settings, services: Endpoints, job_id: str) -> Explanation
 
 
 def cancel(ops_url: str, job_id: str) -> str:
-    """Cancel a job; ``cancelled``, ``cancelling`` or the ending that it had already.
+    """Cancel a job: ``cancelled``, ``cancelling`` or the ending that it had already.
 
     :raises NotFoundError: there is no such job.
     """
@@ -288,7 +291,7 @@ def cancel(ops_url: str, job_id: str) -> str:
 
 
 def run_again(settings: Settings, services: Endpoints, job_id: str) -> tuple[AskedAgain, State]:
-    """Ask an ended job anew, once: the job that does so, made now or before, and its state.
+    """Retry an ended job, once: the new job, made now or by an earlier retry, and its state.
 
     :raises NotFoundError: there is no such job.
     :raises InvalidInputError: it has not ended, or it succeeded.
@@ -310,9 +313,9 @@ def run_again(settings: Settings, services: Endpoints, job_id: str) -> tuple[Ask
 
 
 def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:
-    """A job and its history.
+    """A job and its events.
 
-    :raises InvalidInputError: this is no id.
+    :raises InvalidInputError: this is not an id.
     :raises NotFoundError: there is no such job.
     """
     wanted = _id(job_id)
@@ -324,7 +327,7 @@ def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:
 
 
 def _listed(job: Mapping[str, Any], name: str) -> object:
-    """A cell of the list. Of a dead letter that was asked again, the reason says so."""
+    """A cell of the list. The reason of a dead letter says when the job was retried."""
     if name == "reason" and job["asked_again_as"] is not None:
         return f"{job['reason'] or ''} (asked again)".lstrip()
     return job[name]

@@ -26,7 +26,7 @@ from storage.money.limits import Cap, Concurrency, RateLimit, Scope, SlotScope, 
 app = typer.Typer(help="Show and change what tenants, users and features may use.", no_args_is_help=True)
 
 SHOWN = 50
-"""So many users are shown to people at most; programs get all."""
+"""The most users that are shown to people; programs get all."""
 DEFAULT, NO_LIMIT = "default", "none"
 _FROM = {
     Source.DEFAULT: "default",
@@ -42,7 +42,7 @@ TenantArgument = Annotated[str, typer.Argument(help="Its id, external id or name
 
 @dataclass(frozen=True, slots=True)
 class LimitsInForce:
-    """What holds for a tenant, or for the part of it that was asked for."""
+    """The limits of a tenant, or of the part of it that was asked for."""
 
     tenant: Tenant
     caps: Sequence[Cap]
@@ -53,13 +53,13 @@ class LimitsInForce:
 @app.command("show")
 def show_command(
     tenant: TenantArgument,
-    user: Annotated[str | None, typer.Option(help="Only of this user.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user's limits.")] = None,
     feature: Annotated[
-        str | None, typer.Option(help="Only of this feature; with --user: what binds this user in it.")
+        str | None, typer.Option(help="Only this feature's limits; with --user: the limits of this user in it.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what holds for a tenant, where it comes from, and how much room is left now."""
+    """Show the limits of a tenant, the source of each, and how much is left now."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         held = _held(connection, tenants.resolve(connection, tenant), user=user, feature=feature)
     _print(held, as_json=as_json)
@@ -68,12 +68,14 @@ def show_command(
 @app.command("set")
 def set_command(
     tenant: TenantArgument,
-    user: Annotated[str | None, typer.Option(help="Of this user instead of the tenant.")] = None,
-    all_users: Annotated[bool, typer.Option("--all-users", help="Of every user that has no rate of its own.")] = False,
-    feature: Annotated[str | None, typer.Option(help="Of this feature, all its users together.")] = None,
-    lane: Annotated[str | None, typer.Option(help="Of this lane; with --concurrent.")] = None,
-    each_user: Annotated[bool, typer.Option("--each-user", help="With --feature: of each user in it.")] = False,
-    daily_usd: Annotated[str | None, typer.Option(metavar="USD|default", help="The cap a rolling day.")] = None,
+    user: Annotated[str | None, typer.Option(help="For this user instead of the tenant.")] = None,
+    all_users: Annotated[bool, typer.Option("--all-users", help="For every user without a rate of its own.")] = False,
+    feature: Annotated[str | None, typer.Option(help="For this feature, all its users together.")] = None,
+    lane: Annotated[str | None, typer.Option(help="For this lane; with --concurrent.")] = None,
+    each_user: Annotated[bool, typer.Option("--each-user", help="With --feature: for each user in it.")] = False,
+    daily_usd: Annotated[
+        str | None, typer.Option(metavar="USD|default", help="The spend cap of a rolling day, USD.")
+    ] = None,
     per_minute: Annotated[str | None, typer.Option(metavar="N|default", help="Requests a minute.")] = None,
     concurrent: Annotated[
         str | None, typer.Option(metavar="N|none", help="Jobs at once; with --lane or --feature.")
@@ -83,7 +85,7 @@ def set_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Set a cap or a rate of a tenant; in effect at the next call and claim.
+    """Set a tenant's cap, rate or concurrency; in effect at the next call and claim.
 
     It is written to the audit.
     """
@@ -94,7 +96,7 @@ def set_command(
     at_once = None if concurrent is None else bound_at_once(scope, key, lane=lane)
     if lane is not None and (concurrent is None or daily_usd is not None or per_minute is not None):
         raise InvalidInputError(
-            "has no limit but jobs at once", field="lane", value=lane, hint="Give --concurrent alone."
+            "has no other limit than jobs at once", field="lane", value=lane, hint="Give --concurrent alone."
         )
     if burst is not None and concurrent in (None, NO_LIMIT):
         raise InvalidInputError("goes with a number of jobs at once", field="burst", hint="Give --concurrent N.")
@@ -123,10 +125,10 @@ def set_command(
 @app.command("set-model")
 def set_model_command(
     model: Annotated[str, typer.Argument(metavar="PROVIDER:MODEL", help="As openai:gpt-6-luna.")],
-    concurrent: Annotated[str, typer.Option(metavar="N|none", help="Calls at once, of all tenants together.")],
+    concurrent: Annotated[str, typer.Option(metavar="N|none", help="Calls at once, over all tenants.")],
     as_json: Json = False,
 ) -> None:
-    """Set how many calls of a model run at once, of all tenants together; in effect at the next call.
+    """Set how many calls of a model may run at once, over all tenants; in effect at the next call.
 
     It is written to the audit.
     """
@@ -143,7 +145,7 @@ def set_model_command(
 
 @app.command("models")
 def models_command(as_json: Json = False) -> None:
-    """List the models that have a concurrency cap, with what is taken and who waits."""
+    """List the models that have a concurrency cap, with the calls that run and the jobs that wait."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = limits.concurrency(connection, None)
     _print_concurrency(found, as_json=as_json, none="no model has a limit of calls at once")
@@ -151,7 +153,7 @@ def models_command(as_json: Json = False) -> None:
 
 @app.command("plans")
 def plans_command(as_json: Json = False) -> None:
-    """List the plans with what each gives its tenants."""
+    """List the plans and the limits that each gives its tenants."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = limits.plans(connection)
     if as_json:
@@ -164,7 +166,7 @@ def plans_command(as_json: Json = False) -> None:
 def set_plan_command(
     plan: Annotated[str, typer.Argument(help="The plan's name.")],
     daily_usd: Annotated[
-        str | None, typer.Option(metavar="USD", help="The cap of each of its tenants, a rolling day.")
+        str | None, typer.Option(metavar="USD", help="The spend cap of each of its tenants for a rolling day, USD.")
     ] = None,
     user_share: Annotated[
         str | None, typer.Option(metavar="SHARE", help="A user's default part of the tenant's cap, as 0.2.")
@@ -177,7 +179,7 @@ def set_plan_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Change what a plan gives all its tenants; in effect at the next call and claim.
+    """Change the limits that a plan gives all its tenants; in effect at the next call and claim.
 
     It is written to the audit.
     """
@@ -202,17 +204,17 @@ def set_plan_command(
 
 
 def bound(*, user: str | None, all_users: bool, feature: str | None, each_user: bool) -> tuple[Scope, str]:
-    """Whom the options mean, and the key of that one.
+    """The scope that the options mean, and its key.
 
-    :raises InvalidInputError: they contradict each other.
+    :raises InvalidInputError: the options contradict each other.
     """
     if user is not None and all_users:
         raise InvalidInputError(
-            "is one user, and --all-users is all", field="user", value=user, hint="Give one of them."
+            "means one user, and --all-users means all", field="user", value=user, hint="Give one of them."
         )
     if user is not None and feature is not None:
         raise InvalidInputError(
-            "no limit is of one user in one feature",
+            "there is no limit for one user in one feature",
             field="user",
             value=user,
             hint="Limit the user in all, the feature in all, or each user in the feature (--feature F --each-user).",
@@ -236,7 +238,7 @@ def bound(*, user: str | None, all_users: bool, feature: str | None, each_user: 
 
 
 def bound_at_once(scope: Scope, key: str, *, lane: str | None) -> tuple[SlotScope, str]:
-    """What a concurrency cap is of.
+    """The scope of a concurrency cap.
 
     :raises InvalidInputError: neither one lane nor one feature.
     """
@@ -245,14 +247,14 @@ def bound_at_once(scope: Scope, key: str, *, lane: str | None) -> tuple[SlotScop
     if scope is Scope.TENANT and lane is not None:
         return SlotScope.LANE, lane
     raise InvalidInputError(
-        "is of one lane or of one feature of a tenant", field="concurrent", hint="Give --lane L or --feature F."
+        "applies to one lane or one feature of a tenant", field="concurrent", hint="Give --lane L or --feature F."
     )
 
 
 def _rate(text: str) -> int:
     if text == NO_LIMIT:
         raise InvalidInputError(
-            "cannot be lifted for one",
+            "cannot be lifted here",
             field="per_minute",
             value=text,
             hint=f"Give a number as high as you like, or '{DEFAULT}' for what holds by default.",
@@ -380,7 +382,7 @@ def _print_plans(plans: Sequence[TenantPlan]) -> None:
 
 
 def _as_document(limit: Cap | RateLimit) -> dict[str, object]:
-    """The fields of a limit; ``source`` is told as ``from``."""
+    """The fields of a limit; ``source`` is called ``from``."""
     return {"from" if name == "source" else name: value for name, value in asdict(limit).items()}
 
 

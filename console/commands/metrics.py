@@ -1,4 +1,4 @@
-"""``headrace metrics``: the platform's signals in Prometheus' text format, once or over HTTP."""
+"""``headrace metrics``: the platform's metrics in Prometheus' text format, once or over HTTP."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from storage.fleet.metrics import Snapshot, snapshot
 
 def metrics(
     serve: Annotated[
-        int | None, typer.Option(min=0, max=65535, metavar="PORT", help="Serve /metrics on this port; 0: a free one.")
+        int | None,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Serve /metrics on this port; 0 picks a free one."),
     ] = None,
     host: Annotated[str, typer.Option(help="With --serve: the address to listen on.")] = "127.0.0.1",
     as_json: Json = False,
 ) -> None:
-    """Print or serve the platform's signals for Prometheus.
+    """Print or serve the platform's metrics for Prometheus.
 
-    Once, in its text format; with --serve at /metrics until told to stop.
+    By default the text is printed once; with --serve it is served at /metrics until told to stop.
     """
     settings = Settings()
     with reach(settings, DATABASE) as services:

@@ -19,9 +19,10 @@ from storage.db.session import OWNER, translated
 
 
 def migrate(as_json: Json = False) -> None:
-    """Bring the database up to this release.
+    """Migrate the database to this release.
 
-    That is the schema, and what the release brings along: features, lanes, prompts, prices. Safe to repeat and to race.
+    This brings the schema up to date, and the features, lanes, prompts and prices of the release. It is safe to repeat,
+    and safe to run twice at the same time.
     """
     settings = Settings()
     with _owner_url(settings) as url:
@@ -62,7 +63,7 @@ def run(settings: Settings, owner_url: str) -> Provisioned:
 @contextmanager
 def _owner_url(settings: Settings) -> Iterator[str]:
     owner_url = plain(settings.owner_database_url)
-    if owner_url is not None and settings.database_url is None:  # where one deploys, nothing else need be known
+    if owner_url is not None and settings.database_url is None:  # the deploying shell need not know any other service
         configure_logs(settings)
         yield owner_url
         return
@@ -100,7 +101,7 @@ def _published(done: Provisioned) -> Iterator[str]:
             value = named.after[name]
             yield f"{kind} {name}: new" + (f", {figure} {value}" if value is not None else "")
         for name in named.retired:
-            yield f"{kind} {name}: retired, jobs cannot name it any more"
+            yield f"{kind} {name}: retired; jobs cannot name it any more"
         for name, (before, after) in named.changed.items():
             yield f"{kind} {name}: {figure} {_or_none(after)} (before: {_or_none(before)})"
     for prompt in done.prompts:

@@ -1,4 +1,4 @@
-"""``headrace pause``: hold a tenant, a feature or a lane back; without one, list what is paused."""
+"""``headrace pause``: pause a tenant, a feature or a lane; without one, list what is paused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from storage.fleet import pauses
 
 
 def pause(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as_json: Json = False) -> None:
-    """Hold a tenant, feature or lane back; list what is paused.
+    """Pause a tenant, feature or lane; without one, list what is paused.
 
-    Nothing of it is claimed any more; what runs goes on, and jobs still come in. It is written to the audit.
+    None of its jobs is claimed any more. Running jobs go on, and new jobs are still accepted. It is written to the
+    audit.
     """
     meant = pausing.meant(tenant=tenant, feature=feature, lane=lane)
     with reach(Settings(), DATABASE) as services:

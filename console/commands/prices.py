@@ -1,4 +1,4 @@
-"""``headrace prices``: look at prices, bring them up to date, price history anew."""
+"""``headrace prices``: list prices, bring them up to date, reprice past calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from storage.money.prices import Model, Price
 from storage.money.published_prices import published
 from storage.money.repricing import Mispriced, Period
 
-app = typer.Typer(help="Look at prices, keep them current, price history anew.", no_args_is_help=True)
+app = typer.Typer(help="List prices, keep them current, reprice past calls.", no_args_is_help=True)
 
 REVIEWED = Path(storage.__file__).parent / "money" / "prices.csv"
 """The reviewed prices of every model that the shipped routing policy can reach."""
@@ -37,9 +37,9 @@ _MAY_BE_NEGATIVE = {"ignore_unknown_options": True}  # so that -5 is refused as 
 
 @app.command("list")
 def list_command(
-    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None, as_json: Json = False
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None, as_json: Json = False
 ) -> None:
-    """List every price row with the date from which it holds, in USD per million tokens."""
+    """List every price row with the date from which it is in force, in USD per million tokens."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         if model is not None:
             prices.check_model(connection, model)
@@ -50,10 +50,10 @@ def list_command(
 
 @app.command("sync")
 def sync_command(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would add, and add nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be added, and add nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Add what genai-prices says of the routed models and the database does not.
+    """Add the prices of routed models that genai-prices has and the database does not.
 
     Models with a price by hand are left alone, and named.
     """
@@ -75,15 +75,15 @@ def sync_command(
 def diff_command(
     file: Annotated[
         Path | None,
-        typer.Option(help="A table of your own, for the routing policy that is set; else the shipped one's."),
+        typer.Option(help="A table of your own, for the routing policy that is set; default: the shipped table."),
     ] = None,
     database: Annotated[bool, typer.Option("--database", help="Compare the database instead of a file.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Write the file anew.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the prices of genai-prices into the file.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show how the reviewed prices and those of the installed genai-prices have drifted apart. Exits 1 when they have.
 
-    Of the file it needs no service at all.
+    Comparing the file needs no service at all.
     """
     if database and (write or file):
         raise InvalidInputError("compares the database, not a file", field="database", hint="Leave the others out.")
@@ -117,29 +117,36 @@ def add_command(
     input_: Annotated[str, typer.Option("--input", metavar="USD", help="Input.")],
     output: Annotated[str, typer.Option(metavar="USD", help="Output, reasoning included.")],
     cached_input: Annotated[
-        str | None, typer.Option(metavar="USD", help="Input out of the cache; else --input.")
+        str | None, typer.Option(metavar="USD", help="Input read from the cache; default: --input.")
     ] = None,
-    cache_write: Annotated[str | None, typer.Option(metavar="USD", help="Input into the cache; else --input.")] = None,
-    long_from: Annotated[int | None, typer.Option(min=1, help="A prompt of more tokens is long.")] = None,
+    cache_write: Annotated[
+        str | None, typer.Option(metavar="USD", help="Input written to the cache; default: --input.")
+    ] = None,
+    long_from: Annotated[int | None, typer.Option(min=1, help="A prompt with more tokens counts as long.")] = None,
     long_input: Annotated[str | None, typer.Option(metavar="USD", help="Input of a long prompt.")] = None,
     long_output: Annotated[str | None, typer.Option(metavar="USD", help="Output after a long prompt.")] = None,
     long_cached_input: Annotated[
-        str | None, typer.Option(metavar="USD", help="... from the cache; else --long-input.")
+        str | None,
+        typer.Option(metavar="USD", help="Input of a long prompt read from the cache; default: --long-input."),
     ] = None,
     long_cache_write: Annotated[
-        str | None, typer.Option(metavar="USD", help="... into the cache; else --long-input.")
+        str | None,
+        typer.Option(metavar="USD", help="Input of a long prompt written to the cache; default: --long-input."),
     ] = None,
     batch_discount: Annotated[
-        str | None, typer.Option(metavar="PART", help="What a provider's batch takes off, as in 0.5; else nothing.")
+        str | None, typer.Option(metavar="PART", help="The discount of a provider's batch, such as 0.5; default: none.")
     ] = None,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="From when on, UTC: a date or an instant; else now.")
+        str | None,
+        typer.Option(
+            "--from", metavar="DATE", help="First instant of the price, UTC: a date or an instant; default: now."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Add a price by hand, in USD per million tokens; from then on the model's prices are kept by hand only.
+    """Add a price by hand, in USD per million tokens. From then on the model's prices are kept by hand only.
 
-    It is written to the audit. Runs that started before now keep their price until `headrace prices reprice`.
+    It is written to the audit. Runs that have already started keep their price until `headrace prices reprice`.
     """
 
     if provider not in PROVIDERS:
@@ -161,7 +168,7 @@ def add_command(
     if batch_discount is not None:
         facts["batch_discount"] = share(batch_discount, field="batch_discount")
     start = None if from_ is None else instant(from_, field="from")
-    # only the schema: provisioning refuses a policy that names a model whose price is not there yet
+    # Only the schema: provisioning refuses a policy that names a model whose price is not there yet.
     with (
         reach(Settings(), DATABASE, prepare=migrate) as services,
         operator_session(services.require_ops()) as connection,
@@ -182,22 +189,26 @@ def add_command(
 
 @app.command("reprice")
 def reprice_command(
-    since: Annotated[str, typer.Option(metavar="DATE", help="Runs that started from then on, UTC.")],
+    since: Annotated[str, typer.Option(metavar="DATE", help="Runs that started at this time or later, UTC.")],
     until: Annotated[
-        str | None, typer.Option(metavar="DATE", help="... and by then: the end of a date, or an instant; else now.")
+        str | None,
+        typer.Option(
+            metavar="DATE", help="Runs that started up to this time: the end of a date, or an instant; default: now."
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only of this tenant: its id, external id or name.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why, for the audit.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would come to, and change nothing.")] = False,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant: its id, external id or name.")] = None,
+    reason: Annotated[str | None, typer.Option(help="The reason, for the audit.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the differences, and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Price runs anew for which another price row is in force by now than when they were priced.
+    """Reprice runs for which another price row is in force by now than when they were priced.
 
-    The difference is booked in the hour of each run's start, and on today's bill; an audit row says who and why.
+    The difference is booked in the hour of each run's start, and on today's bill. An audit row holds the user and the
+    reason.
     """
     if not dry_run and not (reason or "").strip():
-        raise InvalidInputError("is missing", field="reason", hint="Say why, for the audit.")
+        raise InvalidInputError("is missing", field="reason", hint="Give the reason, for the audit.")
     start = instant(since, field="since")
     end = None if until is None else instant(until, field="until", end_of_day=True)
     with reach(Settings(), DATABASE) as services:
@@ -208,15 +219,15 @@ def reprice_command(
 
 
 def sync(ops_url: str, models: set[Model], *, dry_run: bool) -> Drift:
-    """Bring the prices of models up to date (or only look); what was, or would be, added."""
+    """Bring the prices of models up to date, or only look; the prices that were, or would be, added."""
     with operator_session(ops_url) as connection, connection.transaction():
         return price_sync.drift(connection, models) if dry_run else price_sync.sync(connection, models)
 
 
 def diff(file: Path, models: set[Model], *, write: bool) -> Drift:
-    """In what the published prices of models differ from a file's; with ``write`` they are in the file afterwards.
+    """The differences between the published prices of models and a file's; with ``write`` they are put into the file.
 
-    :raises InvalidInputError: there is no such file (and none is to be written), or it is no table of prices.
+    :raises InvalidInputError: there is no such file (and none is to be written), or it is not a table of prices.
     """
     announced = published(sorted(models))
     try:
@@ -224,7 +235,7 @@ def diff(file: Path, models: set[Model], *, write: bool) -> Drift:
     except (FileNotFoundError, UnicodeDecodeError) as error:
         if not write:
             hint = "`headrace prices diff --write` makes it."
-            raise InvalidInputError("is no table of prices", field="file", value=str(file), hint=hint) from error
+            raise InvalidInputError("is not a table of prices", field="file", value=str(file), hint=hint) from error
         reviewed = []
     if write:
         file.write_text(price_table.written(announced), "utf-8")
@@ -234,9 +245,9 @@ def diff(file: Path, models: set[Model], *, write: bool) -> Drift:
 def reprice(
     ops_url: str, since: datetime, until: datetime | None, *, model: str | None, tenant: str | None, reason: str | None
 ) -> tuple[Period, list[Mispriced]]:
-    """Price runs anew in the name of the user who runs this; without a reason only say what it would come to.
+    """Reprice runs in the name of the user of this command; without a reason only show the differences.
 
-    The period that it was, and what it came to, a row a tenant.
+    Returns the period, and the differences, one row a tenant.
     """
     with operator_session(ops_url) as connection:
         if model is not None:

@@ -1,4 +1,4 @@
-"""``headrace producers``: for which tenants a login may enqueue by SQL."""
+"""``headrace producers``: the tenants for which a login may enqueue by SQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from settings import Settings
 from storage.catalogue import producers, tenants
 from storage.db.session import operator_session
 
-app = typer.Typer(help="Bind logins that enqueue by SQL to tenants.", no_args_is_help=True)
+app = typer.Typer(help="Bind database logins that enqueue by SQL to tenants.", no_args_is_help=True)
 
 Login = Annotated[str, typer.Argument(help="The login, as the server knows it.", metavar="LOGIN")]
 OfTenant = Annotated[str, typer.Option("--tenant", help="The tenant's id, external id or name.")]
@@ -23,13 +23,16 @@ OfTenant = Annotated[str, typer.Option("--tenant", help="The tenant's id, extern
 
 @app.command("bind")
 def bind_command(login: Login, tenant: OfTenant, as_json: Json = False) -> None:
-    """Let a login enqueue for this tenant, and for no other to which it is not bound too. The audit says so."""
+    """Allow a login to enqueue for this tenant. It may not enqueue for a tenant to which it is not bound. Written to
+    the audit.
+    """
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = tenants.resolve(connection, tenant)
         changed = producers.bind(connection, login, found.id, actor=actor())
         exists = any(one.login == login and one.exists for one in producers.list_producers(connection))
     if not exists:
-        # A login may be bound before it is made. A name that is mistyped leaves the real one free for every tenant.
+        # A login may be bound before it is made. A mistyped name leaves the real login free to enqueue for every
+        # tenant.
         note(f"warning: the server has no login {login} yet: the binding holds once there is one")
     if as_json:
         print_json({"login": login, "tenant_id": found.id, "changed": changed})
@@ -42,11 +45,11 @@ def unbind_command(
     login: Login,
     tenant: OfTenant,
     last: Annotated[
-        bool, typer.Option("--last", help="Also when it is the last: then the login may enqueue for every tenant.")
+        bool, typer.Option("--last", help="Remove the last binding too. The login may then enqueue for every tenant.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take a login's binding to a tenant away. It is written to the audit."""
+    """Remove a login's binding to a tenant. It is written to the audit."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = tenants.resolve(connection, tenant)
         changed = producers.unbind(connection, login, found.id, last=last, actor=actor())

@@ -1,4 +1,4 @@
-"""``headrace resume``: let a paused tenant, feature or lane go on."""
+"""``headrace resume``: resume a paused tenant, feature or lane."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from settings import Settings
 
 
 def resume(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as_json: Json = False) -> None:
-    """Let a paused tenant, feature or lane go on.
+    """Resume a paused tenant, feature or lane.
 
-    Its turns are offered at once. It is written to the audit.
+    Its waiting jobs are offered to workers at once. It is written to the audit.
     """
     meant = pausing.meant(tenant=tenant, feature=feature, lane=lane)
     if meant is None:

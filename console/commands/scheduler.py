@@ -13,17 +13,16 @@ from console.processes.supervisor import Processes, python
 from console.terminal.output import LogJson
 from settings import Settings
 
-_PATIENCE_S = 15.0  # its chores take a second each at most; one that waits for Stripe a few more
+_PATIENCE_S = 15.0  # its chores take a second each at most; a chore that waits for Stripe takes a few more
 
 
 def scheduler(
     parent: Annotated[int, typer.Option(hidden=True, help="End when this process is gone.")] = 0,
     as_json: LogJson = False,
 ) -> None:
-    """Run the background chores until told to stop.
+    """Run the background chores: due jobs, lost workers, expiry, sweeps.
 
-    They release what is due, take back the jobs of lost workers, expire, sweep and tidy up, until SIGTERM or Ctrl-C. A
-    process that dies is started again. Any number of schedulers may run.
+    It runs until SIGTERM or Ctrl-C. A process that dies is started again. Any number of schedulers may run.
     """
     settings = Settings()
     if as_json:

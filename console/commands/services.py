@@ -1,4 +1,4 @@
-"""``headrace services``: the private services of a directory, by hand."""
+"""``headrace services``: start, stop and inspect the private services of a directory."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from embedded import place
 from errors import ServiceError
 from settings import Settings
 
-app = typer.Typer(help="Start, stop and look at the private services.", no_args_is_help=True)
+app = typer.Typer(help="Start, stop and inspect the private services.", no_args_is_help=True)
 
-Dir = Annotated[Path | None, typer.Option("--dir", help="Where they live; HEADRACE_DIR, or .headrace, if left out.")]
+Dir = Annotated[
+    Path | None, typer.Option("--dir", help="The services' directory; default: HEADRACE_DIR, or .headrace.")
+]
 
 
 @app.command("start")
 def start_command(directory: Dir = None, as_json: Json = False) -> None:
-    """Start the services that no URL is set for, and leave them up."""
+    """Start the services for which no URL is set, and leave them up."""
     settings = Settings()
     where = directory or settings.dir
     told = place.described(where)
@@ -37,7 +39,7 @@ def start_command(directory: Dir = None, as_json: Json = False) -> None:
 
 @app.command("stop")
 def stop_command(directory: Dir = None, as_json: Json = False) -> None:
-    """Stop the services, whoever uses them. Their data stays."""
+    """Stop the services, even if other processes use them. Their data stays."""
     was_up = stop(directory or Settings().dir)
     if as_json:
         print_json({"stopped": was_up})
@@ -47,7 +49,7 @@ def stop_command(directory: Dir = None, as_json: Json = False) -> None:
 
 @app.command("status")
 def status_command(directory: Dir = None, as_json: Json = False) -> None:
-    """Say how each service does; exit 1 unless at least one runs and none is in trouble."""
+    """Show the state of each service. Exits 1 unless at least one runs and none has failed."""
     where = directory or Settings().dir
     found = status(where)
     if not as_json:
@@ -59,12 +61,14 @@ def status_command(directory: Dir = None, as_json: Json = False) -> None:
 
 @app.command("env")
 def env_command(directory: Dir = None, as_json: Json = False) -> None:
-    """Print the environment that leads to the running services: eval "$(headrace services env)"."""
+    """Print the environment variables for the running services: eval "$(headrace services env)"."""
     where = directory or Settings().dir
     variables = running_environment(where)
     if not variables:
         raise ServiceError(
-            "no private service runs here", value=str(place.of(where)), hint="Run `headrace services start` first."
+            "there is no running private service here",
+            value=str(place.of(where)),
+            hint="Run `headrace services start` first.",
         )
     if as_json:
         print_json(variables)

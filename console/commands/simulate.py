@@ -1,4 +1,4 @@
-"""``headrace simulate``: a server that stands in for both providers."""
+"""``headrace simulate``: a simulator of both providers' servers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from simulator.server import HOST, serve
 
 def simulate(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.")] = 8399,
-    port_file: Annotated[Path | None, typer.Option(help="File that gets the port once the server listens.")] = None,
-    seed: Annotated[int, typer.Option(help="What drawn faults and latencies depend on.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as one line of JSON.")] = False,
+    port_file: Annotated[
+        Path | None, typer.Option(help="File to which the port is written once the server listens.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random faults and latencies.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
 ) -> None:
-    """Stand in for OpenAI and Anthropic on this machine, until interrupted."""
+    """Run a simulator of OpenAI and Anthropic on this machine, until interrupted."""
 
     def announce(bound: int) -> None:
         typer.echo(_where(bound, as_json=as_json))

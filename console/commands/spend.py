@@ -1,4 +1,4 @@
-"""``headrace spend``: what was spent, what comes of it, how good the estimates were, and whose spend is unusual."""
+"""``headrace spend``: spend by day, forecasts of caps, accuracy of estimates, and unusual spend."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ _DAYS = re.compile(r"(\d{1,4})d?", re.ASCII)
 _FIGURES = ("calls", "failed", "tokens in", "tokens out", "cost USD")
 _NONE = "–"
 
-Tenant = Annotated[str | None, typer.Option(help="Only of this tenant: its id, external id or name.")]
-Since = Annotated[str, typer.Option(metavar="DAYS|DATE", help="So many days, today one of them, or since a date; UTC.")]
+Tenant = Annotated[str | None, typer.Option(help="Only this tenant: its id, external id or name.")]
+Since = Annotated[
+    str, typer.Option(metavar="DAYS|DATE", help="A number of days, today included, or a first date; UTC.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -40,23 +42,21 @@ def spend(
     context: typer.Context,
     by: Annotated[
         list[By] | None,
-        typer.Option(help="A row for each of these (tenant if none is given); several make combinations."),
+        typer.Option(help="Group by these; may be given several times. Default: tenant."),
     ] = None,
     tenant: Tenant = None,
     since: Since = "7",
-    until: Annotated[
-        str | None, typer.Option(metavar="DATE", help="The last day, it included; today if none is given.")
-    ] = None,
-    chart: Annotated[bool, typer.Option("--chart", help="Draw it as well.")] = False,
+    until: Annotated[str | None, typer.Option(metavar="DATE", help="The last day, included; default: today.")] = None,
+    chart: Annotated[bool, typer.Option("--chart", help="Draw a chart as well.")] = False,
     csv: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write the rows as CSV; - is standard output.")
     ] = None,
     parquet: Annotated[str | None, typer.Option(metavar="FILE", help="Write the rows as Parquet.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what was spent: calls, tokens and cost of whole UTC days.
+    """Report spend: calls, tokens and cost by UTC day.
 
-    A call belongs to the day of its start.
+    A call belongs to the day on which it started.
     """
     if context.invoked_subcommand is not None:
         _refuse_options_before(context)
@@ -91,7 +91,7 @@ def forecast_command(
     ] = 3,
     as_json: Json = False,
 ) -> None:
-    """Say when each tenant meets its cap at its present pace, soonest first."""
+    """Forecast when each tenant reaches its cap at its present pace, soonest first."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
         found = [forecast(window, hours=hours) for window in spent.windows(connection, tenant_id=tenant_id)]
@@ -139,7 +139,7 @@ def estimates_command(since: Since = "7", as_json: Json = False) -> None:
 
 @app.command("unusual")
 def unusual_command(since: Since = "1", as_json: Json = False) -> None:
-    """Name the users and features that spend far over their own history."""
+    """List the users and features that spend far more than their own history."""
     first = first_day(since, today=_today())
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = spent.unusual(connection, since=first)
@@ -171,9 +171,9 @@ def unusual_command(since: Since = "1", as_json: Json = False) -> None:
 
 
 def period(since: str, until: str | None, *, today: date) -> tuple[date, date]:
-    """The first and the last day that are meant; a number of days ends with the last.
+    """The first and the last chosen day; a number of days ends with the last.
 
-    :raises InvalidInputError: one of them is none, or they are in the wrong order.
+    :raises InvalidInputError: one of them is not a day, or they are in the wrong order.
     """
     if until is None:
         return first_day(since, today=today), today
@@ -182,7 +182,7 @@ def period(since: str, until: str | None, *, today: date) -> tuple[date, date]:
         return first_day(since, today=last), last
     first = first_day(since, today=max(today, last))
     if last < first:
-        raise InvalidInputError("lies before the first day", field="until", value=until, hint=f"That is {first}.")
+        raise InvalidInputError("is before the first day", field="until", value=until, hint=f"That is {first}.")
     return first, last
 
 
@@ -196,7 +196,7 @@ def first_day(since: str, *, today: date) -> date:
         return today - timedelta(days=int(days[1]) - 1)
     start = _day(since, field="since", or_days=True)
     if start > today:
-        raise InvalidInputError("lies ahead", field="since", value=since, hint=f"Today is {today} (UTC).")
+        raise InvalidInputError("is in the future", field="since", value=since, hint=f"Today is {today} (UTC).")
     return start
 
 
@@ -204,7 +204,7 @@ def _day(text: str, *, field: str, or_days: bool = False) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        message = "is neither a number of days nor a date" if or_days else "is no date"
+        message = "is neither a number of days nor a date" if or_days else "is not a date"
         hint = f"Spend is kept by whole days: write {'7 or ' if or_days else ''}2026-01-31."
         raise InvalidInputError(message, field=field, value=text, hint=hint) from None
 
@@ -214,7 +214,7 @@ def _today() -> date:
 
 
 def _refuse_options_before(context: typer.Context) -> None:
-    """An option of the rollup that stands before a subcommand would do nothing there."""
+    """Refuse an option of the rollup before a subcommand, where it would do nothing."""
     for one in context.command.params:
         source = context.get_parameter_source(one.name or "")
         if source is not None and source.name == "COMMANDLINE":
@@ -225,7 +225,7 @@ def _refuse_options_before(context: typer.Context) -> None:
             )
 
 
-# ---------------------------------------------------------------------------------------------------- how it is told
+# ---------------------------------------------------------------------------------------------------- the report
 
 
 def _export(rows: Sequence[Spend], by: Collection[By], *, csv: str | None, parquet: str | None) -> None:
@@ -264,7 +264,7 @@ def _print(rows: Sequence[Spend], by: Collection[By], first: date, last: date) -
 
 
 def _draw(rows: Sequence[Spend], by: Collection[By], first: date, last: date) -> None:
-    """Columns by day where days are asked for; bars by all else."""
+    """Columns by day if rows are by day; else bars."""
     names = [name for name in spent.names(by) if name != "day" and not name.endswith("_id")]
     by_day: dict[date, list[Decimal]] = defaultdict(list)
     by_rest: dict[tuple[object, ...], list[Decimal]] = defaultdict(list)

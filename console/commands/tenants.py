@@ -1,4 +1,4 @@
-"""``headrace tenants``: who pays, on which plan, up to how much a day."""
+"""``headrace tenants``: the customers, their plans, weights and daily caps."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _MAY_BE_NEGATIVE = {"ignore_unknown_options": True}  # so that -5 is refused as 
 
 @app.command("add")
 def add_command(
-    name: Annotated[str, typer.Argument(help="What people call it.")],
+    name: Annotated[str, typer.Argument(help="Its name.")],
     plan: Annotated[str, typer.Option(help="Its plan.")] = "free",
     daily_cap: Annotated[
-        str | None, typer.Option(metavar="USD", help="Its cap a rolling day; else the plan's.")
+        str | None, typer.Option(metavar="USD", help="Its spend cap of a rolling day, USD; default: the plan's.")
     ] = None,
     external_id: Annotated[str | None, typer.Option(help="Its id in your own system; unique.")] = None,
-    same_name: Annotated[bool, typer.Option("--same-name", help="Also where another tenant has this name.")] = False,
+    same_name: Annotated[bool, typer.Option("--same-name", help="Allow a name that another tenant has.")] = False,
     if_missing: Annotated[
-        bool, typer.Option("--if-missing", help="Where a tenant has this name, print its id and change nothing.")
+        bool, typer.Option("--if-missing", help="If a tenant has this name, print its id and change nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +63,7 @@ def add_command(
 
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
-    """List the tenants with the caps and weights that hold for them."""
+    """List the tenants with the caps and weights in force."""
     with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = tenants.list_tenants(connection)
     if as_json:
@@ -95,7 +95,7 @@ def set_weight_command(
     weight: Annotated[str, typer.Argument(metavar="N|plan", help="Its share, or 'plan' for the plan's.")],
     as_json: Json = False,
 ) -> None:
-    """Set a tenant's weight; in effect at its next claim, for what waits already too. It is written to the audit."""
+    """Set a tenant's weight, from its next claim on, also for jobs that already wait. It is written to the audit."""
     given = None if weight == _PLANS_OWN else amounts.weight(weight, field="weight")
     with reach(Settings(), DATABASE) as services:
         after = set_weight(services.require_ops(), tenant, given)
@@ -106,7 +106,7 @@ def set_weight_command(
 
 
 def set_weight(ops_url: str, tenant: str, weight: Decimal | None) -> Tenant:
-    """Set the weight (None: the plan's) in the name of the user who runs this; the tenant as it is now."""
+    """Set the weight (None: the plan's) in the name of the user of this command; returns the changed tenant."""
     with operator_session(ops_url) as connection:
         tenant_id: UUID = tenants.resolve(connection, tenant).id
         tenants.set_weight(connection, tenant_id, weight, actor=actor())

@@ -11,7 +11,7 @@ from console.terminal.output import Json, print_json
 
 
 def version(as_json: Json = False) -> None:
-    """Say which release this is."""
+    """Print the version."""
     if as_json:
         print_json({"headrace": installed("headrace"), "python": platform.python_version()})
     else:

@@ -13,7 +13,7 @@ from console.processes.supervisor import Processes, python
 from console.terminal.output import LogJson
 from settings import Settings
 
-_BEYOND_DRAIN_S = 15.0  # a worker hands back what has not ended when its drain is over; then it has to go
+_BEYOND_DRAIN_S = 15.0  # a worker releases its unfinished jobs when its drain is over, and then needs a moment to exit
 
 
 def worker(
@@ -22,10 +22,10 @@ def worker(
     parent: Annotated[int, typer.Option(hidden=True, help="Drain when this process is gone.")] = 0,
     as_json: LogJson = False,
 ) -> None:
-    """Run jobs until told to stop.
+    """Run worker processes until told to stop.
 
-    SIGTERM and Ctrl-C drain: calls that run may end, the rest is handed back. A second one kills. A process that dies
-    is started again.
+    SIGTERM and Ctrl-C drain: running calls may end, other jobs are released for another worker. A second signal kills.
+    A process that dies is started again.
     """
     settings = Settings()
     if as_json:
@@ -35,7 +35,7 @@ def worker(
 
 
 def run(settings: Settings, services: Endpoints, *, processes: int, threads: int, parent: int = 0) -> int:
-    """Keep so many worker processes up until told to stop; the exit code."""
+    """Keep that number of worker processes up until told to stop; the exit code."""
     check_ready(settings, services)
     environment = child_environment(services) | {"HEADRACE_LOG_FORMAT": settings.log_format}
     with Processes(environment, patience_s=settings.drain_s + _BEYOND_DRAIN_S) as children:

@@ -1,4 +1,4 @@
-"""Who is in the demo: three tenants on three plans and what each of them asks. One of them floods."""
+"""The tenants of the demo: three, on three plans, and the requests of each. One of them floods the platform."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Customer:
     name: str
     plan: str
     daily_cap_usd: Decimal | None  # None: the plan's
-    floods: bool  # all at once, instead of a few at a time
+    floods: bool  # enqueued all at once, instead of a few at a time
     requests: Sequence[Mapping[str, Any]]
 
 

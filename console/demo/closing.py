@@ -1,4 +1,4 @@
-"""What the demo ends with: every figure is read back from Postgres (docs/how-to/read-spend.md shows the SQL)."""
+"""The demo's closing report: every figure is read back from Postgres (docs/how-to/read-spend.md shows the SQL)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from storage.db.connect import Connection
 from storage.money import report
 
 Columns: TypeAlias = list[tuple[str, str, Callable[[Any], str]]]
-_QUESTIONS = ("ticket", "clause", "question")  # the variables that hold what was asked
+_QUESTIONS = ("ticket", "clause", "question")  # the variables that hold the input
 
 
 def closing(console: Console, connection: Connection, tenants: Sequence[UUID], *, flooder: str) -> bool:
-    """Print the owner's report; whether the books agree to the last digit."""
+    """Print the owner's report; returns whether the books agree to the last digit."""
     _answers(console, report.answers(connection, tenants))
     for title, query, columns in _tables(flooder):
         _table(console, title, columns, query(connection, tenants))
@@ -29,7 +29,7 @@ def closing(console: Console, connection: Connection, tenants: Sequence[UUID], *
 
 
 def _tables(flooder: str) -> list[tuple[str, Callable[[Connection, Sequence[UUID]], report.Rows], Columns]]:
-    """Each table: its title, the statement that it is read by, its columns (heading, field, how it is written)."""
+    """Each table: its title, the statement that reads it, and its columns (heading, field, format)."""
     calls_and_spend: Columns = [("calls", "calls", str), ("spent", "cost_usd", _usd)]
     return [
         (
@@ -108,7 +108,7 @@ def _answers(console: Console, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _told(text: str) -> str:
-    """Other people's words: without markup, and without what could steer a terminal."""
+    """Text from outside, without markup and without characters that could steer a terminal."""
     return escape(printable(text))
 
 

@@ -70,7 +70,7 @@ class Question:
 def load_tickets() -> list[Ticket]:
     """The support tickets, in the order of the file.
 
-    :raises InvalidInputError: a line is no ticket; the error names it.
+    :raises InvalidInputError: a line is not a ticket; the error names it.
     """
     return _load("support_tickets.jsonl", Ticket)
 
@@ -78,7 +78,7 @@ def load_tickets() -> list[Ticket]:
 def load_clauses() -> list[Clause]:
     """The contract clauses, in the order of the file.
 
-    :raises InvalidInputError: a line is no clause; the error names it.
+    :raises InvalidInputError: a line is not a clause; the error names it.
     """
     return _load("contract_clauses.jsonl", Clause)
 
@@ -86,7 +86,7 @@ def load_clauses() -> list[Clause]:
 def load_questions() -> list[Question]:
     """The questions with the schemas they are about, in the order of the file.
 
-    :raises InvalidInputError: a line is no question or names an unknown schema; the error names it.
+    :raises InvalidInputError: a line is not a question or names an unknown schema; the error names it.
     """
     schemas = TypeAdapter(dict[str, str]).validate_json(_read("sql_schemas.json"))
     return with_schemas(_load("sql_questions.jsonl", Question), schemas, "sql_questions.jsonl")
@@ -96,7 +96,7 @@ def parse_lines(text: str, kind: type[_Item], source: str) -> list[_Item]:
     """One ``kind`` for each line of ``text``, which is JSON lines.
 
     :param source: the name of the text in errors.
-    :raises InvalidInputError: a line is blank or no ``kind``; ``field`` is ``source:line``, the line counted from 1.
+    :raises InvalidInputError: a line is blank or not a ``kind``; ``field`` is ``source:line``, the line counted from 1.
     """
     adapter = TypeAdapter(kind)
     items = []

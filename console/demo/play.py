@@ -1,4 +1,4 @@
-"""The demo: the main job on real input, start to end. It uses the same commands, roles and processes as anybody."""
+"""The demo: the whole product on real input. It uses the same commands, roles and processes as any other use."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from producers.enqueue import connect
 from settings import Settings
 from storage.db.database import Database
 
-FLOODING_CAP_USD = Decimal("0.07")  # low enough that the flood meets it
-BAR_WIDTH = 12  # leaves room for the states' counts at 80 columns; more of them wrap
+FLOODING_CAP_USD = Decimal("0.07")  # low enough that the flood reaches the cap
+BAR_WIDTH = 12  # leaves room for the states' counts at 80 columns; a longer text would wrap
 LATENCY_MS = (150, 450)
 OUTAGE_S = 4.0
 WITHIN_S = 150.0
@@ -39,7 +39,9 @@ def play(
     real_limit: int | None = None,
     real_cap_usd: Decimal | None = None,
 ) -> bool:
-    """Run the demo; whether every job ended and the books agree. ``real_…``: see :func:`console.demo.cast.cast`."""
+    """Run the demo; returns whether every job ended and the books agree. ``real_…``: see
+    :func:`console.demo.cast.cast`.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     customers = cast(flooding_cap_usd=FLOODING_CAP_USD, real_limit=real_limit, real_cap_usd=real_cap_usd)
     settings = Settings.model_validate(

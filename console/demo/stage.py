@@ -1,4 +1,4 @@
-"""What happens while the demo runs: tenants, work coming in, an outage. By the same commands and roads as anybody's."""
+"""The events of the demo: tenants, incoming work, an outage. All go through the commands and APIs that users have."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from producers import Client
 from storage.db.database import Database
 from storage.money import report
 
-TRICKLE = 6  # requests at a time of those who do not flood
+TRICKLE = 6  # requests at a time of the tenants that do not flood
 TRICKLE_PAUSE_S = 0.8
 
 
 def command(env: Mapping[str, str], *arguments: str) -> str:
-    """Run ``headrace …`` and return what it printed. Raises with its own words when it fails."""
+    """Run ``headrace …`` and return its output. Raises with the command's own words when it fails."""
     done = subprocess.run(  # noqa: S603 (our own command)
         [sys.executable, "-P", "-m", "console.main", *arguments],
         env=dict(env),
@@ -44,14 +44,14 @@ def add_tenant(env: Mapping[str, str], customer: Customer) -> UUID:
 
 
 def flood(env: Mapping[str, str], customer: Customer, tenant: UUID, directory: Path) -> None:
-    """All at once, as a backfill does: ``headrace jobs enqueue --file``."""
+    """Enqueue all at once, as a backfill does: ``headrace jobs enqueue --file``."""
     file = directory / f"{customer.name.split()[0].lower()}.jsonl"
     file.write_text("".join(json.dumps({"tenant_id": str(tenant), **one}) + "\n" for one in customer.requests))
     command(env, "jobs", "enqueue", "--file", str(file))
 
 
 def trickle(client: Client, work: Sequence[tuple[UUID, Customer]], stop: threading.Event) -> None:
-    """A few at a time, as a service does: ``enqueue_many`` from Python."""
+    """Enqueue a few at a time, as a service does: ``enqueue_many`` from Python."""
     left = [(tenant, list(customer.requests)) for tenant, customer in work]
     while any(requests for _, requests in left) and not stop.is_set():
         for tenant, requests in left:
@@ -63,7 +63,7 @@ def trickle(client: Client, work: Sequence[tuple[UUID, Customer]], stop: threadi
 
 
 def outage(simulator_url: str, *, starts_when: Callable[[], bool], lasts_s: float, stop: threading.Event) -> None:
-    """One provider answers 500 for a while, by the simulator's own switch; then all is well again."""
+    """Let one provider answer 500 for a while, through the simulator's own switch, and then recover."""
     while not starts_when():
         if stop.wait(0.1):
             return
@@ -94,7 +94,7 @@ def watch(
     within_s: float,
     show: Callable[[Mapping[UUID, Mapping[str, int]]], None],
 ) -> bool:
-    """Show how far it is, four times a second, until every job ended; whether that was in time."""
+    """Show the progress four times a second until every job ended; returns whether that was in time."""
     give_up = time.monotonic() + within_s
     while time.monotonic() < give_up:
         states: dict[UUID, dict[str, int]] = {tenant: {} for tenant in tenants}
@@ -109,6 +109,6 @@ def watch(
 
 
 def ended(states: Mapping[UUID, Mapping[str, int]]) -> int:
-    """How many jobs have ended."""
+    """The number of jobs that have ended."""
     live = ("scheduled", "queued", "running")
     return sum(jobs for by_state in states.values() for state, jobs in by_state.items() if state not in live)

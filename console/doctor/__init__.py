@@ -1,1 +1,1 @@
-"""What ``headrace doctor`` looks at: each part tells what it found and what to do about it."""
+"""The checks of ``headrace doctor``: each part reports what it found and how to fix it."""

@@ -1,4 +1,4 @@
-"""What ``headrace doctor`` looks at, part by part, in the order in which they lean on each other.
+"""The checks of ``headrace doctor``, part by part; a part comes after those that it depends on.
 
 A part that fails says so and the next one goes on: nothing here raises a :class:`errors.HeadraceError`.
 """
@@ -18,7 +18,7 @@ PREFIX = "HEADRACE_"
 
 
 def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
-    """Look at every part."""
+    """Check every part."""
     yield from unknown_settings(os.environ)
     yield from guarded("database (app)", lambda: servers.app(services))
     yield from guarded("database (ops)", lambda: servers.ops(settings, services))
@@ -28,7 +28,7 @@ def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
 
 
 def unknown_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Variables with our prefix that mean nothing: most are a slip of the pen, and their default holds instead."""
+    """Variables with our prefix that are not settings: most are typing errors, and the default holds instead."""
     known = {name.upper() for name in Settings.model_fields}
     ours = {name.upper().removeprefix(PREFIX) for name in environment if name.upper().startswith(PREFIX)}
     for name in sorted(ours - known):

@@ -1,4 +1,4 @@
-"""What was found of one part, in words for the person who has to do something about it."""
+"""A finding about one part, in words for the person who has to act on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Verdict = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of one part. A *note* is worth knowing; only *wrong* asks for something to be done."""
+    """A finding about one part. A *note* is worth knowing; only *wrong* asks for something to be done."""
 
     part: str
     verdict: Verdict
@@ -23,7 +23,7 @@ class Finding:
 
 
 def guarded(part: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """What a look finds; its failure is a finding too, so that the next part is looked at."""
+    """The finding of a check. A failed check is a finding too, so that the next part is still checked."""
     try:
         yield from look()
     except HeadraceError as error:
@@ -37,5 +37,5 @@ def moment(when: datetime) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """A short time."""
+    """A short time in milliseconds."""
     return f"{seconds * 1000:.2f} ms"

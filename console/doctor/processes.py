@@ -1,4 +1,4 @@
-"""Who is at work: jobs, workers, schedulers and their chores."""
+"""The running platform: jobs, workers, schedulers and their chores."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from storage.fleet.schedulers import BY_SIGNAL, SchedulerProcess
 
 SCHEDULER_ANSWERS_WITHIN_S = 2.0
 LATE_S = 60.0
-"""A chore that has not got through for so long, or for three of its intervals, is wrong."""
+"""A chore that has not finished for that long, or for three of its intervals, is wrong."""
 DELETED_WITHIN_DAYS = 1.0
-"""A row that is older than its rule by so much is wrong."""
+"""A row that is older than its retention by that much is wrong."""
 MOST_NAMED = 20
-"""So many rows that were set aside are named."""
+"""The most rows that were set aside to be named."""
 MISSED_S = 3600.0
-"""A scheduler that fell silent without a word is missed for so long."""
+"""A scheduler that fell silent without stopping is missed for that long."""
 
 
 def examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
-    """Look at the jobs and at whoever has to do something for them. As headrace_ops."""
+    """Check the jobs and the processes that have to work on them. As headrace_ops."""
     backlog = health.backlog(connection)
     oldest = "" if backlog.oldest_queued_s is None else f", the oldest for {backlog.oldest_queued_s:.0f} s"
     says = f"{backlog.queued} queued{oldest}; {backlog.scheduled} scheduled; {backlog.running} running"
@@ -39,7 +39,7 @@ def examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
         threads, running = (sum(one[name] for one in alive) for name in ("threads", "running"))
         there = f"{counted(len(alive), 'process', 'processes')}, {counted(threads, 'thread')}"
         yield Finding("workers", "ok", f"{there}, {counted(running, 'job')} running")
-    else:  # only wrong where there is work: a fleet may be scaled to none
+    else:  # only wrong where there is work: a fleet may be scaled to zero
         yield Finding("workers", "wrong" if work else "note", "none is alive", "Start one: `headrace worker`.")
     yield from _schedulers(settings, connection, needed=work or bool(alive))
     yield from _set_aside(connection)
@@ -48,23 +48,23 @@ def examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
 
 
 def _schedulers(settings: Settings, connection: Connection, *, needed: bool) -> Iterator[Finding]:
-    """By their heartbeats, and by whether one takes a note: a process that lives may hang all the same."""
+    """Check their heartbeats, and whether one answers a note: a process that lives may hang all the same."""
     known = schedulers.list_schedulers(connection)
     live = [one for one in known if one.silent_s <= settings.worker_silent_s]
     lost = [one for one in known if settings.worker_silent_s < one.silent_s <= MISSED_S]
     if health.scheduler_answers(connection, within_s=SCHEDULER_ANSWERS_WITHIN_S):
-        says = f"{len(live)} alive, and one took the note that was left for it"
+        says = f"{len(live)} alive, and one answered the note that was left for it"
         yield Finding("scheduler", "ok", says + _looks_alone(live))
         yield _chores(connection)
         return
-    says = f"none took the note that was left for it within {SCHEDULER_ANSWERS_WITHIN_S:g} s"
+    says = f"none answered the note that was left for it within {SCHEDULER_ANSWERS_WITHIN_S:g} s"
     if live:
         names = ", ".join(f"{one.host}:{one.pid}" for one in live)
         to_do = "Look for `scheduler.chore_` in its log; restart it if it hangs."
         yield Finding("scheduler", "wrong", f"{says}, although {names} sends heartbeats", to_do)
         yield _chores(connection)
     elif lost:
-        last = f"the last one, {lost[0].host}:{lost[0].pid}, was heard of {lost[0].silent_s:.0f} s ago"
+        last = f"the last one, {lost[0].host}:{lost[0].pid}, was last heard from {lost[0].silent_s:.0f} s ago"
         to_do = "It was killed or hangs. Start one: `headrace scheduler`."
         yield Finding("scheduler", "wrong", f"{says}; {last}", to_do)
     else:
@@ -72,11 +72,11 @@ def _schedulers(settings: Settings, connection: Connection, *, needed: bool) -> 
 
 
 def _looks_alone(live: Sequence[SchedulerProcess]) -> str:
-    """Why jobs that SQL enqueues are found by looks alone, where that is so."""
+    """The reasons why jobs enqueued by SQL are found by polling alone, if that is so."""
     reasons = sorted({one.woken_by for one in live} - {BY_SIGNAL})
     if not live or len({one.woken_by for one in live} & {BY_SIGNAL}):
         return ""
-    return f"; it looks for jobs enqueued by SQL every 200 ms, no signal reaches it ({', '.join(reasons)})"
+    return f"; it polls for jobs enqueued by SQL every 200 ms, because no signal reaches it ({', '.join(reasons)})"
 
 
 def _kept(settings: Settings, connection: Connection) -> Finding:
@@ -90,13 +90,13 @@ def _kept(settings: Settings, connection: Connection) -> Finding:
     }
     ages = asdict(retention.oldest(connection))
     late = [
-        f"{table} has rows of {ages[table]:.1f} days, and its rule is {days}"
+        f"{table} has rows of {ages[table]:.1f} days, and its retention is {days}"
         for table, days in rules.items()
         if ages[table] is not None and ages[table] > days + DELETED_WITHIN_DAYS
     ]
     if late:
-        return Finding("retention", "wrong", "; ".join(late), "Look how the scheduler's chores do that forget rows.")
-    return Finding("retention", "ok", "no row is older than its rule")
+        return Finding("retention", "wrong", "; ".join(late), "Check the chores of the scheduler that delete old rows.")
+    return Finding("retention", "ok", "no row is older than its retention")
 
 
 def _books(connection: Connection) -> Finding:
@@ -111,19 +111,19 @@ def _chores(connection: Connection) -> Finding:
         late_s = max(3 * chore.every_s, LATE_S)
         if chore.done_s_ago is not None and chore.done_s_ago > late_s:
             why = f", which failed with {chore.last_error}" if chore.last_error is not None else ""
-            wrong.append(f"{chore.name} last got through {chore.done_s_ago:.0f} s ago{why}")
+            wrong.append(f"{chore.name} last finished {chore.done_s_ago:.0f} s ago{why}")
         elif chore.failed_s_ago is not None and chore.failed_s_ago < LATE_S:
             wrong.append(f"{chore.name} failed {chore.failed_s_ago:.0f} s ago with {chore.last_error}")
     if wrong:
         return Finding("chores", "wrong", "; ".join(wrong), "Look for `scheduler.chore_fault` in the scheduler's log.")
-    return Finding("chores", "ok", "each got through when it was due")
+    return Finding("chores", "ok", "each finished when it was due")
 
 
 def _set_aside(connection: Connection) -> Iterator[Finding]:
     aside = chores.aside(connection, limit=MOST_NAMED + 1)
     for one in aside[:MOST_NAMED]:
         what = f"job {one.job_id}" if one.job_id is not None else "all that waits"
-        says = f"{one.chore} passes by {what} of tenant {one.tenant_id} since {moment(one.first_at)}: {one.error}"
+        says = f"{one.chore} skips {what} of tenant {one.tenant_id} since {moment(one.first_at)}: {one.error}"
         yield Finding("set aside", "wrong", says, "It is tried again within the hour; report the error if it stays.")
     if len(aside) > MOST_NAMED:
         yield Finding("set aside", "wrong", f"more than {MOST_NAMED} rows", "The table headrace.set_aside has them.")

@@ -1,4 +1,4 @@
-"""What ``headrace doctor --audit`` looks at: every promise, on the live data. Reads only."""
+"""The checks of ``headrace doctor --audit``: every promise, on the live data. Reads only."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from storage.db.connect import Connection
 from storage.db.session import operator_session
 from storage.fleet import audit, recovery
 
-A_SWEEP_S = 1.5  # the sweep runs every second: what is missing longer than this is missed
+A_SWEEP_S = 1.5  # the sweep runs every second: a turn that is missing for longer than this is lost
 _SHOWN = 5
 
 
 def examine_promises(settings: Settings, services: Endpoints) -> Iterator[Finding]:
-    """Hold the books, the wire and, where it can be read, the provider's journal against the promises."""
+    """Check the books, the wire and, where it can be read, the provider's journal against the promises."""
     with operator_session(services.require_ops()) as connection:
         breaches = audit.findings(connection)
         journal = None if services.simulator_url is None else _journal(services.simulator_url)
@@ -49,7 +49,7 @@ def _by_check(breaches: Sequence[audit.AuditFinding], *, with_journal: bool) -> 
             check,
             "wrong",
             f"{len(found[check])} breaches: {shown}",
-            "This is a fault of Headrace's: keep the database as it is and report it with these facts.",
+            "This is a bug in Headrace. Keep the database as it is and report the bug with these facts.",
         )
 
 
@@ -58,15 +58,15 @@ def _journal(simulator_url: str) -> list[dict[str, Any]] | None:
         with urllib.request.urlopen(f"{simulator_url}/_sim/journal", timeout=30) as response:  # noqa: S310
             return list(json.load(response))
     except (urllib.error.URLError, TimeoutError):
-        return None  # no simulator there now: the books are checked all the same
+        return None  # the simulator does not run now: the books are checked all the same
 
 
 def _turns(settings: Settings, services: Endpoints, connection: Connection) -> Finding:
-    """Queued work whose tenant has no turn, twice in a row with a sweep in between, and runs nothing either."""
+    """Queued work of a tenant that has no turn and runs nothing, twice in a row with a sweep in between."""
     wire = wire_from(settings, services)
     try:
         if not wire.counts:
-            says = "this wire cannot say which tenants have turns; its sweep goes by what runs"
+            says = "this wire cannot say which tenants have turns; its sweep counts running jobs instead"
             return Finding("no_turn_is_missing", "note", says)
         missing = _without_turn(connection, wire)
         if missing:

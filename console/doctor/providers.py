@@ -1,7 +1,7 @@
-"""The providers: whose keys there are, how the calls of the last minutes went, and who waits for what.
+"""The providers: which keys exist, how the calls of the last minutes went, and which jobs wait for a provider.
 
-Keys are told by the workers, which have them: the shell of whoever asks may lack them. Where no worker lives, by the
-environment.
+The workers report the keys, because they have them: the shell of the person who asks may lack them. Without a live
+worker, the environment is read.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from storage.fleet import health, workers
 from storage.fleet.health import HeldJobs, RecentCalls
 
 RECENT_S: Final = 300.0
-"""Calls that began within so many seconds are looked at."""
+"""Calls that began within that many seconds are looked at."""
 ENOUGH: Final = 3
-"""So many failures that are at least half of the calls are wrong; fewer are where no call succeeded."""
+"""That many failures that are at least half of the calls are wrong; fewer are wrong if no call succeeded."""
 SINCE_S: Final = 10.0
-"""So long no call succeeded, while others failed: it is away, whatever went well before."""
+"""A provider without a successful call for that long, while calls failed, is away, however many succeeded before."""
 HELD_TOO_LONG_S: Final = 60.0
-"""Jobs that have waited so long for providers that are away are wrong."""
+"""Jobs that have waited that long for providers that are away are wrong."""
 
 _NAMES: Final = ("openai", "anthropic")
 _VARIABLES: Final = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 _KEY_FOR_ANY = "A provider without a key is not asked. A server that needs none takes any text as its key."
-_ITS_OWN_OUTAGE = "It is down or overloaded: see its status page. Jobs wait until their deadline and burn no attempt."
+_ITS_OWN_OUTAGE = "It is down or overloaded: see its status page. Jobs wait until their deadline and use up no attempt."
 _TO_DO: Final = {
-    "provider_auth": "The platform's key is refused: set {variable} to one that is valid, and restart the workers.",
-    "provider_quota": "Its account has no money left: pay there. Jobs wait and go on by themselves.",
+    "provider_auth": "The platform's key is refused: set {variable} to a valid key, and restart the workers.",
+    "provider_quota": "Its account has no money left: pay there. The jobs wait and then continue by themselves.",
     "provider_forbidden": "It refuses this account, region or network: `headrace jobs show` of a waiting job says why.",
     "provider_rate_limited": "It limits our rate: have the limit raised there, or lower the load. Jobs wait for it.",
     "provider_unreachable": "No connection: check DNS, the firewall, the proxy and {base_url}.",
@@ -55,7 +55,7 @@ _TO_DO: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What Postgres tells of the providers: live workers that take work, recent calls, jobs that wait for providers."""
+    """What Postgres knows of the providers: live workers that take work, recent calls, jobs that wait for providers."""
 
     workers: Sequence[dict[str, Any]]
     calls: Sequence[RecentCalls]
@@ -63,24 +63,24 @@ class Seen:
 
     @property
     def reporting(self) -> list[dict[str, Any]]:
-        """What each worker says of its providers, of those that do."""
+        """What each worker reports of its providers, from the workers that report."""
         return [one["providers"] for one in self.workers if one["providers"] is not None]
 
 
 def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
-    """Look at keys, calls, breakers and routes."""
+    """Check keys, calls, breakers and routes."""
     seen = _seen(settings, services)
     yield from _held(seen.held)
     simulator = services.simulator_url
     simulated = "simulator" in services.embedded or simulator is not None
     if not seen.reporting:
-        check_whole(settings, ("simulator",))  # else the workers have what they need, whatever this shell lacks
+        check_whole(settings, ("simulator",))  # else the workers have the keys, whether or not this shell has them
     policy = load_policy(settings.routing_policy)
     with_key = set(_NAMES) if simulated and not seen.reporting else _with_key(services, seen)
     if simulated:
         whose = "private simulator" if "simulator" in services.embedded else f"simulator at {simulator}"
         to_do = "Set OPENAI_API_KEY or ANTHROPIC_API_KEY for real ones."
-        yield Finding("providers", "note", f"the {whose} makes the answers up, and each is marked", to_do)
+        yield Finding("providers", "note", f"the {whose} invents the answers, and each answer is marked", to_do)
     if not with_key:
         to_do = "Set OPENAI_API_KEY or ANTHROPIC_API_KEY for the workers, or HEADRACE_SIMULATOR_URL=private."
         yield Finding("providers", "wrong", "no key is set, so no worker starts", to_do)
@@ -98,7 +98,7 @@ def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
 
 
 def _seen(settings: Settings, services: Endpoints) -> Seen:
-    """What Postgres tells; nothing where it tells nothing, which is a finding of its own part."""
+    """What Postgres knows; nothing if Postgres does not answer, which is a finding of its own part."""
     try:
         with session(services.require_ops(), setting=OPERATOR) as connection:
             return Seen(
@@ -111,7 +111,7 @@ def _seen(settings: Settings, services: Endpoints) -> Seen:
 
 
 def _with_key(services: Endpoints, seen: Seen) -> set[str]:
-    """The providers that have a key: by the workers, else by this environment."""
+    """The providers that have a key, as the workers report it; without workers, by this environment."""
     if seen.reporting:
         return {name for one in seen.reporting for name in one}
     keys = {"openai": services.openai_api_key, "anthropic": services.anthropic_api_key}
@@ -126,7 +126,7 @@ def _keys(name: str, has_key: bool, seen: Seen) -> str:
 
 
 def _judged(name: str, keys: str | None, seen: Seen, *, has_key: bool) -> Iterator[Finding]:
-    """One line of a provider: its keys, its calls, its breakers; the worst of them decides."""
+    """The line of one provider: its keys, its calls, its breakers. The worst of them decides."""
     calls = [one for one in seen.calls if one.provider == name]
     verdict, told, to_do = _of_calls(name, calls)
     if not has_key and not calls:
@@ -139,7 +139,7 @@ def _judged(name: str, keys: str | None, seen: Seen, *, has_key: bool) -> Iterat
 
 
 def _of_calls(name: str, calls: Sequence[RecentCalls]) -> tuple[Verdict, str, str | None]:
-    """How the calls of the last minutes went, and what to do about those that failed for the provider's own fault."""
+    """How the calls of the last minutes went, and the fix for those that failed through the provider's own fault."""
     settled = sum(one.calls for one in calls if one.status != "started")
     faults = Counter[str]()
     for one in calls:
@@ -154,7 +154,7 @@ def _of_calls(name: str, calls: Sequence[RecentCalls]) -> tuple[Verdict, str, st
         return "ok", f"{counted(settled, 'call')} {within}, none failed for a fault of its own", None
     code, most = faults.most_common(1)[0]
     told = f"{failed} of {counted(settled, 'call')} {within} failed for a fault of its own, most often {code} ({most})"
-    to_do = _TO_DO.get(code, "Look at `headrace jobs show` of a job that failed, and at its status page.")
+    to_do = _TO_DO.get(code, "See `headrace jobs show` of a job that failed, and the provider's status page.")
     to_do = to_do.format(variable=_VARIABLES[name], base_url=f"HEADRACE_{name.upper()}_BASE_URL")
     answered_s = min((one.last_s_ago for one in calls if one.status == "succeeded"), default=None)
     failed_s = min(one.last_s_ago for one in calls if one.error_code in faults)
@@ -172,16 +172,16 @@ def _is_the_providers(code: str) -> bool:
 
 
 def _kept_away(name: str, reporting: Sequence[dict[str, Any]]) -> tuple[Verdict, str | None, str | None]:
-    """In how many workers a breaker or a rate limit keeps calls from a provider, and what to do about it."""
+    """The number of workers in which a breaker or a rate limit keeps calls from a provider, and the fix."""
     said = [one[name] for one in reporting if name in one]
     shut = [one for one in said if one.get("breaker", "closed") != "closed"]
     again_s = max((one.get("again_in_s", 0.0) for one in shut), default=0.0)
     limit_s = max((one.get("limited_s", 0.0) for one in said), default=0.0)
     if again_s > 0:
-        why = f"the breaker is open in {len(shut)} of {len(said)} workers, and lets a call through in {again_s:.0f} s"
+        why = f"the breaker is open in {len(shut)} of {len(said)} workers, and the next call tries in {again_s:.0f} s"
         return "wrong", why, _ITS_OWN_OUTAGE
     if limit_s > 0:
-        return "note", f"it asked to be left alone for {limit_s:.0f} s more", _TO_DO["provider_rate_limited"]
+        return "note", f"it asked for a pause, which lasts {limit_s:.0f} s more", _TO_DO["provider_rate_limited"]
     if shut:
         return "note", f"the breaker is open in {len(shut)} of {len(said)} workers, and the next call tries", None
     return "ok", None, None
@@ -193,8 +193,8 @@ def _held(held: Sequence[HeldJobs]) -> Iterator[Finding]:
         longest = "" if one.longest_s is None else f", the first for {one.longest_s:.0f} s"
         if one.reason == "provider_held":
             bad = (one.longest_s or 0.0) > HELD_TOO_LONG_S
-            says = f"{waiting} for providers that are away or refuse us{longest}"
-            to_do = "See the lines of the providers. They go on by themselves, and burn no attempt."
+            says = f"{waiting} for providers that are away or refuse our account{longest}"
+            to_do = "See the lines of the providers. They continue by themselves, and use up no attempt."
             yield Finding("held jobs", "wrong" if bad else "note", says, to_do)
         else:
             says = f"{waiting} for a provider that limits our rate{longest}"
@@ -212,6 +212,6 @@ def _routes(policy: Policy, with_key: set[str], away: set[str]) -> Iterator[Find
         elif all(one.provider in away for one in reachable):
             yield Finding(part, "wrong", f"{names}: none of them answers now", "See the lines of the providers.")
         elif len(reachable) < 2:
-            yield Finding(part, "note", f"{names}: only {reachable[0].provider} has a key, so nobody takes over")
+            yield Finding(part, "note", f"{names}: only {reachable[0].provider} has a key, so there is no backup")
         else:
             yield Finding(part, "ok", names)

@@ -1,4 +1,4 @@
-"""Whether a process that is to run for long has a chance at all: asked once, before it starts."""
+"""Whether a process that is to run for long can work at all: checked once, before it starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.migrate import pending
 
 
 def check_ready(settings: Settings, services: Endpoints) -> None:
-    """Make sure that a process has a chance: both roles log in and are safe, the schema is ours, the wire answers.
+    """Make sure that a process can work: both roles log in and are safe, the schema is ours, the wire answers.
 
     :raises PostgresUnavailableError: a database URL leads nowhere.
     :raises UnsafeRoleError: a role could bypass row-level security.

@@ -1,4 +1,4 @@
-"""Postgres, as each of the three roles: who logs in there, what it is, and what a scheduler keeps ready in it."""
+"""Postgres, as each of the three roles: the login, the server, and what a scheduler prepares in it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def app(services: Endpoints) -> Iterator[Finding]:
 
 
 def ops(settings: Settings, services: Endpoints) -> Iterator[Finding]:
-    """The database as operators, and all that only they see."""
+    """The database as operators, and all that only this role sees."""
     part = "database (ops)"
     url = services.require_ops()
     with session(url, setting=OPERATOR) as connection:
@@ -68,7 +68,7 @@ def owner(services: Endpoints) -> Iterator[Finding]:
             yield Finding(
                 part,
                 "wrong",
-                f"the role {facts.role} is no member of headrace_owner",
+                f"the role {facts.role} is not a member of headrace_owner",
                 f"Grant it, as an administrator: grant headrace_owner to {facts.role};",
             )
 
@@ -95,22 +95,22 @@ def _login(part: str, connection: Connection, setting: str, role: str) -> Iterat
 
 
 def clock(facts: ServerFacts) -> Finding:
-    """How far the clocks are apart."""
+    """The difference between the clocks."""
     difference_s = abs((facts.clock - datetime.now(UTC)) / timedelta(seconds=1))
     says = f"Postgres and this machine differ by {difference_s:.2f} s"
     if difference_s > MOST_CLOCK_DIFFERENCE_S:
-        return Finding("clock", "wrong", says, "Let both follow NTP: ids and deadlines are made by this clock.")
+        return Finding("clock", "wrong", says, "Synchronise both by NTP: ids and deadlines are made by this clock.")
     return Finding("clock", "ok", says)
 
 
 def calendar(connection: Connection) -> Finding:
-    """Whether the partitions of the months ahead are made."""
+    """Whether the partitions of the coming months exist."""
     found = health.calendar(connection)
-    says = f"partitions are made for {found.months_ahead} months ahead"
+    says = f"partitions exist for {found.months_ahead} months ahead"
     if found.default_bytes:
         says += f"; the default partitions hold {found.default_bytes / 1e6:.1f} MB"
     if found.months_ahead < LEAST_MONTHS_AHEAD:
-        to_do = "Is a scheduler running? It makes them; its event scheduler.partitions_missing says what is in the way."
+        to_do = "Is a scheduler running? It makes them; its event scheduler.partitions_missing says what prevents it."
         return Finding("calendar", "wrong", says, to_do)
     return Finding("calendar", "ok", says)
 

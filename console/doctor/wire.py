@@ -1,4 +1,4 @@
-"""The wire: whether it takes an offer, and whether it would forget one."""
+"""The wire: whether it takes an offer, and whether it could evict one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from settings import Settings
 
 
 def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
-    """Look at its server, offer a turn and take one."""
+    """Check its server, offer a turn and take one."""
     wire = wire_from(settings, services)
     try:
         facts = wire.facts()
@@ -26,7 +26,7 @@ def examine(settings: Settings, services: Endpoints) -> Iterator[Finding]:
     if facts.eviction in (None, "noeviction"):
         yield Finding("wire", "ok", says)
     elif facts.eviction == "unknown":
-        yield Finding("wire", "note", says, "It does not tell its maxmemory-policy; it should be noeviction.")
+        yield Finding("wire", "note", says, "It does not report its maxmemory-policy, which should be noeviction.")
     else:
         to_do = "Set maxmemory-policy to noeviction: a tenant whose turns are evicted waits for the sweep."
         yield Finding("wire", "wrong", says, to_do)

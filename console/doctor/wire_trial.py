@@ -1,7 +1,7 @@
 """One turn on the wire, offered and taken: the only proof that offers get through.
 
-A server that answers a ping may refuse every offer all the same: its memory is full, it is a replica, it is a node of a
-cluster that serves no slots, or a queue of ours is of another type.
+A server that answers a ping may still refuse every offer: its memory is full, it is a replica, it is a node of a
+cluster that serves no slots, or one of our queues is of another type.
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ from queues.turns import Wire
 from settings import Settings
 
 TENANT = "00000000-0000-0000-0000-000000000000"
-"""The tenant of the turn: none has this id, so a worker that is quicker claims nothing."""
+"""The tenant of the turn. No tenant has this id, so a worker that is quicker claims nothing."""
 LANE = "(doctor)"
 """A lane that no worker asks, on a wire whose lanes cost nothing."""
 
 
 def try_turn(url: str, *, lanes: Mapping[str, int], setting: str) -> None:
-    """Offer a turn and take one. Nothing of anybody's is taken away: what came instead goes back.
+    """Offer a turn and take one. No other turn is lost: one that came instead is given back.
 
-    :raises ServiceError: the wire does not do it, and why.
+    :raises ServiceError: the wire does not do it; the error says why.
     """
     with closing(open_wire(url, lanes={LANE: 1}, setting=setting)) as wire:
         if wire.counts:
             _through(wire, LANE)
             return
-    # Each lane has queues of its own there, which have to be looked at, and which a lane of ours would leave behind.
+    # Each lane has queues of its own there. They would have to be checked, and a lane of ours would leave its queues
+    # behind.
     with closing(open_wire(url, lanes=lanes, setting=setting)) as wire:
         for lane in lanes:
             _through(wire, lane)
 
 
 def why_no_offers(settings: Settings, services: Endpoints) -> str | None:
-    """What the wire says when it takes no offer; None when it does, or when this environment does not name it."""
+    """The wire's error when it takes no offer. None when it takes one, or when no wire is named here."""
     if "redis" in services.embedded and "postgres" not in services.embedded and settings.broker_url is None:
-        return None  # jobs are elsewhere, and so is their wire
+        return None  # the jobs are elsewhere, and so is their wire
     try:
         try_turn(services.broker_url, lanes=settings.lane_weights, setting=services.wire_setting)
     except ServiceError as error:

@@ -1,4 +1,4 @@
-"""What a file is that is not JSON lines, told by its first two lines: each kind is refused by name, with what to do."""
+"""Recognise a file that is not JSON lines by its first two lines. Each known format is refused by name, with a fix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OTHER: Final = (
     (b"PAR1", "a Parquet file", "Write its rows as JSON lines, with pyarrow or DuckDB."),
     (b"SQLite format 3\x00", "a SQLite database", "Write its rows as JSON lines."),
 )
-_UNICODE: Final = (  # the longer ones first: one begins with another
+_UNICODE: Final = (  # the longer ones first: one is a prefix of another
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
     (b"\xff\xfe", "UTF-16"),
@@ -31,11 +31,11 @@ _NAME = re.compile(r"[^\W\d][\w -]{0,60}")
 
 
 def check_format(first: bytes, second: bytes | None) -> None:
-    """Refuse what is not JSON lines. What looks like lines, and has a wrong one among them, passes.
+    """Refuse input that is not JSON lines. Input that looks like JSON lines passes, even if one line is wrong.
 
     :param first: the first line that is not blank, as bytes.
     :param second: the next one; None: there is none.
-    :raises InvalidInputError: it names what the file is.
+    :raises InvalidInputError: it names the format of the file.
     """
     for mark, name, command in _PACKED:
         if first.startswith(mark):
@@ -56,7 +56,7 @@ def check_format(first: bytes, second: bytes | None) -> None:
         raise _refused("is a JSON array, not JSON lines", f"Take it apart on the way: jq -c '.[]' FILE | {_TO_LINES}")
     if line.startswith("{") and after is not None and _is_cut(line) and not _is_object(after):
         raise _refused(
-            "is JSON over several lines: one object a line is wanted",
+            "is JSON over several lines, not one object a line",
             f"Put each object on one line on the way: jq -c . FILE | {_TO_LINES}",
         )
     if _is_csv_head(line):
@@ -67,12 +67,12 @@ def check_format(first: bytes, second: bytes | None) -> None:
 
 
 def _is_array(line: str, after: str | None) -> bool:
-    """Whether a whole file is one array: not a line of its own that should have been an object."""
+    """Whether a whole file is one array, and not a line that should have been an object."""
     return after is None or line == "[" or not _is_object(after)
 
 
 def _is_cut(line: str) -> bool:
-    """Whether a text goes on in the next line: it is right as far as it goes."""
+    """Whether a text continues in the next line: it is valid JSON as far as it goes."""
     try:
         json.loads(line)
     except json.JSONDecodeError as error:

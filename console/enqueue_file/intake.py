@@ -1,4 +1,4 @@
-"""Many jobs from a stream of lines: a few at a time, so that neither the file nor its answers are ever held whole."""
+"""Many jobs from a stream of lines, a few at a time, so that neither the file nor its results are ever held whole."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MOST_TENANTS_KNOWN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class LineOutcome:
-    """What became of one line: the job's id, or why it was refused. ``size`` is the line's, bytes.
+    """The outcome of one line: the job's id, or why it was refused. ``size`` is the line's, bytes.
 
-    ``already``: its idempotency key had that job before.
+    ``already``: a job with its idempotency key existed before.
     """
 
     number: int
@@ -33,7 +33,7 @@ class LineOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """What one line's job would meet, or why it would be refused."""
+    """The quote of one line's job, or why it would be refused."""
 
     number: int
     quote: Quote | None
@@ -41,14 +41,15 @@ class Quoted:
 
 
 class FileIntake:
-    """Turns lines into jobs, or only says what they would cost."""
+    """Turns lines into jobs, or only quotes them."""
 
     def __init__(self, client: Client, find_tenant: Callable[[str], UUID], *, tenant: str | None = None) -> None:
         """Take lines for the tenants that they name, or for one.
 
         :param find_tenant: the id of the tenant that an id, external id or name means.
         :param tenant: the tenant of all lines; a line may still name it.
-        :raises InvalidInputError: there is no such tenant. The error may name tenants, for the operator typed this one.
+        :raises InvalidInputError: there is no such tenant. The error may name tenants, because the operator typed this
+            one.
         """
         self._client = client
         self._find_tenant = find_tenant
@@ -56,16 +57,16 @@ class FileIntake:
         self._tenant = None if tenant is None else find_tenant(tenant)
 
     def take(self, lines: Iterable[FileLine], stop: Stop) -> Iterator[list[LineOutcome]]:
-        """What became of the lines, window by window, in their order. A window that was yielded is committed.
+        """The outcomes of the lines, window by window, in their order. A window that was yielded is committed.
 
-        A signal ends the run after the window that is under way, once what became of it has been told.
+        A signal ends the run after the current window, once its outcomes have been reported.
         """
         for window in _windows(lines):
             with stop.step():
                 yield self._put(window)
 
     def quote(self, lines: Iterable[FileLine], stop: Stop) -> Iterator[list[Quoted]]:
-        """What each line's job would meet, window by window, in their order. Nothing goes in."""
+        """The quotes of the lines' jobs, window by window, in their order. Nothing is inserted."""
         for window in _windows(lines):
             with stop.step():
                 yield self._quoted(window)
@@ -92,7 +93,7 @@ class FileIntake:
         ]
 
     def _requests(self, window: list[FileLine]) -> tuple[list[Mapping[str, Any]], list[int], dict[int, HeadraceError]]:
-        """The requests of a window, the lines that they stand in, and what is wrong with the other lines."""
+        """The requests of a window, the lines that they are on, and the errors of the other lines."""
         errors: dict[int, HeadraceError] = {}
         requests: list[Mapping[str, Any]] = []
         numbers: list[int] = []
@@ -128,11 +129,13 @@ class FileIntake:
                 self._known.clear()
             self._known[given] = known
         if isinstance(known, InvalidInputError):
-            raise known.with_traceback(None)  # told again and again, it must not grow
+            raise known.with_traceback(None)  # raised again and again: its traceback must not grow
         return known
 
     def _look_up(self, given: str) -> UUID | InvalidInputError:
-        """The tenant that a line names, or why there is none. This names no other tenant: a customer may read it."""
+        """The tenant that a line names, or why there is none. The error names no other tenant, because a customer may
+        read it.
+        """
         try:
             return self._find_tenant(given)
         except InvalidInputError as error:
@@ -143,7 +146,7 @@ class FileIntake:
 
 
 def _windows(lines: Iterable[FileLine]) -> Iterator[list[FileLine]]:
-    """The lines, so many at a time that neither their number nor their bytes are more than a window's."""
+    """The lines in windows: neither the number of lines nor their bytes exceed a window's limits."""
     window: list[FileLine] = []
     size = 0
     for line in lines:

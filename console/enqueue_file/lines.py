@@ -1,4 +1,4 @@
-"""Lines of JSON from a file that may be of any size and hold anything: never more than one line in memory."""
+"""Lines of JSON from a file of any size and any content: never more than one line in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class FileLine:
-    """One line that is not blank: its number in the file (1 is the first), and its fields or what is wrong with it."""
+    """One line that is not blank: its number in the file (1 is the first), and its fields or its error."""
 
     number: int
     size: int  # bytes
@@ -47,13 +47,13 @@ def read_lines(stream: BinaryIO) -> Iterator[FileLine]:
 
 
 def check_head(first_lines: Sequence[bytes]) -> None:
-    """Look at up to two lines. Raises :class:`errors.InvalidInputError` where they are of another format."""
+    """Check up to two lines. Raises :class:`errors.InvalidInputError` if they are of another format."""
     if first_lines:
         check_format(first_lines[0], first_lines[1] if len(first_lines) > 1 else None)
 
 
 def check_file(stream: BinaryIO) -> None:
-    """Read a file through, from where it stands, and leave it there.
+    """Read a file through, from its current position, and leave it there.
 
     :raises InvalidInputError: it is not lines of JSON, or not UTF-8; ``line`` in its details says where.
     """
@@ -64,7 +64,7 @@ def check_file(stream: BinaryIO) -> None:
 
 
 def check_utf8(stream: BinaryIO) -> None:
-    """Read a file through, from where it stands, and leave it there.
+    """Read a file through, from its current position, and leave it there.
 
     :raises InvalidInputError: it is not UTF-8; ``line`` in its details says where.
     """
@@ -86,7 +86,7 @@ def check_utf8(stream: BinaryIO) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Raw:
-    """One line as bytes, as much of it as may be read; ``size`` is that of the whole line."""
+    """One line as bytes, up to the longest that is read; ``size`` is that of the whole line."""
 
     number: int
     size: int
@@ -99,7 +99,7 @@ def _raw_lines(stream: BinaryIO) -> Iterator[_Raw]:
     while raw := stream.readline(LONGEST_LINE + 1):
         number += 1
         size, is_whole = len(raw), raw.endswith(b"\n") or len(raw) <= LONGEST_LINE
-        while not is_whole:  # too long: read over the rest of it
+        while not is_whole:  # too long: skip the rest of it
             rest = stream.readline(LONGEST_LINE)
             size, is_whole = size + len(rest), not rest or rest.endswith(b"\n")
         if not raw.isspace():
@@ -123,16 +123,16 @@ def _read(text: str, number: int, size: int) -> FileLine:
     try:
         value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except json.JSONDecodeError as error:
-        return FileLine(number, size, None, InvalidInputError(f"is no JSON: {error.msg} at column {error.colno}"))
+        return FileLine(number, size, None, InvalidInputError(f"is not JSON: {error.msg} at column {error.colno}"))
     except (ValueError, RecursionError) as error:
         return FileLine(number, size, None, InvalidInputError(f"cannot be read as JSON: {error}"))
     if not isinstance(value, dict):
-        return FileLine(number, size, None, InvalidInputError("needs a JSON object with the fields of a job"))
+        return FileLine(number, size, None, InvalidInputError("is not a JSON object with the fields of a job"))
     return FileLine(number, size, value)
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _finite(text: str) -> float:

@@ -1,4 +1,4 @@
-"""What is told of a dry run: a line a job and a total for people, one JSON document for programs."""
+"""The report of a dry run: a line a job and a total for people, one JSON document for programs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from producers import Quote, Verdict
 _WOULD_COST = (Verdict.WOULD_RUN, Verdict.WOULD_WAIT)
 _NAMES = tuple(one.name for one in fields(Quote))
 _COLUMNS = "{:>6}  {:<6}  {:<14}  {:<28}  {:>14}  {}"
-_INDENT = 8  # what does not fit a terminal goes on below the tier
+_INDENT = 8  # a cell that does not fit the terminal continues below the tier
 _HEAD = _COLUMNS.format("line", "tier", "rule", "model", "worst case USD", "verdict")
 
 
 class Totals:
-    """What the quoted jobs come to that would run at once or later. In USD; each was quoted as if it came alone."""
+    """The total of the quoted jobs that would run at once or later. In USD; each was quoted as if it came alone."""
 
     def __init__(self) -> None:
         self.verdicts: Counter[Verdict] = Counter()
@@ -32,7 +32,7 @@ class Totals:
         self.dearest_usd = Decimal(0)
 
     def add(self, quote: Quote) -> None:
-        """Count one more."""
+        """Add one more quote."""
         self.verdicts[quote.verdict] += 1
         if quote.verdict in _WOULD_COST:
             self.worst_case_usd += quote.worst_case_usd or 0
@@ -40,13 +40,13 @@ class Totals:
 
 
 class QuotesForPeople(Report[list[Quoted]]):
-    """A line a job on standard output as they come, then the total; refused lines as a table on standard error."""
+    """A line a job on standard output as they come, then the total; a table of refused lines on standard error."""
 
     def __init__(self) -> None:
         self.taken = 0
         self._totals = Totals()
         self._refusals = Refusals()
-        self._width = width()  # of the terminal, if it is one
+        self._width = width()  # of the terminal, if there is one
 
     @property
     def refused(self) -> int:
@@ -72,9 +72,9 @@ class QuotesForPeople(Report[list[Quoted]]):
         if self.refused or (end.is_early and end.after_line):
             self._refusals.sum_up(f"{self.taken} quoted")
         if end.is_early and not end.after_line and end.has_begun:
-            note("Stopped: no line was looked at.")
+            note("Stopped: no line was quoted.")
         elif end.is_early and end.after_line:
-            note(f"Stopped: the lines up to {end.after_line} were looked at, the others were not.")
+            note(f"Stopped: the lines up to {end.after_line} were quoted, the others were not.")
 
 
 class QuotesForPrograms(Report[list[Quoted]]):
@@ -141,7 +141,7 @@ def _told(quote: Quote) -> str:
     if quote.error is not None:
         return f"would be rejected: {quote.error['code']}: {quote.error['message']}"
     if quote.verdict is Verdict.WOULD_REPEAT:
-        return f"would repeat: its key has the job {quote.job_id}"
+        return f"would repeat: its key belongs to job {quote.job_id}"
     if not quote.waits:
         return "would run"
     return "would wait: " + ", ".join(
@@ -157,6 +157,6 @@ def _told(quote: Quote) -> str:
 def _total(totals: Totals) -> str:
     told = ", ".join(f"{totals.verdicts[one]} {one.replace('_', ' ')}" for one in Verdict if totals.verdicts[one])
     return (
-        f"total worst case {cell(totals.worst_case_usd)} USD, with the dearer of each job's providers "
+        f"total worst case {cell(totals.worst_case_usd)} USD, with the more expensive of each job's providers "
         f"{cell(totals.dearest_usd)} USD ({told})"
     )

@@ -1,4 +1,4 @@
-"""What is told of an intake: ids and a table for people, one JSON document for programs."""
+"""The report of an intake: ids and a table for people, one JSON document for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Dealt = TypeVar("Dealt", contravariant=True)
 class End:
     """How a run ended: at the end of its lines, or before.
 
-    ``after_line``: up to which line it came (0: to none). ``has_begun``: whether it came so far as to read lines.
+    ``after_line``: the last line that it handled (0: none). ``has_begun``: whether it began to read lines.
     """
 
     after_line: int = 0
@@ -41,7 +41,7 @@ class End:
 
 
 class Report(Protocol[Dealt]):
-    """Hears of what was dealt with (``taken``: good lines, ``refused``: bad ones), then of the end."""
+    """Is told of the lines that were handled (``taken``: valid lines, ``refused``: invalid ones), then of the end."""
 
     taken: int
 
@@ -51,7 +51,7 @@ class Report(Protocol[Dealt]):
         ...
 
     def add(self, dealt: Dealt) -> None:
-        """Some lines have been dealt with, and what was taken of them is done."""
+        """Some lines have been handled, and the valid ones among them are committed."""
         ...
 
     def end(self, end: End) -> None:
@@ -60,7 +60,7 @@ class Report(Protocol[Dealt]):
 
 
 class Refusals:
-    """The refused lines: all are counted, the first ``keep`` of them kept (None: all)."""
+    """The refused lines: all are counted, the first ``keep`` of them are kept (None: all)."""
 
     def __init__(self, keep: int | None = _MOST_SHOWN) -> None:
         self.count = 0
@@ -68,7 +68,7 @@ class Refusals:
         self._keep = keep
 
     def add(self, number: int, error: HeadraceError | None) -> None:
-        """One more."""
+        """Add one more refused line."""
         assert error is not None, "only of refused lines"
         self.count += 1
         if self._keep is None or len(self.facts) < self._keep:
@@ -80,10 +80,10 @@ class Refusals:
             rows = [list(one.values()) for one in self.facts]
             print_table(["line", "field", "reason", "code"], rows, numbers=["line"], to_error=True)
         if self.count > len(self.facts):
-            note(f"… and {self.count - len(self.facts)} more refused lines; --json tells of all.")
+            note(f"… and {self.count - len(self.facts)} more refused lines; --json lists all.")
 
     def sum_up(self, good: str) -> None:
-        """Say on standard error how many were good and how many were not."""
+        """Print on standard error how many lines were valid and how many were not."""
         note(f"{good}, {self.count} refused.")
 
 
@@ -112,7 +112,7 @@ class ForPeople(Report[list[LineOutcome]]):
     def end(self, end: End) -> None:
         self._refusals.show()
         if self.refused or self._already or (end.is_early and end.after_line):
-            there = f", {self._already} were there already" if self._already else ""
+            there = f", {self._already} existed already" if self._already else ""
             self._refusals.sum_up(f"{self.taken - self._already} enqueued{there}")
         if end.is_early and end.has_begun:
             note(_where(end))
@@ -121,8 +121,8 @@ class ForPeople(Report[list[LineOutcome]]):
 class ForPrograms(Report[list[LineOutcome]]):
     """``{"jobs": [{"line", "id"}, …], "refused": [{"line", "field", "reason", "code"}, …], "enqueued": n, …}``.
 
-    A job that was there already has ``"already": true`` beside its id. The jobs are written as they come, so that they
-    need no memory; it is a whole document only after :meth:`end`.
+    A job that existed already has ``"already": true`` beside its id. The jobs are written as they come, so that they
+    need no memory. The document is whole only after :meth:`end`.
     """
 
     def __init__(self) -> None:
@@ -161,12 +161,13 @@ class ForPrograms(Report[list[LineOutcome]]):
 
 
 def _where(end: End) -> str:
-    """Up to which line a run came that was stopped, and how to go on."""
+    """The last line that a stopped run handled, and how to continue."""
     if not end.after_line:
-        return "Stopped: no line is in."
+        return "Stopped: no line was enqueued."
     return (
-        f"Stopped: the lines up to {end.after_line} are in, the others are not. To go on, send the same file again, if "
-        f"each line has an idempotency key; else `tail -n +{end.after_line + 1} FILE | headrace jobs enqueue --file -`."
+        f"Stopped: the lines up to {end.after_line} were enqueued, the others were not. To go on, send the same file "
+        "again, if each line has an idempotency key; else "
+        f"`tail -n +{end.after_line + 1} FILE | headrace jobs enqueue --file -`."
     )
 
 

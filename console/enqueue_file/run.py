@@ -1,4 +1,4 @@
-"""One run of an intake: the file, the services, a bar for who watches, and what is told."""
+"""One run of an intake: the file, the services, a progress bar for a terminal, and the report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def enqueue(
 def quote(
     settings: Settings, services: Endpoints, stream: BinaryIO, *, tenant: str | None, report: Report[list[Quoted]]
 ) -> int | None:
-    """Say what the lines of a stream would cost; the exit code, if something stopped it half-way. Nothing goes in."""
+    """Quote the lines of a stream; the exit code, if something stopped it half-way. Nothing is inserted."""
     return _through(FileIntake.quote, settings, services, stream, tenant=tenant, report=report)
 
 
@@ -69,7 +69,7 @@ def _through(
             for dealt in deal(intake, _with_progress(stream, stack), stop):
                 line = dealt[-1].number
                 report.add(dealt)
-                sys.stdout.flush()  # who kills us now still learns what is in
+                sys.stdout.flush()  # so that a kill from here on does not hide which jobs are enqueued
     except HeadraceError as stopped_by:
         error = stopped_by
     except KeyboardInterrupt:
@@ -84,7 +84,7 @@ def _through(
 def only(files: Sequence[Path]) -> Path:
     """The one file that is named.
 
-    :raises InvalidInputError: there are several.
+    :raises InvalidInputError: several files are named.
     """
     if len(files) > 1:
         raise InvalidInputError(
@@ -97,7 +97,7 @@ def only(files: Sequence[Path]) -> Path:
 
 @contextmanager
 def opened(file: Path) -> Iterator[BinaryIO]:
-    """The file's bytes (``-`` is standard input), once it is sure that they are text to the end.
+    """The file's bytes (``-`` is standard input), after checking that they are text to the end.
 
     :raises InvalidInputError: it cannot be read, or is not UTF-8.
     """
@@ -110,13 +110,13 @@ def opened(file: Path) -> Iterator[BinaryIO]:
         reason = (error.strerror or str(error)).lower()
         raise InvalidInputError(f"cannot be read: {reason}", field="file", value=str(file)) from error
     with stream:
-        if stream.seekable():  # nothing goes in of a file that cannot be read to its end
+        if stream.seekable():  # nothing of a file is enqueued that cannot be read to its end
             check_file(stream)
         yield stream
 
 
 def _with_progress(stream: BinaryIO, stack: ExitStack) -> Iterator[FileLine]:
-    """The stream's lines, with a bar on standard error where somebody watches and the ids are not what they see."""
+    """The stream's lines, with a bar on standard error if it is a terminal and the ids do not go to the same one."""
     lines = read_lines(stream)
     if not sys.stderr.isatty() or sys.stdout.isatty():
         return lines
@@ -137,13 +137,13 @@ def _counted(lines: Iterator[FileLine], bar: Progress, task: TaskID) -> Iterator
 
 
 def _finder(services: Endpoints, stack: ExitStack) -> Callable[[str], UUID]:
-    """What finds a tenant; it connects as the operators' role only when it is asked."""
+    """What finds a tenant; it connects as the operators' role only when it is needed."""
     connections: list[Connection] = []
 
     def find(given: str) -> UUID:
         if services.ops_database_url is None:
             try:
-                return UUID(given)  # a name could not be looked up, but an id need not be
+                return UUID(given)  # a name cannot be looked up then, but an id need not be
             except ValueError:
                 pass
         if not connections:

@@ -1,1 +1,1 @@
-"""Signals for Prometheus: what there is, how it is written, where it is served."""
+"""Metrics for Prometheus: the catalogue, the text format, the server."""

@@ -19,7 +19,7 @@ Sample = tuple[tuple[str, ...], float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric; ``kind`` is ``gauge`` or ``counter`` (one that starts anew at midnight UTC, as after a restart)."""
+    """One metric; ``kind`` is ``gauge`` or ``counter`` (it restarts from zero at midnight UTC, as after a restart)."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ METRICS: Final = (
     Metric(
         "headrace_load",
         "gauge",
-        "(running + runnable) / capacity: above 1, work waits for threads; scale on this",
+        "(running + runnable) / capacity. Above 1, jobs wait for threads. Scale on this.",
         (),
         _one(lambda now: now.load),
     ),
@@ -50,14 +50,14 @@ METRICS: Final = (
     Metric(
         "headrace_workers",
         "gauge",
-        "Live worker processes: working (they take work) or draining",
+        "Live worker processes: working (they claim jobs) or draining",
         ("state",),
         lambda now: [(("working",), now.fleet.working), (("draining",), now.fleet.draining)],
     ),
     Metric(
         "headrace_running_jobs",
         "gauge",
-        "Jobs that run",
+        "Running jobs",
         ("lane",),
         lambda now: [((lane,), jobs) for lane, jobs in now.running.items()],
     ),
@@ -71,21 +71,21 @@ METRICS: Final = (
     Metric(
         "headrace_longest_wait_seconds",
         "gauge",
-        "The longest that a job has waited which is the next of its tenant",
+        "Age of the oldest job that is next in line for its tenant",
         ("lane",),
         lambda now: [((one.lane,), one.longest_s) for one in now.lanes],
     ),
     Metric(
         "headrace_waiting_jobs",
         "gauge",
-        "Jobs that wait for a time or for room, by reason; at most 10000 of each kind are counted",
+        "Jobs that wait for an instant or for room under a limit, by reason; at most 10000 of each kind are counted",
         ("reason",),
         lambda now: [((reason,), jobs) for reason, jobs in now.waiting.items()],
     ),
     Metric(
         "headrace_recent_ended_jobs",
         "gauge",
-        "Of the newest 10000 jobs that came in within 15 minutes, those that have ended",
+        "Ended jobs among the newest 10000 that were enqueued within 15 minutes",
         ("outcome",),
         lambda now: [((one.value,), now.ended.get(one.value, 0)) for one in State if one.ended],
     ),
@@ -103,49 +103,49 @@ METRICS: Final = (
     Metric(
         "headrace_spend_usd_total",
         "counter",
-        "What settled calls cost since midnight UTC, USD",
+        "Cost of settled calls since midnight UTC, USD",
         ("provider", "model"),
         lambda now: [((one.provider, one.model), float(one.cost_usd)) for one in now.calls],
     ),
     Metric(
         "headrace_oldest_heartbeat_seconds",
         "gauge",
-        "Time since the last heartbeat of the live worker that was heard of longest ago; 0 without workers",
+        "Age of the oldest last heartbeat among live workers; 0 without workers",
         (),
         _one(lambda now: now.fleet.oldest_heartbeat_s),
     ),
     Metric(
         "headrace_schedulers",
         "gauge",
-        "Live scheduler processes: those heard of lately that have not stopped",
+        "Live scheduler processes: their heartbeat is recent and they have not stopped",
         (),
         _one(lambda now: now.fleet.schedulers),
     ),
     Metric(
         "headrace_scheduler_behind_seconds",
         "gauge",
-        "For how long something due, or enqueued by SQL, has waited for a scheduler to see to it; 0 when nothing does",
+        "Time that the oldest due work, or job enqueued by SQL, has waited for a scheduler; 0 when none waits",
         (),
         _one(lambda now: now.fleet.behind_s),
     ),
     Metric(
         "headrace_scheduler_chore_failures_total",
         "counter",
-        "Passes of a chore that ended with an unexpected error, of all schedulers together",
+        "Runs of a chore that ended with an unexpected error, over all schedulers",
         ("chore",),
         lambda now: [((one.name,), one.failures) for one in now.chores],
     ),
     Metric(
         "headrace_scheduler_chore_age_seconds",
         "gauge",
-        "Time since a chore last got through, to 10 s",
+        "Time since a chore last finished, to 10 s",
         ("chore",),
         lambda now: [((one.name,), one.done_s_ago) for one in now.chores if one.done_s_ago is not None],
     ),
     Metric(
         "headrace_scheduler_set_aside",
         "gauge",
-        "What chores have set aside for what a row carries; at most 1000 are counted",
+        "Rows that chores set aside because their content made a chore fail; at most 1000 are counted",
         (),
         _one(lambda now: now.set_aside),
     ),

@@ -1,4 +1,4 @@
-"""``/metrics`` over HTTP, for as long as it is asked for. Each request reads the database anew."""
+"""``/metrics`` over HTTP, until told to stop. Each request reads the database anew."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SLOWEST_CLIENT_S = 10
 
 
 def build_server(host: str, port: int, read: Callable[[], str]) -> ThreadingHTTPServer:
-    """A server that listens; ``read`` makes the page. When it cannot, the answer is 503 with the reason.
+    """A server that listens; ``read`` renders the page. When ``read`` fails, the answer is 503 with the reason.
 
     :raises ConfigurationError: it cannot listen there.
     """
@@ -41,7 +41,7 @@ def build_server(host: str, port: int, read: Callable[[], str]) -> ThreadingHTTP
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: a scrape every few seconds is no news."""
+            """Log nothing: a scrape comes every few seconds."""
 
     try:
         server = ThreadingHTTPServer((host, port), Handler)

@@ -1,7 +1,7 @@
-"""How log lines look: for people on a terminal, JSON for programs; standard error; secrets never get this far.
+"""The format of log lines: readable on a terminal, JSON for programs; standard error; without secrets.
 
-Several processes and many threads write to one pipe or file. So a line goes out by one ``write(2)``, and a line of JSON
-has at most :data:`LONGEST_LINE` bytes: what is longer may be cut apart by a pipe, and then two lines tear each other.
+Several processes and many threads write to one pipe or file. So a line is written by one ``write(2)``, and a line of
+JSON has at most :data:`LONGEST_LINE` bytes: a pipe may split a longer one, and then two lines interleave.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from redaction import without_logins
 from settings import Settings
 
-#: Bytes of a line of JSON with its line break: as many as a pipe takes in one piece (``PIPE_BUF`` of Linux).
+#: Bytes of a line of JSON with its line break: a pipe takes as many in one piece (``PIPE_BUF`` of Linux).
 LONGEST_LINE: Final = 4096
-#: The event under which the lines of libraries stand (httpx2, openai, dramatiq, pika, psycopg, Python's warnings, …).
+#: The event name of lines from libraries (httpx2, openai, dramatiq, pika, psycopg, Python's warnings, …).
 LIBRARY_EVENT: Final = "library.message"
 
 log = structlog.get_logger("headrace.process")
@@ -35,9 +35,10 @@ _WORTH_A_CUT: Final = 60
 
 
 class LineStream:
-    """A stream that writes each line by one system call, and drops what cannot be written.
+    """A stream that writes each line by one system call, and drops a line that cannot be written.
 
-    A full disk below the log must not end a job, and a line that is written in two pieces may be torn by another's.
+    A full disk below the log must not end a job, and a line that is written in two pieces may be interleaved with
+    another one.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -50,27 +51,27 @@ class LineStream:
             if descriptor is None:
                 self._stream.write(text)
             else:
-                self._stream.flush()  # what was printed before comes before
+                self._stream.flush()  # earlier prints must come out before this line
                 data = text.encode("utf-8", "backslashreplace")
-                while data:  # once, save for what is longer than a pipe takes
+                while data:  # one call, except for a line that is longer than a pipe takes
                     data = data[os.write(descriptor, data) :]
         return len(text)
 
     def flush(self) -> None:
-        """Flush what goes."""
+        """Flush as much as can be flushed."""
         with suppress(OSError, ValueError):
             self._stream.flush()
 
     def _descriptor(self) -> int | None:
-        """Asked anew each time: the number of a stream that was closed may be another file's by now."""
+        """Asked again each time: the number of a closed stream may belong to another file by now."""
         try:
             return self._stream.fileno()
         except (AttributeError, OSError, ValueError):
-            return None  # no file: a test's, or a notebook's
+            return None  # no file: a test's or a notebook's stream
 
 
 class _LibraryHandler(logging.StreamHandler[Any]):
-    """Writes the lines of libraries. One that does not fit its own arguments goes out without them."""
+    """Writes the lines of libraries. A line whose arguments do not fit its format is written without them."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the base class's name)
         if record.args:
@@ -116,7 +117,7 @@ def configure_logs(settings: Settings) -> None:
 
 
 def log_uncaught() -> None:
-    """Log what ends a thread of this process, or the process, by a bug: Python itself would print it in many pieces."""
+    """Log the bug that ends a thread or the process: Python itself would print it in many pieces."""
 
     def of_thread(given: threading.ExceptHookArgs) -> None:
         if given.exc_type is not SystemExit:
@@ -131,7 +132,7 @@ def log_uncaught() -> None:
 
 
 def of_a_library(_logger: WrappedLogger, _method: str, facts: EventDict) -> EventDict:
-    """Give a library's line our event name; its own words become a field."""
+    """Give a library's line our event name; its own text becomes a field."""
     name = str(facts["_record"].name)
     message = without_logins(str(facts["event"])[:_MESSAGE_LENGTH])
     facts.update(event=LIBRARY_EVENT, library=name.partition(".")[0], logger=name, message=message)
@@ -139,7 +140,9 @@ def of_a_library(_logger: WrappedLogger, _method: str, facts: EventDict) -> Even
 
 
 def as_line(_logger: WrappedLogger, _method: str, facts: EventDict) -> str:
-    """The facts as one line of JSON that fits :data:`LONGEST_LINE`; what is too long is cut, the longest first."""
+    """The facts as one line of JSON that fits :data:`LONGEST_LINE`; values that are too long are cut, the longest
+    first.
+    """
     facts = {name: _plain(value) for name, value in facts.items()}
     if "exception" in facts:
         facts["exception"] = without_logins(str(facts["exception"]))
@@ -157,7 +160,7 @@ def as_line(_logger: WrappedLogger, _method: str, facts: EventDict) -> str:
 
 
 def _cut(value: Any, share: float, *, tail: bool) -> str:
-    """About that share of a value's text. A traceback says most in its end, other texts in their beginning."""
+    """About that share of a value's text. The end of a traceback says most; other texts say most at their beginning."""
     text = value if isinstance(value, str) else _json(value)
     kept = min(max(int(len(text) * share) - 40, 0), len(text) * 9 // 10)
     last = kept * 3 // 4 if tail else 0
@@ -166,7 +169,7 @@ def _cut(value: Any, share: float, *, tail: bool) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for, as text: endless numbers."""
+    """Values that JSON cannot express, as text: infinite numbers."""
     return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

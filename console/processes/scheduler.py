@@ -2,7 +2,7 @@
 
     python -m console.processes.scheduler --parent 4711
 
-SIGTERM ends it after the chore at hand; so does the loss of its parent, so that none outlives a killed ``headrace``.
+SIGTERM ends it after the current chore; so does the loss of its parent, so that none outlives a killed ``headrace``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from workers.outbox.stripe_meter import StripeMeter
 from workers.scheduler import THREADS, Scheduler
 
 MAX_DEATHS = 3
-"""So many workers may die on a job before it counts as poison."""
+"""A job that was running when that many workers died counts as poison."""
 
 _CONNECTIONS = THREADS + 1  # and one for billing
 
@@ -77,7 +77,7 @@ def run(settings: Settings, *, parent: int = 0) -> None:
                 within_s=START_WITHIN_S,
             )
             biller = threading.Thread(target=Biller(database, _meter(settings)).run, args=[stopping], name="billing")
-            biller.start()  # beside the chores: it may wait for Stripe
+            biller.start()  # beside the chores, because it may wait for Stripe
             try:
                 Scheduler(
                     database=database,
@@ -97,7 +97,7 @@ def run(settings: Settings, *, parent: int = 0) -> None:
 
 
 def _meter(settings: Settings) -> StripeMeter | None:
-    """Where usage is sent to; without a key, days are closed and their events wait."""
+    """The meter to which usage is sent. Without a key, days are closed and their events wait."""
     key = plain(settings.stripe_api_key)
     if key is None:
         return None

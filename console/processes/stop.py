@@ -45,7 +45,7 @@ class StopRequests:
 
         :param first: called at the first request.
         :param again: called at every further signal.
-        :param parent: the loss of this process is a request too, unless there was one before; 0: nobody is watched.
+        :param parent: the loss of this process is a request too, unless there was one before; 0: no process is watched.
         :param orphaned: called before ``first`` when the parent was lost.
         """
         self._first, self._again, self._orphaned = first, again, orphaned
@@ -55,7 +55,7 @@ class StopRequests:
         self._thread = threading.Thread(target=self._listen, name="stop requests", daemon=True)
 
     def start(self) -> None:
-        """Put up the signal handlers; only the main thread may."""
+        """Install the signal handlers; only the main thread may."""
         self._thread.start()
         self._before = {number: signal.signal(number, lambda *_: self._heard.put("signal")) for number in _SIGNALS}
 

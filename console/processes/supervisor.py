@@ -28,12 +28,12 @@ from console.processes.stop import TOLD_TWICE, StopRequests
 from errors import ServiceError
 
 CANNOT_START = 2
-"""Exit code of a child that will never start: it is not repeated, and everything ends with that code."""
+"""Exit code of a child that will never start: it is not started again, and everything ends with that code."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
-_HEALTHY_AFTER_S = 30.0  # who lived for so long starts again after the first pause
+_HEALTHY_AFTER_S = 30.0  # a child that lived for that long starts again after the first pause
 _NEVER = float("inf")
-_LOOK_UP_S = 3600.0  # there is always news when something happens; a wait only has to end at all
+_LOOK_UP_S = 3600.0  # every event is reported through the queue; a wait only needs some end
 
 log = structlog.get_logger("headrace.processes")
 
@@ -45,8 +45,8 @@ class Processes:
         """Start nothing yet.
 
         :param environment: the children's whole environment.
-        :param patience_s: how long a drain may take before what still runs is killed, s.
-        :param logs: a directory for what the children print (``<name>.log``); by default they share our own output.
+        :param patience_s: how long a drain may take before children that still run are killed, s.
+        :param logs: a directory for the children's output (``<name>.log``); by default they share our own output.
         """
         self._environment = dict(environment)
         self._patience_s = patience_s
@@ -81,10 +81,10 @@ class Processes:
         return TOLD_TWICE if told > 1 and killed else self._code()
 
     def check(self) -> None:
-        """Raise :class:`errors.ServiceError` when a child could not start; its own words are on standard error."""
+        """Raise :class:`errors.ServiceError` when a child could not start; its own message is on standard error."""
         for child in self._children:
             if child.code == CANNOT_START:
-                raise ServiceError(f"{child.name} could not start; it says why above", process=child.name)
+                raise ServiceError(f"{child.name} could not start; its message is above", process=child.name)
 
     def pids(self) -> dict[str, int]:
         """The process numbers of the children that run now."""
@@ -92,7 +92,7 @@ class Processes:
         return {name: process.pid for name, process in running if process is not None and process.poll() is None}
 
     def drain(self) -> None:
-        """Tell every child to finish what it has begun and end; none is started again."""
+        """Tell every child to finish its running work and end; none is started again."""
         for child in self._children:
             child.tell_to_end()
 
@@ -118,7 +118,7 @@ class Processes:
     def _code(self) -> int:
         if self._one_cannot_start():
             return CANNOT_START
-        # told to end before it had put up its handlers, a child dies of the signal itself: nothing was begun yet
+        # a child that is told to end before it has its handlers dies of the signal itself: no work was begun yet
         return 0 if all(child.code in (None, 0, -signal.SIGTERM) for child in self._children) else 1
 
     def _stop_requests(self, parent: int) -> StopRequests:
@@ -141,8 +141,8 @@ class _Child:
     ) -> None:
         self.name = name
         self.process: subprocess.Popen[bytes] | None = None
-        self.is_over = False  # no other life is to come
-        self.code: int | None = None  # of the last life
+        self.is_over = False  # it is not started again
+        self.code: int | None = None  # of the last run
         self.thread = threading.Thread(target=self._keep_up, name=f"keeper of {name}", daemon=True)
         self._argv = list(argv)
         self._environment = environment
@@ -185,7 +185,7 @@ class _Child:
         self._news.put("ended")
 
     def _live(self) -> int | None:
-        """One life, from start to end; its exit code (None: it was not, or could not be, begun)."""
+        """One run, from start to end; its exit code (None: it was not, or could not be, started)."""
         with self._lock:
             if self._ending.is_set():
                 return None
@@ -212,5 +212,5 @@ class _Child:
 
 def python(module: str, *arguments: str) -> list[str]:
     """The command that runs one of our modules as a child of this process, and ends when this process is gone."""
-    # -P: the directory that the command is called in must not shadow our modules
+    # -P: the working directory must not shadow our modules
     return [sys.executable, "-P", "-m", module, *arguments, "--parent", str(os.getpid())]

@@ -2,8 +2,9 @@
 
     python -m console.processes.worker --threads 16 --parent 4711
 
-Reads the settings, builds everything once, hands it on. SIGTERM drains: no new turns, running calls end, what has not
-begun is handed back. It also drains when its parent is gone, so that no process outlives a killed ``headrace worker``.
+Reads the settings, builds everything once, hands it on. SIGTERM drains: no new turns, running calls end, and jobs whose
+call has not begun are handed back. It also drains when its parent is gone, so that no process outlives a killed
+``headrace worker``.
 """
 
 from __future__ import annotations
@@ -42,17 +43,17 @@ from workers.trouble_log import TroubleLog
 from workers.turn_account import TurnAccount
 
 log = structlog.get_logger("headrace.worker")
-START_WITHIN_S = 10.0  # how long Postgres may be away during a start; after that whoever keeps us up tries again
-_HEART_CHECK_S = 0.5  # how soon the loss of the heart shows
-# A thread that computes lets the others go on after this time, s (CPython's own: 0.005). A claim hands the interpreter
-# over some ten times, so each of a neighbour's computing threads makes it late by ten times this.
+START_WITHIN_S = 10.0  # how long Postgres may be away during a start; after that the supervisor tries again
+_HEART_CHECK_S = 0.5  # how soon the loss of the heartbeat shows
+# A computing thread yields the interpreter after this time, s (CPython's own: 0.005). A claim hands the interpreter
+# over some ten times, so each computing thread of another job delays it by ten times this.
 _SWITCH_S = 0.001
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM; the exit code (0: drained, 1: start it again, 2: it cannot start).
 
-    1: a service is away, or the heart of this process could not beat.
+    1: a service is away, or the heartbeat of this process failed.
     """
     parser = argparse.ArgumentParser(
         prog="python -m console.processes.worker", description="One Headrace worker process."
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
-    """Build the process's parts, work until told to stop, drain. Returns the exit code: 1 when the heart was lost."""
+    """Build the process's parts, work until told to stop, drain. Returns the exit code: 1 when the heartbeat failed."""
     code = 0
     draining = threading.Event()
     stopping = threading.Event()
@@ -107,10 +108,11 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             raise ConfigurationError(
                 "no provider key is set",
                 field="OPENAI_API_KEY, ANTHROPIC_API_KEY",
-                hint="Set one; a server that needs none takes any text as its key. "
+                hint="Set one; for a server that needs no key, any text will do. "
                 "For invented answers: HEADRACE_SIMULATOR_URL=private and `headrace worker`.",
             )
-        # Load the vocabulary. It holds the interpreter lock for a second of CPU time, so not while a heart has to beat.
+        # Load the vocabulary. It holds the interpreter lock for a second of CPU time, so this must come before the
+        # heartbeat.
         count_o200k([""])
         trouble = TroubleLog()
         breakers = Breakers(
@@ -172,7 +174,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
 
 
 def _is_simulated(settings: Settings) -> bool:
-    """Whether the answers are made up. `headrace worker` hands the simulator's URL on only where it is used."""
+    """Whether the answers are invented. `headrace worker` passes the simulator's URL on only where it is used."""
     bases = [url for url in (settings.openai_base_url, settings.anthropic_base_url) if url is not None]
     return settings.simulator_url is not None and any(url.startswith(settings.simulator_url) for url in bases)
 

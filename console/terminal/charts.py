@@ -24,9 +24,9 @@ _SIDEWAYS = " ▏▎▍▌▋▊▉█"  # eighths of a cell
 
 
 def print_bars(amounts: Sequence[tuple[str, Decimal]]) -> None:
-    """A bar for each of the first twenty names, as long as its amount (USD) is great; the rest as one line.
+    """A bar for each of the first twenty names, in proportion to its amount (USD); the rest as one line.
 
-    A name that leaves no room for its bar has a line of its own above it.
+    If a name leaves no room for its bar, it has a line of its own above the bar.
     """
     shown = [(printable(name), usd, cell(usd)) for name, usd in amounts[:MOST_BARS]]
     dearest = max((usd for _, usd, _ in shown), default=Decimal(0))
@@ -50,7 +50,9 @@ def print_bars(amounts: Sequence[tuple[str, Decimal]]) -> None:
 
 
 def print_columns(spent: Mapping[date, Decimal], *, first: date, last: date) -> None:
-    """A column for each day (for several, where there are many) from first to last, as high as its spend in USD."""
+    """A column for each day (for several days, where there are many) from first to last, in proportion to its spend in
+    USD.
+    """
     days = (last - first).days + 1
     each = ceil(days / MOST_COLUMNS)
     sums = [
@@ -73,7 +75,7 @@ def print_columns(spent: Mapping[date, Decimal], *, first: date, last: date) -> 
 def _print(lines: Sequence[str]) -> None:
     stream = screen()
     text = "\n".join(lines)
-    if not draws(stream):  # an ASCII terminal has no blocks and no frames: what is at least half full is a #
+    if not draws(stream):  # an ASCII terminal has no blocks and no frames: a cell that is at least half full is a #
         text = text.translate({ord(block): " " for block in _UPWARDS[:4] + _SIDEWAYS[:4]})
         text = text.translate({ord(block): "#" for block in _UPWARDS[4:] + _SIDEWAYS[4:]})
         text = text.translate({ord("│"): "|", ord("└"): "+", ord("─"): "-", ord("…"): "-"})
@@ -82,17 +84,17 @@ def _print(lines: Sequence[str]) -> None:
 
 
 def _bar(usd: Decimal, dearest: Decimal, cells: int) -> str:
-    """A bar of up to so many cells, filled up with blanks; what was spent is seen, however little."""
+    """A bar of up to that many cells, filled up with blanks; any spend shows, however little."""
     eighths = max(round(usd / dearest * cells * 8), 1) if usd > 0 else 0
     full, rest = divmod(eighths, 8)
     return (_SIDEWAYS[8] * full + (_SIDEWAYS[rest] if rest else "")).ljust(cells)
 
 
 def _level(usd: Decimal, highest: Decimal) -> int:
-    """How many eighths of a line a column is high; what was spent is seen, however little."""
+    """The height of a column in eighths of a line; any spend shows, however little."""
     return max(round(usd / highest * _HEIGHT * 8), 1) if usd > 0 else 0
 
 
 def _part(eighths: int) -> str:
-    """The part of a column that lies in one line, and a blank beside it."""
+    """The part of a column that is in one line, and a blank beside it."""
     return _UPWARDS[min(max(eighths, 0), 8)] + " "

@@ -1,4 +1,4 @@
-"""Rows as files for other programs: CSV and Parquet. No digit of an amount is lost, or nothing is written."""
+"""Rows as files for other programs: CSV and Parquet. An amount keeps all its digits, or nothing is written."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from errors import ConfigurationError, InvalidInputError
 Rows = Sequence[Mapping[str, object]]
 STANDARD_OUTPUT = "-"
 
-_PRECISION = 38  # digits of a Parquet decimal that is read everywhere
-_PLACES = 18  # so many at least, so that files of different days have the same type
+_PRECISION = 38  # digits of a Parquet decimal that every reader supports
+_PLACES = 18  # a minimum, so that files of different days have the same type
 
 
 class ColumnKind(Enum):
-    """What a column holds."""
+    """The type of a column."""
 
     TEXT = "text"
     WHOLE = "whole"
@@ -30,7 +30,7 @@ class ColumnKind(Enum):
 
 
 def write_csv(to: str, columns: Mapping[str, ColumnKind], rows: Rows) -> None:
-    """Write CSV (RFC 4180, UTF-8, with a head) to a file, or to standard output for ``-``. What is not there is empty.
+    """Write CSV (RFC 4180, UTF-8, with a header) to a file, or to standard output for ``-``. Missing values are empty.
 
     :raises InvalidInputError: the file cannot be written.
     """
@@ -73,7 +73,7 @@ def _written(value: object) -> object:
 
 
 def _places(name: str, rows: Rows) -> int:
-    """How many decimal places the column needs."""
+    """The number of decimal places that the column needs."""
     whole, places = 0, _PLACES
     for row in rows:
         before, _, after = f"{row[name]:f}".lstrip("-").partition(".")

@@ -1,4 +1,6 @@
-"""How a command that failed says so: one line on standard error, JSON on standard output for programs, exit code 2."""
+"""How a failed command reports its error: one line on standard error, JSON on standard output for programs, exit code
+2.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,11 @@ from errors import CommandUsageError, HeadraceError, InvalidInputError, joined
 from wording import of_settings, without_foreign_words
 
 REFUSED = 2
-"""Exit code of an error that has a name: configuration, services, input."""
+"""Exit code of a known error: configuration, services, input."""
 
 
 def report(error: HeadraceError, *, as_json: bool) -> int:
-    """Tell of an error; the exit code. The traceback is shown only at HEADRACE_LOG_LEVEL=debug."""
+    """Report an error; the exit code. The traceback is shown only at HEADRACE_LOG_LEVEL=debug."""
     if as_json:
         print_json({"error": error.as_dict()})
     _print(f"error: {printable(str(error))} [{error.code}]")
@@ -28,7 +30,7 @@ def report(error: HeadraceError, *, as_json: bool) -> int:
 
 
 def report_usage(error: typer.TyperException, *, as_json: bool) -> int:
-    """Tell of a command line that cannot be understood; the exit code."""
+    """Report a command line that cannot be parsed; the exit code."""
     message = without_foreign_words(" ".join(error.format_message().split()))
     if not message:  # no command was given, and the help has been shown
         return error.exit_code
@@ -46,7 +48,7 @@ def _print(text: str) -> None:
 
 
 def of_value(error: ValueError) -> HeadraceError | None:
-    """The typed error for a setting that cannot be read, or for text that is not UTF-8; None for anything else."""
-    if isinstance(error, UnicodeEncodeError):  # what the system gave us as bytes: an argument, a variable
+    """The typed error for a setting that cannot be read, or for text that is not UTF-8; None for any other error."""
+    if isinstance(error, UnicodeEncodeError):  # bytes from the system: an argument or a variable
         return InvalidInputError("is not UTF-8", field="command line or environment", value=error.object)
     return of_settings(error)

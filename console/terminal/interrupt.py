@@ -1,4 +1,4 @@
-"""Ctrl-C in a long command: the step under way is ended, what was done is told; a second one ends at once."""
+"""Ctrl-C in a long command: the current step is finished and reported; a second Ctrl-C ends at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 INTERRUPTED, CUT_OFF = 130, 141
-"""Exit codes: after Ctrl-C, and when nothing reads what is written any more, as a shell says of other programs."""
+"""Exit codes after Ctrl-C, and after the reader of the output has gone, as a shell reports them of other programs."""
 
 _STOPPING = b"\nstopping when the step under way has ended; once more stops at once\n"
 
@@ -27,7 +27,7 @@ class Stop:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """What is in here is ended before the first signal stops the command.
+        """A block that is finished before the first signal stops the command.
 
         :raises KeyboardInterrupt: at the end, if a signal came meanwhile; at once, if it was the second one.
         """
@@ -48,7 +48,7 @@ class Stop:
         raise KeyboardInterrupt
 
     def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():  # no other one hears signals
+        if threading.current_thread() is threading.main_thread():  # only the main thread receives signals
             self._before = {one: signal.signal(one, self._heard) for one in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -59,10 +59,10 @@ class Stop:
 
 @contextmanager
 def quiet_interrupt() -> Iterator[None]:
-    """Ctrl-C in here ends the process at once and without a word (exit code 130): for imports, before anything began.
+    """Ctrl-C in this block ends the process at once and silently (exit code 130): for imports, before any work began.
 
-    A :class:`KeyboardInterrupt` would not do, since what imports run (``__set_name__``, callbacks of C) turns it into
-    other errors. SIGTERM needs nothing, for it ends such a process at once anyhow.
+    A :class:`KeyboardInterrupt` would not do: code that imports run (``__set_name__``, callbacks of C) turns it into
+    other errors. SIGTERM needs nothing, because it ends such a process at once anyway.
     """
     is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where a shell has it ignored
     if not is_usual or threading.current_thread() is not threading.main_thread():
@@ -76,5 +76,5 @@ def quiet_interrupt() -> Iterator[None]:
 
 
 def forget_output() -> None:
-    """Let what is still to be written to a closed standard output go nowhere, so that the end is a quiet one."""
+    """Drop the remaining text for a closed standard output, so that the process ends without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,6 @@
-"""What commands print: tables for people, JSON for programs. Results go to standard output, all else to error."""
+"""The output of commands: tables for people, JSON for programs. Results go to standard output, the rest to standard
+error.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,16 @@ from console.terminal import tables
 from storage.db.reading import Unreadable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-"""The option that every command has."""
-LogJson = Annotated[bool, typer.Option("--json", help="Log in JSON lines, and tell of an error in JSON.")]
+"""The ``--json`` option that every command has."""
+LogJson = Annotated[bool, typer.Option("--json", help="Log in JSON lines, and print an error in JSON.")]
 """The same for a command that runs until it is told to stop."""
 
 _USD_PLACES = 6
 _NARROWEST, _USUAL = (
     20,
     80,
-)  # columns of a terminal: the least that is believed, and what is taken when it does not tell
-_BLANKS = "Zs"  # Unicode's category of blanks: of no width that one could count on, such as an ideographic one
+)  # columns of a terminal: the least that is believed, and the default when it does not report any
+_BLANKS = "Zs"  # Unicode's category of blanks: their width is not certain, as of an ideographic blank
 _JOINER = re.compile("(?<=[\u2000-\U0010ffff])\u200d(?=[\u2000-\U0010ffff])")  # between the parts of an emoji
 
 
@@ -52,10 +54,10 @@ def print_table(
     spare: Sequence[str] = (),
     to_error: bool = False,
 ) -> None:
-    """Print a table for people, or a card a row where it does not fit (see :mod:`console.terminal.tables`).
+    """Print a table for people, or a card for each row where it does not fit (see :mod:`console.terminal.tables`).
 
-    ``numbers`` names the columns that are aligned to the right and never broken, ``spare`` those that a narrow terminal
-    may do without, the first of them first.
+    ``numbers`` names the columns that are aligned to the right and never broken. ``spare`` names those that a narrow
+    terminal may drop, the first of them first.
     """
     stream = screen(to_error=to_error)
     laid_out = tables.table(
@@ -72,36 +74,36 @@ def print_table(
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Print a name and its value a line, leaving out what is not there."""
+    """Print a name and its value a line, leaving out missing values."""
     there = {name: _in_table(value) for name, value in facts.items() if value is not None}
     _print_lines(screen(), tables.cards(list(there), [list(there.values())], width=width()).lines)
 
 
 def say(text: str) -> None:
-    """Print a sentence that is the result, broken at blanks. Names in it are other people's."""
+    """Print a sentence that is the result, broken at blanks. Names in it come from outside."""
     for line in tables.wrapped(printable(text), width()):
         typer.echo(line)
 
 
 def say_wrapped(text: Text, *, indent: int) -> None:
-    """Print a sentence that may be long, broken at blanks only; further lines are set in."""
+    """Print a sentence that may be long, broken at blanks only; further lines are indented."""
     first, *rest = tables.hanging(text.plain, width(), indent=indent).split("\n")
     screen().print(Text("\n").join([text[: len(first)], *map(Text, rest)]), soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """Say something on standard error that is no part of the result."""
+    """Print a note on standard error that does not belong to the result."""
     for line in tables.wrapped(printable(text), width(to_error=True)):
         screen(to_error=True).print(Text(line), soft_wrap=True)
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """``1 job``, ``2,000 jobs``. ``many``: the plural that is not made by an s alone."""
+    """``1 job``, ``2,000 jobs``. ``many``: the plural, if an s alone does not make it."""
     return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
 
 
 def screen(*, to_error: bool = False, markup: bool = False) -> Console:
-    """Standard output (or error) as rich knows it. Nothing in what is printed is markup, unless the caller says so."""
+    """Standard output (or error) as rich knows it. The text is not read as markup, unless the caller says so."""
     stream = sys.stderr if to_error else sys.stdout
     return Console(file=stream, width=width(to_error=to_error), markup=markup, highlight=False, emoji=False)
 
@@ -113,7 +115,7 @@ def width(*, to_error: bool = False) -> int | None:
         return None
     try:
         columns = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(stream.fileno()).columns
-    except (ValueError, OSError):  # COLUMNS is not a number, or the terminal does not tell
+    except (ValueError, OSError):  # COLUMNS is not a number, or the terminal does not report a width
         columns = 0
     return max(columns, _NARROWEST) if columns > 0 else _USUAL
 
@@ -132,7 +134,7 @@ def cell(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with what could steer a terminal made visible: names and answers are other people's."""
+    """The text with control characters made visible: names and answers come from outside and could steer a terminal."""
     if text.isprintable():
         return text
     joiners = {found.start() for found in _JOINER.finditer(text)}
@@ -152,7 +154,7 @@ def _in_table(value: object) -> str:
 
 
 def draws(stream: Console) -> bool:
-    """Whether lines and blocks can be written there: not on an ASCII terminal."""
+    """Whether block characters can be written there: not on an ASCII terminal."""
     return stream.encoding.lower().startswith("utf")
 
 

@@ -1,4 +1,4 @@
-"""What ``headrace prices`` tells: rows, differences between rows, and what pricing anew came to."""
+"""The output of ``headrace prices``: rows, differences between rows, and the result of repricing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _HEADS = {
     "long_output_usd": "long output",
     "batch_discount": "batch discount",
 }
-_HELD_LONGEST = ("input", "output")  # on a narrow terminal, which shows fewer rates
+_HELD_LONGEST = ("input", "output")  # columns that a narrow terminal drops, and so shows fewer rates
 
 
 def tell_prices(rows: Sequence[Price], now: datetime, *, as_json: bool) -> None:
-    """Every row, and which of each model is in force."""
+    """Every row, and which row of each model is in force."""
     current = set(in_force(rows, now).values())
     if as_json:
         print_json({"prices": [{**asdict(row), "in_force": row in current} for row in rows]})
@@ -82,7 +82,7 @@ def as_document(changes: Sequence[Change], by_hand: Sequence[Model]) -> dict[str
 
 
 def tell_repriced(period: Period, done: Sequence[Mispriced], *, dry_run: bool, as_json: bool) -> None:
-    """What pricing anew came to (or would), a row a tenant."""
+    """The result of repricing, done or simulated, one row a tenant."""
     runs = sum(one.runs for one in done)
     before = sum((one.before_usd for one in done), Decimal(0))
     after = sum((one.after_usd for one in done), Decimal(0))
@@ -96,10 +96,10 @@ def tell_repriced(period: Period, done: Sequence[Mispriced], *, dry_run: bool, a
     if table:
         figures = ["runs", "before USD", "after USD", "difference USD"]
         print_table(["tenant", *figures], table, numbers=figures)
-    what = "would be priced anew" if dry_run else "priced anew"
+    what = "would be repriced" if dry_run else "repriced"
     typer.echo(f"{runs} runs {what} ({cell(period.since)} to {cell(period.until)} UTC)")
 
 
 def _rate(value: Decimal | int | None) -> str:
-    """A rate to its last digit: these are reviewed."""
+    """A rate to its last digit, because rates are reviewed."""
     return "" if value is None else f"{value:f}" if isinstance(value, Decimal) else str(value)

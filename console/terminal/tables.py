@@ -1,8 +1,8 @@
 """Rows of values as lines that fit a terminal. Pure: texts in, lines out.
 
-A line breaks at blanks alone: an id is never broken, an amount is never cut. Rows that do not fit lose the columns that
-hold nothing, then wrap, then lose the columns that the caller can spare; what still does not fit becomes a card a row.
-Without a width (a pipe, a file) every row is one line and holds everything.
+A line breaks at blanks alone: an id is never broken, an amount is never cut. Rows that do not fit lose their empty
+columns first. Then cells wrap, and then the columns are dropped that the caller can spare. Rows that still do not fit
+become cards. Without a width (a pipe, a file) every row is one line and holds everything.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 MOST_LINES = 4
-"""A row of a table takes so many lines at most; what needs more is read more easily as a card."""
+"""The most lines of a table row; a longer one is easier to read as a card."""
 
 _GAP = 2
-_UNBROKEN = "\N{NO-BREAK SPACE}"  # stands for a blank at which no line breaks; printed as a blank
+_UNBROKEN = "\N{NO-BREAK SPACE}"  # stands for a blank at which a line must not break; printed as a blank
 
 
 @dataclass(frozen=True, slots=True)
 class TableLine:
-    """One line: a part that stands out, and the rest."""
+    """One line: a part in bold, and the rest."""
 
     strong: str
     plain: str = ""
@@ -29,7 +29,7 @@ class TableLine:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The lines of a table or of cards, and the columns that were left out for the sake of the width."""
+    """The lines of a table or of cards, and the columns that were dropped to save width."""
 
     lines: Sequence[TableLine]
     left_out: Sequence[str] = ()
@@ -64,7 +64,7 @@ def table(
     spare: Sequence[str] = (),
     rule: str = "─",
 ) -> Layout:
-    """Lay rows out below their columns' names. ``spare``: columns that may be left out, the first of them first.
+    """Lay rows out below their columns' names. ``spare``: columns that may be dropped, the first of them first.
 
     A column of ``to_right`` holds figures: none of its cells breaks.
     """
@@ -89,13 +89,13 @@ def table(
 
 
 def cards(names: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None) -> Layout:
-    """A card a row: a line for each value that is there, behind its name."""
+    """A card for each row: a line for each value that is not missing, behind its name."""
     whole = [_Column(name, [row[place] for row in rows], to_right=False) for place, name in enumerate(names)]
     return Layout(_cards(whole, len(rows), width))
 
 
 def wrapped(text: str, width: int | None) -> list[str]:
-    """The text in lines of a width at most, broken at blanks alone; a longer word has its line to itself."""
+    """The text in lines of that width at most, broken at blanks alone; a longer word has a line to itself."""
     if width is None or cell_len(text) <= width:
         return [text]
     lines: list[str] = []
@@ -111,7 +111,7 @@ def wrapped(text: str, width: int | None) -> list[str]:
 
 
 def hanging(text: str, width: int | None, *, indent: int) -> str:
-    """The text as lines of a width at most, of which all but the first are set in."""
+    """The text as lines of that width at most; all but the first are indented."""
     if width is None or cell_len(text) <= width:
         return text
     first, *rest = wrapped(text, width)
@@ -120,7 +120,7 @@ def hanging(text: str, width: int | None, *, indent: int) -> str:
 
 
 def _widths(columns: Sequence[_Column], width: int) -> list[int] | None:
-    """How wide each column is, so that all fit; None when they do not, or when a row would be too many lines high."""
+    """The widths of the columns, so that all fit; None when they do not, or when a row would have too many lines."""
     room = width - _GAP * (len(columns) - 1)
     natural = [one.natural for one in columns]
     if sum(natural) <= room:
@@ -130,7 +130,7 @@ def _widths(columns: Sequence[_Column], width: int) -> list[int] | None:
     if left < 0:
         return None
     wanting = sorted(range(len(columns)), key=lambda place: natural[place] - widths[place])
-    for n, place in enumerate(wanting):  # whose need is small gets it whole, the others share what is left
+    for n, place in enumerate(wanting):  # a column with a small need gets all of it, the others share the rest
         more = min(natural[place] - widths[place], left // (len(wanting) - n))
         widths[place] += more
         left -= more

@@ -18,11 +18,11 @@ def sentence(told: Explanation) -> str:
         case Why.RUNNING:
             return f"it does not wait: it runs{since}"
         case Why.TENANT_PAUSED:
-            return f"its tenant is paused{since}: `headrace resume --tenant {told.tenant_id}` lets it go on"
+            return f"its tenant is paused{since}: `headrace resume --tenant {told.tenant_id}` resumes it"
         case Why.FEATURE_PAUSED:
-            return f"its feature is paused{since}: `headrace resume --feature {told.feature}` lets it go on"
+            return f"its feature is paused{since}: `headrace resume --feature {told.feature}` resumes it"
         case Why.LANE_PAUSED:
-            return f"its lane is paused{since}: `headrace resume --lane {told.lane}` lets it go on"
+            return f"its lane is paused{since}: `headrace resume --lane {told.lane}` resumes it"
         case Why.ASKED_FOR:
             return f"it was asked for later: it waits{until}"
         case Why.BACKOFF:
@@ -37,7 +37,7 @@ def sentence(told: Explanation) -> str:
         case Why.RATE_LIMITED:
             return f"it waits for {_named(told)}: room is expected{until}"
         case Why.PROVIDER_HELD:
-            return f"its providers are away or refuse us: it waits{until}, and burns no attempt"
+            return f"its providers are away or refuse our account: it waits{until}, and uses up no attempt"
         case Why.SCHEMA_WAITS:
             return "another large output schema of its tenant is being read"
         case Why.FEATURE_NOT_HERE:
@@ -46,22 +46,22 @@ def sentence(told: Explanation) -> str:
                 f"it: it waits{until} for one that knows it"
             )
         case Why.PROVIDER_RATE_LIMITED:
-            return f"its provider limits our rate: it waits{until}, and burns no attempt"
+            return f"its provider limits our rate: it waits{until}, and uses up no attempt"
         case Why.WAITS:
             return f"it waits for {_named(told)} ({told.detail})"
         case Why.NO_WORKERS:
-            more = "" if told.schedulers else ", and no scheduler lives: start one with `headrace scheduler`"
-            return f"no worker lives that takes work: start one with `headrace worker`{more}"
+            more = "" if told.schedulers else ", and no scheduler is alive: start one with `headrace scheduler`"
+            return f"no live worker takes work: start one with `headrace worker`{more}"
         case Why.WIRE_AWAY:
             return f"the wire takes no offer, so no worker is told of it: {told.detail} (`headrace doctor` says more)"
         case Why.NO_SCHEDULER:
             waits = "enqueued by SQL" if told.state == "queued" else "due"
             return (
-                f"no scheduler lives, so nothing that is {waits} comes to a worker: start one with `headrace scheduler`"
+                f"no scheduler is alive, so jobs that are {waits} reach no worker: start one with `headrace scheduler`"
             )
         case Why.SCHEDULER_BEHIND:
             return (
-                f"{_many(told.schedulers, 'scheduler')} should have seen to it and did not: "
+                f"{_many(told.schedulers, 'scheduler')} should have handled it and did not: "
                 "`headrace doctor` says what keeps them; restart them if they hang"
             )
         case Why.BEHIND_OWN_USER:
@@ -78,20 +78,20 @@ def sentence(told: Explanation) -> str:
 
 
 def start(told: Explanation) -> str | None:
-    """When it starts, as far as anybody can tell; None for what waits no more."""
+    """When it starts, as far as this can be predicted; None for a job that does not wait any more."""
     if told.why in (Why.ENDED, Why.RUNNING):
         return None
     if told.too_late:
         return "its deadline comes first: it will expire"
     if told.starts_in_s is None:
-        missing = "" if told.schedulers else ": no scheduler lives (`headrace scheduler` starts one)"
-        return f"nobody can tell{missing}"
+        missing = "" if told.schedulers else ": no scheduler is alive (`headrace scheduler` starts one)"
+        return f"the start cannot be predicted{missing}"
     more = " or later" if told.ahead >= MOST_AHEAD else ""
     return f"in {_duration(told.starts_in_s)}{more}"
 
 
 def _named(told: Explanation) -> str:
-    """What has to have room, in words: ``room:user:ada`` is the cap of the user ada."""
+    """The limit that must have room, in words: ``room:user:ada`` is the cap of the user ada."""
     kind, _, rest = (told.waits_for or "").partition(":")
     scope, _, key = rest.partition(":")
     of = f"{scope.replace('_', ' ')} {key}".strip()

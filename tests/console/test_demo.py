@@ -63,5 +63,5 @@ def test_with_a_real_key_it_asks_before_it_spends(somewhere: dict[str, object]) 
     )  # fmt: skip
     assert done.returncode == 2
     assert "at most $0.75" in done.stdout
-    assert "nobody can be asked" in done.stderr
+    assert "there is no terminal on which to ask" in done.stderr
     assert "sk-not-a-key" not in done.stdout + done.stderr

@@ -218,7 +218,7 @@ def test_a_large_default_partition_is_not_read_while_others_wait(
 
 def test_doctor_wants_two_months_ahead(ops: Database, urls: Urls) -> None:
     with ops.connection() as connection:
-        assert servers.calendar(connection).says == "partitions are made for 6 months ahead"
+        assert servers.calendar(connection).says == "partitions exist for 6 months ahead"
         with psycopg.connect(urls.owner, autocommit=True) as owner:
             now = datetime.now(UTC)
             later = Clock(owner, now)
@@ -226,6 +226,6 @@ def test_doctor_wants_two_months_ahead(ops: Database, urls: Urls) -> None:
                 ahead = now.year * 12 + now.month - 1 + months
                 later.set(datetime(ahead // 12, ahead % 12 + 1, 10, tzinfo=UTC))
                 finding = servers.calendar(connection)
-                assert (finding.verdict, finding.says) == (verdict, f"partitions are made for {left} months ahead")
+                assert (finding.verdict, finding.says) == (verdict, f"partitions exist for {left} months ahead")
                 assert (finding.to_do is None) == (verdict == "ok")
             assert recovery.ensure_partitions(connection).outcome == "made"

@@ -149,7 +149,7 @@ def test_what_is_put_back_names_what_it_waits_for(
         assert told.starts_in_s is not None
         assert 60 < told.starts_in_s <= 90
     else:
-        assert told.starts_in_s is None, "when there is room, nobody can tell for sure"
+        assert told.starts_in_s is None, "when there is room cannot be predicted for sure"
 
 
 def test_a_job_for_later_says_until_when_and_whether_its_deadline_comes_first(
@@ -221,14 +221,16 @@ def test_without_a_scheduler_nothing_is_foretold(app: Database, ops: Database, t
     assert (told.why, told.schedulers, told.starts_in_s) == (Why.NO_SCHEDULER, 0, None)
     assert "start one with `headrace scheduler`" in waiting.sentence(told)
     assert (later.why, later.starts_in_s) == (Why.BACKOFF, None), "its time has not come, and nobody will see it come"
-    assert waiting.start(later) == "nobody can tell: no scheduler lives (`headrace scheduler` starts one)"
+    assert (
+        waiting.start(later) == "the start cannot be predicted: no scheduler is alive (`headrace scheduler` starts one)"
+    )
 
     with ops.connection() as connection:
         connection.execute(
             "update headrace.queue set run_at = run_at - interval '91 seconds' where id = %s", [waiting_job]
         )
     assert explained(ops, waiting_job).why is Why.NO_SCHEDULER
-    assert "nothing that is due" in waiting.sentence(explained(ops, waiting_job))
+    assert "so jobs that are due reach no worker" in waiting.sentence(explained(ops, waiting_job))
 
 
 def test_a_scheduler_that_beats_and_does_nothing_is_the_reason(app: Database, ops: Database, tenant: UUID) -> None:

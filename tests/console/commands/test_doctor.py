@@ -72,7 +72,7 @@ def test_a_chore_that_fails_is_named(headrace: Headrace, ops: Database, schedule
 
     wrong = findings(done.json, "wrong")["chores"]
     assert done.code == 1
-    assert re.search(r"expire last got through 72\d\d s ago", wrong)
+    assert re.search(r"expire last finished 72\d\d s ago", wrong)
     assert re.search(r"sweep failed \d+ s ago with ValueError: a bug", wrong)
     assert "unusual" not in wrong, "an hourly chore has three hours"
     assert "text" not in wrong
@@ -87,7 +87,7 @@ def test_a_table_that_is_behind_its_rule_is_wrong(
 
     done = headrace("doctor", "--json")
 
-    assert "idempotency has rows of 32.0 days, and its rule is 30" in findings(done.json, "wrong")["retention"]
+    assert "idempotency has rows of 32.0 days, and its retention is 30" in findings(done.json, "wrong")["retention"]
     assert "the oldest job is 0 days old" in findings(done.json, "ok")["books"]
 
 
@@ -103,7 +103,7 @@ def test_what_was_set_aside_is_named(
 
     wrong = [one["says"] for one in done.json["findings"] if one["part"] == "set aside"]
     assert len(wrong) == 1
-    assert wrong[0].startswith(f"expire passes by job {job} of tenant {tenant} since ")
+    assert wrong[0].startswith(f"expire skips job {job} of tenant {tenant} since ")
     assert wrong[0].endswith(": a broken row")
     assert done.code == 1
 
@@ -119,7 +119,7 @@ def test_nobody_at_work_is_a_note_and_wrong_only_where_jobs_wait(
     assert findings(idle.json, "note").keys() == {"workers", "scheduler"}
     assert waiting.code == 1
     assert "wrong workers: none is alive\n      → Start one: `headrace worker`." in waiting.out
-    assert "wrong scheduler: none took the note" in waiting.out
+    assert "wrong scheduler: none answered the note" in waiting.out
     with ops.connection() as connection:
         assert connection.execute("select count(*) as n from headrace.wakes").fetchone() == {"n": 0}, "it takes it back"
 
@@ -269,11 +269,11 @@ def test_an_outage_of_both_providers_is_trouble(
     assert "1 of 1 workers have a key" in wrong["provider openai"]
     assert "failed for a fault of its own, most often provider_auth" in wrong["provider openai"]
     assert "the breaker is open in 1 of 1 workers" in wrong["provider openai"]
-    assert "set OPENAI_API_KEY to one that is valid" in wrong["provider openai"]
+    assert "set OPENAI_API_KEY to a valid key" in wrong["provider openai"]
     assert "most often provider_unavailable" in wrong["provider anthropic"]
     assert "see its status page" in wrong["provider anthropic"]
     (held,) = [one for one in done.json["findings"] if one["part"] == "held jobs"]
-    assert re.match(r"\d+ jobs? waits? for providers that are away or refuse us", held["says"])
+    assert re.match(r"\d+ jobs? waits? for providers that are away or refuse our account", held["says"])
 
 
 def test_keys_are_told_by_the_workers_and_nothing_contradicts_itself(
@@ -308,7 +308,7 @@ def test_a_breaker_that_would_let_a_call_through_and_a_rate_limit_are_worth_know
     notes = findings(done.json, "note")
     assert done.code == 0
     assert "the next call tries" in notes["provider openai"]
-    assert "asked to be left alone for 30 s more" in notes["provider anthropic"]
+    assert "asked for a pause, which lasts 30 s more" in notes["provider anthropic"]
 
 
 def test_workers_without_a_scheduler_are_trouble_and_a_lost_one_is_named(
@@ -325,9 +325,9 @@ def test_workers_without_a_scheduler_are_trouble_and_a_lost_one_is_named(
 
     assert never.code == 1
     assert "Start one: `headrace scheduler`." in findings(never.json, "wrong")["scheduler"]
-    assert findings(fine.json, "ok")["scheduler"].startswith("1 alive, and one took the note that was left for it")
+    assert findings(fine.json, "ok")["scheduler"].startswith("1 alive, and one answered the note that was left for it")
     assert lost.code == 1
-    assert f":{process.pid}, was heard of " in findings(lost.json, "wrong")["scheduler"]
+    assert f":{process.pid}, was last heard from " in findings(lost.json, "wrong")["scheduler"]
 
 
 def listed(ops: Database) -> list[schedulers.SchedulerProcess]:

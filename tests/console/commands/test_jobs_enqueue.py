@@ -97,7 +97,7 @@ def test_people_get_ids_on_one_stream_and_a_table_on_the_other(
     assert [UUID(one) for one in done.out.splitlines()] == list(in_database(ops))
     words = [" ".join(row.split()) for row in done.err.splitlines()]
     assert words[0] == "line field reason code"
-    assert words[2].startswith("2 is no JSON: Expecting property name") and words[2].endswith("invalid_input")
+    assert words[2].startswith("2 is not JSON: Expecting property name") and words[2].endswith("invalid_input")
     told = "3 feature no such feature in the routing policy (got 'telepathy'). There are: "
     assert words[3].startswith(told) and words[3].endswith(" unknown_feature")
     assert words[-1] == "1 enqueued, 2 refused."
@@ -169,8 +169,8 @@ def test_a_key_used_twice_gives_the_first_job(headrace: Headrace, ops: Database,
 
     assert len(in_database(ops)) == 1
     assert set(first.out.split()) == set(again.out.split()) == {str(one) for one in in_database(ops)}
-    assert "1 enqueued, 1 were there already, 0 refused." in first.err
-    assert "0 enqueued, 2 were there already, 0 refused." in again.err
+    assert "1 enqueued, 1 existed already, 0 refused." in first.err
+    assert "0 enqueued, 2 existed already, 0 refused." in again.err
 
 
 def test_sent_again_it_says_what_was_there(headrace: Headrace, ops: Database, tenant: UUID, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_signal_ends_the_lines_under_way_tells_their_ids_and_closes_the_docume
 
     rest = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, timeout=60)
     assert rest.returncode == 0
-    assert b"2000 enqueued, 4000 were there already, 0 refused." in rest.stderr
+    assert b"2000 enqueued, 4000 existed already, 0 refused." in rest.stderr
     assert len(in_database(ops)) == 6000
 
 
@@ -76,7 +76,7 @@ def test_while_it_waits_for_lines_a_signal_ends_it_at_once_and_a_second_one_in_a
         assert b"stopping" in held.stderr.read(10)
         held.send_signal(signal.SIGINT)
         assert held.wait(30) == 130
-        assert b"no line is in" in held.stderr.read()
+        assert b"no line was enqueued" in held.stderr.read()
     assert len(in_database(ops)) == 2000
 
 

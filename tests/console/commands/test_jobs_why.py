@@ -25,7 +25,7 @@ def test_the_reason_is_told_to_people_and_to_programs(headrace: Headrace, client
     assert shown.code == 0
     assert "its tenant is paused" in shown.out
     assert f"headrace resume --tenant {tenant}" in shown.out
-    assert "nobody can tell" in shown.out
+    assert "the start cannot be predicted" in shown.out
 
 
 def test_nothing_is_foretold_with_a_dead_wire_or_without_a_scheduler(
@@ -43,11 +43,11 @@ def test_nothing_is_foretold_with_a_dead_wire_or_without_a_scheduler(
 
     for shown in (dead, alone):
         assert shown.code == 0
-        assert "nobody can tell" in shown.out
+        assert "the start cannot be predicted" in shown.out
         assert "less than a second" not in shown.out
     assert "takes no offer" in dead.out
     assert "geheim" not in dead.out
-    assert "no scheduler lives" in alone.out
+    assert "no scheduler is alive" in alone.out
     assert "headrace scheduler" in alone.out
 
 

@@ -86,7 +86,7 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0", "0.0", "1.0001", "20%", "-0.1", "NaN", "1e-1", "٠.٥"])
 def test_what_is_no_share_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInputError, match="is no share"):
+    with pytest.raises(InvalidInputError, match="is not a share"):
         share(text, field="user_share")
 
 

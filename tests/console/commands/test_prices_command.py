@@ -1,4 +1,4 @@
-"""``headrace prices``: what is reviewed, what is in force, and history priced anew."""
+"""``headrace prices``: what is reviewed, what is in force, and repriced history."""
 
 from __future__ import annotations
 
@@ -250,8 +250,8 @@ def test_reprice_applies_a_correction_and_the_audit_finds_no_breach(
     assert (Decimal(mine["before_usd"]), Decimal(mine["after_usd"])) == (Decimal("0.0006"), Decimal("0.0005"))
     words = [line.split() for line in second.out.splitlines()]
     assert words[2] == ["Bee", "1", "0.000600", "0.000500", "-0.000100"]
-    assert second.out.splitlines()[-1].startswith("1 runs priced anew (2026-10-15 00:00:00 to ")
-    assert third.out.startswith("0 runs priced anew")
+    assert second.out.splitlines()[-1].startswith("1 runs repriced (2026-10-15 00:00:00 to ")
+    assert third.out.startswith("0 runs repriced")
     with ops.connection() as connection:
         audit = connection.execute(
             "select actor, tenant_id, after ->> 'reason' as reason from headrace.audit where action = 'run.reprice'"

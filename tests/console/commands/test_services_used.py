@@ -57,4 +57,4 @@ def test_with_nothing_set_a_command_brings_its_own_and_says_so_once(headrace: He
     assert checked.code == 0
     assert "(private)" in parts["database (app)"]["says"]
     assert "(private)" in parts["wire"]["says"]
-    assert "the private simulator makes the answers up, and each is marked" in parts["providers"]["says"]
+    assert "the private simulator invents the answers, and each answer is marked" in parts["providers"]["says"]

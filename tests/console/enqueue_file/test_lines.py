@@ -21,12 +21,12 @@ def test_blank_lines_and_a_byte_order_mark_are_passed_over_and_numbers_stay_thos
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "is no JSON: Expecting property name"),
-        ("{} {}", "is no JSON: Extra data at column 4"),
-        ("[1]", "needs a JSON object"),
-        ("null", "needs a JSON object"),
-        ('{"a": NaN}', "NaN is no number"),
-        ('{"a": -Infinity}', "-Infinity is no number"),
+        ("{", "is not JSON: Expecting property name"),
+        ("{} {}", "is not JSON: Extra data at column 4"),
+        ("[1]", "is not a JSON object"),
+        ("null", "is not a JSON object"),
+        ('{"a": NaN}', "NaN is not a number"),
+        ('{"a": -Infinity}', "-Infinity is not a number"),
         ('{"a": 1e999}', "1e999 is out of range"),
         ('{"a": ' + "9" * 5000 + "}", "cannot be read as JSON"),
         ("[" * 100_000, "cannot be read as JSON"),
