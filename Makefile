@@ -24,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## run the main job on real input, start to end
+demo: setup ## run the whole product once on the shipped example input
 	@$(BIN)/headrace demo
 
 test: setup lint ## lint, types, layering, then every test (AT_ONCE=3)

@@ -63,7 +63,7 @@ _ANY_OTHER: Final = "is not what it must be"
 
 
 def said(found: Mapping[str, Any]) -> str:
-    """One finding of ``ValidationError.errors()``, with its context, in our words. Field and value are reported apart."""
+    """One finding of ``ValidationError.errors()``, with its context, in our words. Field and value are separate."""
     kind: str = found["type"]
     context: Mapping[str, Any] = found.get("ctx", {})
     if kind in ("value_error", "assertion_error"):

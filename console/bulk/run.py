@@ -204,7 +204,7 @@ def _tell_change(counts: Mapping[str, int], seen: Preview, done: BulkChange) -> 
     if seen.left_out:
         note(f"Left alone, in another state or not of these filters: {counted(seen.left_out, 'job')} of the file.")
     if seen.unknown:
-        note(f"Ids of the file that are of no job: {seen.unknown:,}.")
+        note(f"Ids of the file that belong to no job: {seen.unknown:,}.")
     if done.interrupted or done.error is not None:
         note(f"Stopped after {done.dealt:,} of {counted(seen.count, 'job')}. The same command again does the rest.")
 
@@ -224,7 +224,7 @@ def _tell_results(done: Exported, output: Path | None) -> None:
         note(f"Not ended yet: {counted(done.not_ended, 'job')}.")
     if done.unknown:
         named = ", ".join(map(str, done.unknown_ids)) + (" …" if done.unknown > len(done.unknown_ids) else "")
-        note(f"Ids of the file that are of no job: {done.unknown:,} ({named})")
+        note(f"Ids of the file that belong to no job: {done.unknown:,} ({named})")
 
 
 def _rest(seen: Preview, done: BulkChange) -> dict[str, Any]:
