@@ -35,7 +35,7 @@ def test_a_killed_demo_leaves_no_server_and_the_next_one_ends_well(
     log = tmp_path / "demo.log"
     with log.open("wb") as out:
         first = subprocess.Popen(demo, **somewhere, stdout=out, stderr=out)  # type: ignore[call-overload]
-        eventually(lambda: b"jobs of 3 tenants" in log.read_bytes() or first.poll() is not None, within_s=60)
+        eventually(lambda: b"jobs of 3 tenants" in log.read_bytes() or first.poll() is not None, within_s=180)
     assert first.poll() is None, log.read_text()
     started = psutil.Process(first.pid).children(recursive=True)
     assert len(started) >= 4, "the supervisor, its workers and the scheduler run"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from producers import Client
-from queues.broker_url import open_wire
 from queues.rabbitmq.partitions import LIGHT, queue_name, queue_names
+from queues.rabbitmq.wire import RabbitWire
 from settings import Settings
 from storage.db.database import Database
 from storage.db.ids import new_id
@@ -22,6 +22,7 @@ from tests.support.arithmetic_jobs import JOBS, all_ended_well, ended, request, 
 from tests.support.audit import check_books
 from tests.support.fleet import Fleet, Urls, eventually
 from tests.support.rabbitmq import PrivateRabbit
+from tests.support.wires import PATIENT_S
 from workers.scheduler import Scheduler
 
 pytestmark = pytest.mark.rabbitmq
@@ -40,7 +41,7 @@ def rabbit_fleet(rabbit: PrivateRabbit, urls: Urls, tmp_path: Path) -> Iterator[
 
 @pytest.fixture
 def rabbit_client(rabbit: PrivateRabbit, app: Database) -> Iterator[Client]:
-    client = Client(app, open_wire(rabbit.url, lanes=LANES))
+    client = Client(app, RabbitWire(rabbit.url, lanes=LANES, answer_within_s=PATIENT_S))
     yield client
     client.close()
 
@@ -81,7 +82,7 @@ def test_a_flood_puts_no_more_turns_on_the_wire_than_a_tenants_cap(
     ada, ben = new_tenant(ops, "Ada"), new_tenant(ops, "Ben")
     rabbit.wipe(list(LANES))
     for lane in LANES:  # whoever takes turns declares them; nobody does here
-        wire = open_wire(rabbit.url, lanes=LANES)
+        wire = RabbitWire(rabbit.url, lanes=LANES, answer_within_s=PATIENT_S)
         wire.take(lane, 1)
         wire.close()
     rabbit_client.enqueue_many([request(ada, i, lane="interactive") for i in range(cap - 2)])
@@ -105,7 +106,7 @@ def test_tenants_with_few_jobs_have_their_turns_before_floods_by_whichever_way_t
         rows = [fields | {"id": str(new_id()), "messages": [{"role": "user", "content": "Hi"}]} for _ in range(n)]
         with app.connection() as connection:
             jobs.enqueue_batch(connection, tenant, rows, wake=True)
-    wire = open_wire(rabbit.url, lanes=LANES)
+    wire = RabbitWire(rabbit.url, lanes=LANES, answer_within_s=PATIENT_S)
     Scheduler(
         database=ops, wire=wire, worker_silent_s=10, max_deaths=3, turns_per_tenant=64, idempotency_days=30
     ).drain_wakes()
