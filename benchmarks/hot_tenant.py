@@ -1,6 +1,6 @@
 """One hot tenant, one user, one feature, 32 threads and connections, full durability: begin + settle pairs a second.
 
-Side by side, in turns: each step in a transaction of its own, and the workers' ledger, which does steps that come at
+Side by side, in turns: each step in a transaction of its own, and the workers' commits, which does steps that come at
 the same time in one. Nothing is readable before it is durable in either.
 
 python -m benchmarks.hot_tenant
@@ -24,7 +24,7 @@ from storage.jobs import jobs
 from storage.jobs.jobs import ClaimedJob
 from storage.money import runs
 from storage.money.runs import PlannedCall
-from workers.ledger import Ledger
+from workers.group_commit import GroupCommit
 
 THREADS, PAIRS, ROUNDS = 32, 60, 5  # pairs of each thread in a round
 Claims = list[tuple[UUID, UUID]]
@@ -95,7 +95,7 @@ def measure(bench: Rig) -> None:
         connection.execute("update headrace.tenants set daily_cost_cap_usd = 100000 where id = %s", [tenant])
         connection.execute("update headrace.plans set user_share = 1")
     with Database(bench.endpoints.database_url, connections=THREADS) as database:
-        ledger = Ledger(database)
+        commits = GroupCommit(database)
 
         def alone(job_id: UUID, claim_id: UUID) -> None:
             planned = call()
@@ -108,8 +108,8 @@ def measure(bench: Rig) -> None:
         def together(job_id: UUID, claim_id: UUID) -> None:
             planned = call()
             run, outcome = books(planned)
-            assert ledger.begin(tenant, job_id, claim_id, planned).verdict == "granted"
-            ledger.settle(tenant, job_id, claim_id, run=run, verdict="ended", outcome=outcome)
+            assert commits.begin(tenant, job_id, claim_id, planned).verdict == "granted"
+            commits.settle(tenant, job_id, claim_id, run=run, verdict="ended", outcome=outcome)
 
         found: dict[str, list[float]] = {"alone": [], "together": []}
         for pair in (alone, together):  # the pool opens its connections

@@ -45,8 +45,8 @@ grant delete on headrace.queue, headrace.reservations, headrace.wakes, headrace.
 revoke all on all functions in schema headrace from headrace_app, headrace_producer;
 grant execute on all functions in schema headrace to headrace_ops;
 grant execute on function headrace.enqueue, headrace.enqueue_many, headrace.result to headrace_producer, headrace_app;
-grant execute on function headrace.enqueue_batch, headrace.claim, headrace.begin, headrace.settle, headrace.keep_books,
-    headrace.keep_all_books, headrace.cancel, headrace.quote, headrace.quote_requests, headrace.quote_many
-    to headrace_app;
+grant execute on function headrace.enqueue_batch, headrace.claim, headrace.begin, headrace.settle,
+    headrace.group_commit, headrace.group_commit_of_tenant, headrace.cancel, headrace.quote, headrace.quote_requests,
+    headrace.quote_many to headrace_app;
 -- policies and defaults call them
 grant execute on function headrace.current_tenant, headrace.now, headrace.time_of to headrace_app;

@@ -1386,14 +1386,14 @@ GRANT ALL ON FUNCTION headrace.enqueue_batch(p_tenant uuid, p_jobs jsonb, p_wake
 GRANT ALL ON FUNCTION headrace.enqueue_many(tenant_id uuid, requests jsonb) TO headrace_producer;
 GRANT ALL ON FUNCTION headrace.enqueue_many(tenant_id uuid, requests jsonb) TO headrace_app;
 
+GRANT ALL ON FUNCTION headrace.group_commit(p_steps jsonb, p_wait boolean) TO headrace_app;
+
+GRANT ALL ON FUNCTION headrace.group_commit_of_tenant(p_tenant uuid, p_steps jsonb) TO headrace_app;
+
 GRANT SELECT ON TABLE headrace.features TO headrace_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE headrace.features TO headrace_ops;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE headrace.set_aside TO headrace_ops;
-
-GRANT ALL ON FUNCTION headrace.keep_all_books(p_steps jsonb, p_wait boolean) TO headrace_app;
-
-GRANT ALL ON FUNCTION headrace.keep_books(p_tenant uuid, p_steps jsonb) TO headrace_app;
 
 GRANT SELECT ON TABLE headrace.lanes TO headrace_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE headrace.lanes TO headrace_ops;

@@ -32,7 +32,7 @@ from workers import call_report, outcomes
 from workers.answers import read_answer
 from workers.call_report import CallReport
 from workers.claim import Claim
-from workers.ledger import Ledger
+from workers.group_commit import GroupCommit
 from workers.outcomes import Ended, Lost, Outcome, Succeeded
 from workers.trouble_log import TroubleLog
 
@@ -104,7 +104,7 @@ class Dependencies:
     """
 
     gateway: Gateway
-    ledger: Ledger
+    group_commit: GroupCommit
     pseudonyms: Pseudonyms
     rates: RateGuard | None
     trouble: TroubleLog
@@ -148,7 +148,7 @@ class Attempt:
         if no_room is not None:
             return Decided(outcomes.of_full_rate(no_room))
         claim, call = self._claim, self._plan.call(target)
-        grant = self._shared.ledger.begin(claim.tenant_id, claim.job.job_id, claim.id, call)
+        grant = self._shared.group_commit.begin(claim.tenant_id, claim.job.job_id, claim.id, call)
         if isinstance(grant, Granted):
             return call, grant
         outcome = outcomes.of_refusal(grant, on_over_budget=claim.job.on_over_budget, model=target.model)

@@ -1,8 +1,8 @@
 """The life of one job in a worker, from a turn taken to the job settled. Read top to bottom.
 
 Each step is one named function. What is atomic with what shows here and in `workers/attempt.py`: `claim`, `begin` and
-`settle` are one short transaction each (those that come at the same time may share one: `workers/ledger.py`), and no
-transaction is open while a provider is called.
+`settle` are one short transaction each, and no transaction is open while a provider is called. Those that come at the
+same time may share a transaction: `workers/group_commit.py`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from workers.attempt import Answered, Attempt, Decided, Dependencies, Failed, He
 from workers.backoff import Backoff
 from workers.call_report import CallReport
 from workers.claim import Claim
-from workers.ledger import Ledger
+from workers.group_commit import GroupCommit
 from workers.outcomes import Ended, HandBack, Lost, NextCall, Outcome, ProviderWait
 from workers.prompt_cache import LoadedPrompts
 from workers.settling import with_less
@@ -104,7 +104,7 @@ class Pipeline:
         self._prompts = LoadedPrompts(database)
         self._shared = Dependencies(
             gateway=gateway,
-            ledger=Ledger(database, draining),
+            group_commit=GroupCommit(database, draining),
             pseudonyms=pseudonyms,
             rates=rates,
             trouble=self._trouble,
@@ -155,7 +155,7 @@ class Pipeline:
         if not self._may_claim(self._draining):
             return None
         claim_id, tenant_id = new_id(), UUID(turn.tenant)
-        job = self._shared.ledger.claim(
+        job = self._shared.group_commit.claim(
             tenant_id,
             turn.lane,
             claim_id=claim_id,
@@ -291,7 +291,7 @@ class Pipeline:
         run, facts = None if report is None else report.as_settled(), outcome.as_settled()
         if admitted and outcome.verdict not in ("ended", "next_call"):  # however often it has to wait, it is counted
             facts["admitted"] = True
-        settled = self._shared.ledger.settle(
+        settled = self._shared.group_commit.settle(
             claim.tenant_id, claim.job.job_id, claim.id, run=run, verdict=outcome.verdict, outcome=facts
         )
         self._account(lambda: self._turns.let_in(settled.offers), otherwise=None)

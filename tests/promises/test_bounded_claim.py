@@ -14,8 +14,8 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.fleet import pauses, recovery
 from storage.fleet.pauses import Pausable, PausableKind
-from storage.jobs import books, jobs
-from storage.jobs.books import BeginStep, ClaimStep
+from storage.jobs import group_commit, jobs
+from storage.jobs.group_commit import BeginStep, ClaimStep
 from storage.jobs.jobs import ClaimedJob, Stopped
 from storage.money import limits
 from storage.money.limits import SlotScope
@@ -201,7 +201,7 @@ def test_no_claim_is_made_while_another_tenants_caps_are_held(urls: Urls, app: D
 
     def together() -> None:
         with app.connection() as connection:
-            done.extend(books.keep(connection, steps, wait=True))
+            done.extend(group_commit.run(connection, steps, wait=True))
 
     with psycopg.connect(urls.owner, autocommit=True) as owner, psycopg.connect(urls.owner) as holder:
         owner.execute("select set_config('app.tenant_id', %s, false)", [str(first)])

@@ -38,7 +38,7 @@ from tests.support.transactions import (
     settle_job,
     succeeded_outcome,
 )
-from workers.ledger import Ledger
+from workers.group_commit import GroupCommit
 from workers.pipeline import Pipeline
 from workers.scheduler import Scheduler
 
@@ -81,7 +81,7 @@ def worker(behind: Database, ops: Database, wiped_wire: Wire, simulator: Fleet) 
 @pytest.fixture
 def apart(worker: Pipeline, behind: Database) -> Pipeline:
     """The same, whose steps go alone and wait for locks, as they do when tenants stand in lines of their own."""
-    worker._shared = replace(worker._shared, ledger=Ledger(behind, lines=0))
+    worker._shared = replace(worker._shared, group_commit=GroupCommit(behind, lines=0))
     return worker
 
 

@@ -39,7 +39,7 @@ from tests.support.transactions import (
     succeeded_outcome,
 )
 from workers.backoff import Backoff
-from workers.ledger import Ledger
+from workers.group_commit import GroupCommit
 from workers.pipeline import Pipeline
 from workers.turn_account import TurnAccount
 
@@ -234,26 +234,26 @@ def test_a_claim_that_cannot_be_read_costs_its_neighbours_not_even_a_second_try(
     with ops.connection() as connection:
         connection.execute("""update headrace.jobs set metadata = '{"n": 1e5000}' where id = %s""", [poison])
     alone_again: list[tuple[UUID, bool]] = []
-    alone = Ledger._keep_alone
+    alone = GroupCommit._run_alone
 
-    def watched(ledger: Ledger, steps: Any) -> None:
+    def watched(commits: GroupCommit, steps: Any) -> None:
         alone_again.extend((one.tenant_id, one.tried) for one in steps)
-        alone(ledger, steps)
+        alone(commits, steps)
 
-    monkeypatch.setattr(Ledger, "_keep_alone", watched)
+    monkeypatch.setattr(GroupCommit, "_run_alone", watched)
     with Database(app.url, connections=1) as database, ThreadPoolExecutor(3) as threads:
-        ledger = Ledger(database)
+        commits = GroupCommit(database)
 
         def claim(whose: UUID) -> Any:
-            return ledger.claim(
+            return commits.claim(
                 whose, "interactive", claim_id=new_id(), worker_id=new_id(), timeout_s=60, turns_per_tenant=64
             )
 
         with database.connection():  # the first waits for it, and the others meet in line behind
             first = threads.submit(claim, new_id())
-            eventually(lambda: 0 in ledger._lines, why="it leads")
+            eventually(lambda: 0 in commits._lines, why="it leads")
             both = [threads.submit(claim, whose) for whose in (tenant, neighbour)]
-            eventually(lambda: len(ledger._lines[0]) == 2, why="they are in line")
+            eventually(lambda: len(commits._lines[0]) == 2, why="they are in line")
         assert first.result() is None
         unread, read = (one.result() for one in both)
     assert isinstance(unread, ClaimedJob)

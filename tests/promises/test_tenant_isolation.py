@@ -92,7 +92,7 @@ def test_a_function_gives_the_caller_s_tenant_back_and_a_tenant_s_transaction_st
         "cancel": "select headrace.cancel(%(t)s, gen_random_uuid(), 'x')",
         "settle": "select headrace.settle(%(t)s, gen_random_uuid(), gen_random_uuid(), null, 'ended')",
         "enqueue_batch": 'select headrace.enqueue_batch(%(t)s, \'[{"user_id": "u"}]\', true)',
-        "keep_books": "select headrace.keep_books(%(t)s, '[]')",
+        "group_commit_of_tenant": "select headrace.group_commit_of_tenant(%(t)s, '[]')",
     }
     with psycopg.connect(urls.app) as connection:
         for name, call in calls.items():

@@ -54,7 +54,7 @@ NOT_READ = {"wakes", "set_aside", "producer_bindings", "job_request"}
 #: What the application may execute, and the producers.
 EXECUTABLE = {
     APP: {
-        "enqueue", "enqueue_batch", "claim", "begin", "settle", "keep_books", "keep_all_books", "cancel",
+        "enqueue", "enqueue_batch", "claim", "begin", "settle", "group_commit_of_tenant", "group_commit", "cancel",
         "quote", "quote_requests", "quote_many", "enqueue_many", "result", "current_tenant", "now", "time_of",
     },
     PRODUCER: {"enqueue", "enqueue_many", "result"},
@@ -494,7 +494,7 @@ def _json(function: str, name: str, ids: dict[str, Any]) -> Any:
     known = {
         "p_run": usage,
         "p_outcome": outcome,
-        "p_steps": [*steps, claim] if function == "keep_all_books" else steps,
+        "p_steps": [*steps, claim] if function == "group_commit" else steps,
         "p_jobs": [planned] if function == "quote_many" else [request],
         "p_requests": [request],
         "requests": [request],

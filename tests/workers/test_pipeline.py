@@ -59,7 +59,7 @@ from tests.support.fleet import Urls
 from tests.support.hand_clock import Clock
 from tests.support.requests import enqueue_by_sql
 from workers.backoff import Backoff
-from workers.ledger import Ledger
+from workers.group_commit import GroupCommit
 from workers.pipeline import Pipeline
 from workers.turn_account import TurnAccount
 
@@ -720,14 +720,14 @@ def test_a_fault_in_mid_call_is_not_repeated_where_the_job_said_so(stage: Stage)
 
 
 def test_a_strained_postgres_costs_no_answer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle, strained = Ledger.settle, [StatementFailedError("a test"), StatementFailedError("a test")]
+    settle, strained = GroupCommit.settle, [StatementFailedError("a test"), StatementFailedError("a test")]
 
     def later(*given: Any, **how: Any) -> Any:
         if strained:
             raise strained.pop()
         return settle(*given, **how)
 
-    monkeypatch.setattr(Ledger, "settle", later)
+    monkeypatch.setattr(GroupCommit, "settle", later)
     result = stage.run()
     assert (result.state, result.output, strained) == (State.SUCCEEDED, "fine", [])
 
@@ -736,14 +736,14 @@ def test_a_job_that_ends_between_two_calls_is_a_dead_letter_and_asks_nobody_else
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What its first call came to cannot be settled so that another one follows, only as the job's end."""
-    settle = Ledger.settle
+    settle = GroupCommit.settle
 
     def refuse_next_call(*given: Any, verdict: str, **how: Any) -> Any:
         if verdict == "next_call":
             raise StatementRefusedError("a test")
         return settle(*given, verdict=verdict, **how)
 
-    monkeypatch.setattr(Ledger, "settle", refuse_next_call)
+    monkeypatch.setattr(GroupCommit, "settle", refuse_next_call)
     stage.openai.script = [DOWN]
 
     with capture_logs() as logs:

@@ -1,11 +1,11 @@
-"""Claims jobs, begins and settles calls; those that come at the same time in one transaction.
+"""The group commit: claims, begins and settles that come at the same time share one transaction.
 
-A transaction costs its flush to disk, its round trip and its hand-over between threads, whatever it does; and every
-call of a tenant locks the same few rows, its caps, until that flush. So steps stand in line, and whoever is first does
-the steps of those behind as well. A step that comes alone goes at once: nobody waits for company.
+A transaction costs its flush to disk, its round trip and its hand-over between threads, whatever it does. And every
+call of a tenant locks the same few rows, its caps, until that flush. So steps stand in line, and the thread of the
+first step does the steps behind it as well. A step that comes alone goes at once: no step waits for company.
 
-Tenants share a line as long as that goes well. When a step fails, or waits for a lock that somebody else holds, all
-tenants of its transaction stand in lines of their own for a while, so that none waits for what is another's affair.
+Tenants share a line as long as that goes well. When a step fails, or waits for a lock that another transaction holds,
+all tenants of its transaction stand in lines of their own for a while, so that no tenant waits for another one's steps.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import structlog
 from errors import NotTogetherError, ServiceError
 from storage.db.connect import Connection
 from storage.db.database import Database
-from storage.jobs import books
-from storage.jobs.books import BeginStep, ClaimStep, Done, SettleStep, Step
+from storage.jobs import group_commit
+from storage.jobs.group_commit import BeginStep, ClaimStep, Done, SettleStep, Step
 from storage.jobs.jobs import ClaimedJob, Settled, Stopped
 from storage.money.runs import Grant, PlannedCall
 
@@ -32,16 +32,16 @@ from storage.money.runs import Grant, PlannedCall
 AT_ONCE: Final = 16
 #: Lines that tenants share in a process.
 LINES: Final = 1
-#: A settle of more characters stands in its tenant's own line: what is long to write holds nobody else's caps.
+#: A settle of more characters stands in its tenant's own line: what is long to write holds no other tenant's caps.
 LONG_STEP: Final = 250_000
 #: How long tenants stay apart whose steps did not go together, s.
 APART_S: Final = 1.0
 
 _Line: TypeAlias = int | UUID  # a shared one, or a tenant's own
-log = structlog.get_logger("headrace.ledger")
+log = structlog.get_logger("headrace.group_commit")
 
 
-class Ledger:
+class GroupCommit:
     """One object a process, shared by its threads. Waits for a Postgres that is away, as its callers would."""
 
     def __init__(self, database: Database, draining: threading.Event | None = None, *, lines: int = LINES) -> None:
@@ -54,7 +54,7 @@ class Ledger:
         self._draining = draining
         self._shared = lines
         self._lock = threading.Lock()
-        self._lines: dict[_Line, deque[_Waiting]] = {}  # a line is here while somebody does its steps
+        self._lines: dict[_Line, deque[_Waiting]] = {}  # a line is here while a thread does its steps
         self._apart: dict[UUID, float] = {}  # tenant → until when it stands in a line of its own
 
     def claim(
@@ -108,7 +108,7 @@ class Ledger:
                 raise mine.error
             if mine.is_done:
                 return mine.done
-            tried = True  # it did not go together with others, or whoever led was torn away: safe to repeat
+            tried = True  # it did not go together with others, or the leading thread was torn away: safe to repeat
 
     def _line_of(self, tenant_id: UUID, long: bool) -> _Line:
         if long or not self._shared or (self._apart and self._apart.get(tenant_id, 0.0) > time.monotonic()):
@@ -116,11 +116,11 @@ class Ledger:
         return tenant_id.int % self._shared
 
     def _lead(self, where: _Line, line: deque[_Waiting], mine: _Waiting) -> None:
-        """Do one's own step and those of the others in line; then the next in line leads."""
+        """Do this thread's step and those of the others in line; then the next in line leads."""
         with self._lock:
             together = [mine, *(line.popleft() for _ in range(min(len(line), AT_ONCE - 1)))]
         try:
-            self._keep(together, own_line=isinstance(where, UUID))
+            self._run(together, own_line=isinstance(where, UUID))
         finally:
             with self._lock:
                 following = line.popleft() if line else None
@@ -130,64 +130,64 @@ class Ledger:
                     following.leads = True
             if following is not None:  # first, so that the next transaction is under way while the others wake
                 following.woken.release()
-            for one in together[1:]:
-                one.woken.release()
+            for waiter in together[1:]:
+                waiter.woken.release()
 
-    def _keep(self, together: list[_Waiting], *, own_line: bool) -> None:
+    def _run(self, together: list[_Waiting], *, own_line: bool) -> None:
         if own_line and len(together) == 1:
-            self._keep_alone(together)
+            self._run_alone(together)
             return
-        give_up = self._draining if all(isinstance(one.step, ClaimStep) for one in together) else None
-        steps, tried = [(one.tenant_id, one.step) for one in together], [one.tried for one in together]
+        give_up = self._draining if all(isinstance(waiter.step, ClaimStep) for waiter in together) else None
+        steps, tried = [(waiter.tenant_id, waiter.step) for waiter in together], [waiter.tried for waiter in together]
 
-        def keep(connection: Connection, repeat: bool) -> list[Done | Exception]:
-            return books.keep(connection, steps, wait=own_line, repeat=[repeat or one for one in tried])
+        def run(connection: Connection, repeat: bool) -> list[Done | Exception]:
+            return group_commit.run(connection, steps, wait=own_line, repeat=[repeat or before for before in tried])
 
         try:
-            done = self._database.patiently(keep, give_up=give_up)
+            done = self._database.patiently(run, give_up=give_up)
         except ServiceError as error:  # Postgres is away, and none of them waits for it
-            for one in together:
-                one.error = error
+            for waiter in together:
+                waiter.error = error
         except Exception as error:  # noqa: BLE001 (a NotTogetherError or not foreseen: of one step, which shows apart)
             self._not_together(together, error, own_line=own_line)
         else:
-            for one, what in zip(together, done, strict=True):
+            for waiter, what in zip(together, done, strict=True):
                 if isinstance(what, NotTogetherError):
-                    self._not_together([one], what, own_line=own_line)
+                    self._not_together([waiter], what, own_line=own_line)
                 elif isinstance(what, Exception):
-                    one.error = what
+                    waiter.error = what
                 else:
-                    one.ends(what)
+                    waiter.ends(what)
 
     def _not_together(self, steps: list[_Waiting], error: Exception, *, own_line: bool) -> None:
         """They are not done, or what they came to could not be told: each comes again, and in the end alone."""
         if not own_line:
             self._part(steps, error)
             return
-        log.warning("ledger.one_by_one", error=_named(error), steps=len(steps))
-        for one in steps:
-            one.tried = True
-        self._keep_alone(steps)
+        log.warning("group_commit.one_by_one", error=_named(error), steps=len(steps))
+        for waiter in steps:
+            waiter.tried = True
+        self._run_alone(steps)
 
     def _part(self, together: list[_Waiting], error: Exception) -> None:
         """Each comes again, in a line of its tenant's own."""
-        now, tenants = time.monotonic(), {one.tenant_id for one in together}
-        log.info("ledger.apart", error=_named(error), tenants=len(tenants), steps=len(together))
+        now, tenants = time.monotonic(), {waiter.tenant_id for waiter in together}
+        log.info("group_commit.apart", error=_named(error), tenants=len(tenants), steps=len(together))
         with self._lock:
             kept = {tenant: until for tenant, until in self._apart.items() if until > now}
             self._apart = kept | dict.fromkeys(tenants, now + APART_S)
 
-    def _keep_alone(self, together: list[_Waiting]) -> None:
-        for one in together:
-            give_up = self._draining if isinstance(one.step, ClaimStep) else None
+    def _run_alone(self, together: list[_Waiting]) -> None:
+        for waiter in together:
+            give_up = self._draining if isinstance(waiter.step, ClaimStep) else None
             try:
-                one.ends(self._database.patiently(partial(_alone, one=one), give_up=give_up))
+                waiter.ends(self._database.patiently(partial(_alone, waiter=waiter), give_up=give_up))
             except Exception as error:  # noqa: BLE001 (not ours to judge: it is raised to the step's own caller)
-                one.error = error
+                waiter.error = error
 
 
-def _alone(connection: Connection, repeat: bool, *, one: _Waiting) -> Done:
-    return one.step.alone(connection, one.tenant_id, repeat=repeat or one.tried)
+def _alone(connection: Connection, repeat: bool, *, waiter: _Waiting) -> Done:
+    return waiter.step.alone(connection, waiter.tenant_id, repeat=repeat or waiter.tried)
 
 
 def _named(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The books of jobs and calls, several at once: claims, begins and settles in one transaction.
+"""The group commit: claims, begins and settles of several jobs in one transaction.
 
 What a settle carries is written as JSON when the step is made, by its caller: what cannot be written fails there,
 before the step meets others. What a step came to is read by itself too.
@@ -50,7 +50,7 @@ class ClaimStep:
         )
 
     def written(self, *, repeat: bool) -> str:
-        """The step as ``keep_all_books`` takes it, but for its tenant."""
+        """The step as ``group_commit`` takes it, but for its tenant."""
         return json.dumps(
             {
                 "do": "claim",
@@ -78,9 +78,9 @@ class BeginStep:
         return runs.begin(connection, tenant_id, self.job_id, self.claim_id, self.call, self.later)
 
     def written(self, *, repeat: bool) -> str:
-        """The step as ``keep_all_books`` takes it, but for its tenant."""
+        """The step as ``group_commit`` takes it, but for its tenant."""
         call = {name: str(value) if isinstance(value, UUID) else value for name, value in asdict(self.call).items()}
-        return json.dumps({"do": "begin", **_whose(self), **call, "later": later_calls(self.later)})
+        return json.dumps({"do": "begin", **_ids(self), **call, "later": later_calls(self.later)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,8 @@ class SettleStep:
         )
 
     def written(self, *, repeat: bool) -> str:
-        """The step as ``keep_all_books`` takes it, but for its tenant."""
-        step = json.dumps({"do": "settle", **_whose(self), "verdict": self.verdict})
+        """The step as ``group_commit`` takes it, but for its tenant."""
+        step = json.dumps({"do": "settle", **_ids(self), "verdict": self.verdict})
         return f'{step[:-1]}, "run": {self._run or "null"}, "outcome": {self._outcome}}}'
 
 
@@ -127,7 +127,7 @@ Step: TypeAlias = ClaimStep | BeginStep | SettleStep
 Done: TypeAlias = ClaimedJob | Stopped | Grant | Settled | None
 
 
-def keep(
+def run(
     connection: Connection, steps: Sequence[tuple[UUID, Step]], *, wait: bool, repeat: Sequence[bool] = ()
 ) -> list[Done | Exception]:
     """Do all ``steps``, each with its tenant, in one transaction; what each came to, in their order.
@@ -138,15 +138,15 @@ def keep(
     ``repeat``: which of them were tried before, as far as a claim has to know; none if it is not given.
 
     Raises :class:`errors.NotTogetherError` when one of them failed, which undoes them all; unless ``wait``, also when
-    somebody else holds what one of them needs.
+    another transaction holds what one of them needs.
     """
     tried = repeat or [False] * len(steps)
     given = ", ".join(
-        f'{{"tenant_id": "{tenant_id}", {one.written(repeat=again)[1:]}'
-        for (tenant_id, one), again in zip(steps, tried, strict=True)
+        f'{{"tenant_id": "{tenant_id}", {step.written(repeat=again)[1:]}'
+        for (tenant_id, step), again in zip(steps, tried, strict=True)
     )
     try:
-        rows = connection.execute(sql("jobs/books", "keep"), [f"[{given}]", wait]).fetchall()
+        rows = connection.execute(sql("jobs/group_commit", "run"), [f"[{given}]", wait]).fetchall()
     except psycopg.Error as error:
         match meaning(error):
             case Meaning.OUTAGE:
@@ -155,7 +155,7 @@ def keep(
                 raise  # the same steps again, when the lock is free
         # by name alone: what Postgres says of a step may hold its tenant's text
         raise NotTogetherError(f"{type(error).__name__} ({error.sqlstate})", steps=len(steps)) from cause_of(error)
-    return [_came_to(one, row) for (_, one), row in zip(steps, rows, strict=True)]
+    return [_came_to(step, row) for (_, step), row in zip(steps, rows, strict=True)]
 
 
 def _came_to(step: Step, row: dict[str, Any]) -> Done | Exception:
@@ -175,5 +175,5 @@ def _read(step: Step, row: dict[str, Any]) -> Done:
     return runs.granted(row) if settled is None else Settled.of_row(settled, offers)
 
 
-def _whose(step: BeginStep | SettleStep) -> dict[str, str]:
+def _ids(step: BeginStep | SettleStep) -> dict[str, str]:
     return {"job_id": str(step.job_id), "claim_id": str(step.claim_id)}

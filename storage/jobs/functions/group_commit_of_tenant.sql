@@ -1,12 +1,13 @@
--- Several begins and settles of one tenant in one transaction, so that a busy tenant's caps are locked and its commits
--- are flushed once for many calls. Each step is what `begin` or `settle` does alone, with the same identity, and safe
--- to repeat; settles come first, since they make room.
+-- The part of a group commit that is one tenant's: several begins and settles in one transaction, so that a busy
+-- tenant's caps are locked and its commits are flushed once for many calls. Each step is what `begin` or `settle` does
+-- alone, with the same identity, and safe to repeat. Settles come first, since they make room.
 --
 -- p_steps: [{"do": "begin", "job_id", "claim_id", "run_id", …begin's arguments}, {"do": "settle", "job_id", "claim_id",
 -- "run", "verdict", "outcome"}, …]. Returns a row a step, by its place (from 0): `settled` and `offers` of a
 -- settle, the rest of a begin.
--- Locks: every queue row and every run that a step will touch first, each kind by id; then caps, as everybody does.
-create or replace function headrace.keep_books(p_tenant uuid, p_steps jsonb)
+-- Locks: every queue row and every run that a step will touch first, each kind by id; then caps, in the order that all
+-- transactions keep.
+create or replace function headrace.group_commit_of_tenant(p_tenant uuid, p_steps jsonb)
 returns table (
     place integer, settled text, offers jsonb, verdict text, reserved_usd numeric, max_output_tokens integer,
     cap_scope text, cap_key text, limit_usd numeric, spent_usd numeric, others_reserved_usd numeric,

@@ -1,17 +1,16 @@
--- Claims, begins and settles of one tenant or several in one transaction: one flush, one round trip. Each is what
--- `claim`, `begin` or `settle` does alone, with the same identity, and safe to repeat.
+-- The group commit: claims, begins and settles of one tenant or several in one transaction, so with one flush and one
+-- round trip. Each step is what `claim`, `begin` or `settle` does alone, with the same identity, and safe to repeat.
 --
 -- p_steps: [{"do": "claim", "tenant_id", "lane", "claim_id", "worker_id", "timeout_s", "turns_per_tenant", "repeat"},
--- …], or a step as keep_books takes it, with its "tenant_id". Returns a row a step, by its place (from 0): `claimed`,
--- the row of a claim, null when there was nothing to claim; the rest as keep_books does.
--- Locks: the claims of all tenants first, which wait for no row; then keep_books, tenant by tenant in the order of
--- their ids. So no tenant's caps are held while a claim of another one looks for its job. In each the tenants go in the
--- order of their ids.
+-- …], or a step as group_commit_of_tenant takes it, with its "tenant_id". Returns a row a step, by its place (from 0):
+-- `claimed`, the row of a claim, null when there was nothing to claim; the rest as group_commit_of_tenant does.
+-- Locks: the claims of all tenants first, which wait for no row; then group_commit_of_tenant. So no tenant's caps are
+-- held while a claim of another one looks for its job. In each the tenants go in the order of their ids.
 --
--- p_wait false: raises, and so does nothing, where tenants had better go apart: when a lock is not to be had at once
--- (55P03), since nobody shall wait for what holds somebody else's caps; and when there is a cap of a model (HR409),
--- whose slots are handed from tenant to tenant and so have no such order.
-create or replace function headrace.keep_all_books(p_steps jsonb, p_wait boolean)
+-- p_wait false: raises, and so does nothing, where the tenants had better go apart. That is when a lock is not to be
+-- had at once (55P03), since no tenant shall wait for what another transaction holds; and when there is a cap of a
+-- model (HR409), whose slots are handed from tenant to tenant and so have no such order.
+create or replace function headrace.group_commit(p_steps jsonb, p_wait boolean)
 returns table (
     place integer, claimed jsonb, settled text, offers jsonb, verdict text, reserved_usd numeric,
     max_output_tokens integer, cap_scope text, cap_key text, limit_usd numeric, spent_usd numeric,
@@ -69,7 +68,7 @@ begin
         select t.places[k.place + 1], null::jsonb, k.settled, k.offers, k.verdict, k.reserved_usd, k.max_output_tokens,
                k.cap_scope,
                k.cap_key, k.limit_usd, k.spent_usd, k.others_reserved_usd, k.room_at, k.remaining_s
-        from headrace.keep_books(t.id, t.steps) k;
+        from headrace.group_commit_of_tenant(t.id, t.steps) k;
     end loop;
     perform set_config('app.tenant_id', v_caller, true);
 end $$;
