@@ -1,8 +1,8 @@
 """Every error that Headrace raises, in one hierarchy.
 
-One distinction rules it: a *retryable* error may go away by itself, a *permanent* one never does, a *not now* is
-no failure at all but a reason to wait. Each class has a stable ``code`` (stored with the job, shown by the console,
-used by programs) and carries its facts in fields, so that nobody has to parse a message.
+One distinction rules it: a *retryable* error may go away by itself, a *permanent* one never does, a *not now* is not a
+failure but a reason to wait. Each class has a stable ``code`` (stored with the job, shown by the console, used by
+programs) and carries its facts in fields, so that a program does not have to parse a message.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class HeadraceError(Exception):
 
 
 def joined(said: str, hint: str | None) -> str:
-    """What was wrong and what to do about it, with exactly one full stop (or other end of a sentence) between them."""
+    """The error and its hint, with exactly one full stop (or other end of a sentence) between them."""
     if not hint:
         return said
     said = said.rstrip()
@@ -70,25 +70,25 @@ def joined(said: str, hint: str | None) -> str:
 def _short(value: object) -> str:
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a list that is nested without end
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or a list that contains itself
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 120 else text[:100] + f"… ({len(text)} characters)"
 
 
 class PermanentError(HeadraceError):
-    """It will fail again the same way: do not repeat it."""
+    """The job will fail again in the same way: do not repeat it."""
 
     code = "permanent"
 
 
 class RetryableError(HeadraceError):
-    """It may succeed when it is tried again."""
+    """A repeated attempt may succeed."""
 
     code = "retryable"
 
 
 class NotNowError(HeadraceError):
-    """Nothing is wrong with what was asked, but it has to wait. A wait burns no attempt."""
+    """The request is valid, but it has to wait. Waiting uses up no attempt."""
 
     code = "not_now"
 
@@ -127,7 +127,7 @@ class UnknownTenantError(InvalidInputError):
 
 
 class NameTakenError(InvalidInputError):
-    """Another one has this name or this external id."""
+    """Another tenant has this name or this external id."""
 
     code = "name_taken"
 
@@ -199,7 +199,7 @@ class CommandUsageError(InvalidInputError):
 
 
 class NotFoundError(PermanentError):
-    """No such thing, or not yours."""
+    """It does not exist, or it is not yours."""
 
     code = "not_found"
 
@@ -267,13 +267,13 @@ class WorkerLostError(RetryableError):
 class ProviderError(HeadraceError):
     """A provider's call failed.
 
-    ``billable`` says whether the provider may have charged for it: ``False`` when it answered with an error,
-    ``None`` when nobody can know (the answer was lost), ``True`` when it did: then ``usage`` says for what.
+    ``billable`` says whether the provider may have charged for it: ``False`` when it answered with an error, ``None``
+    when that cannot be known (the answer was lost), ``True`` when it did: then ``usage`` says for what.
     """
 
     code = "provider_error"
     billable: bool | None = False
-    timed_out: bool = False  # time ran out; whether that says anything of the provider depends on how much there was
+    timed_out: bool = False  # whether a timeout says anything about the provider depends on how much time the call had
 
     def __init__(
         self,
@@ -315,7 +315,7 @@ class ProviderUnreachableError(ProviderError, NotNowError):
 
 
 class ProviderNotSentError(ProviderError, PermanentError):
-    """The request could not be sent from here: our side refused it, so the provider knows nothing of it."""
+    """The request could not be sent from here: our side refused it, so the provider never received it."""
 
     code = "provider_not_sent"
 
@@ -341,7 +341,7 @@ class ProviderMalformedAnswerError(ProviderAnswerLostError):
 
 
 class ProviderAnswerTooLargeError(ProviderAnswerLostError):
-    """The provider's answer was larger than an answer may be, so it was not read to its end."""
+    """The provider's answer was larger than the limit, so it was not read to its end."""
 
     code = "provider_answer_too_large"
 
@@ -372,13 +372,13 @@ class ProviderAuthError(ProviderError, NotNowError):
 
 
 class ProviderForbiddenError(ProviderError, NotNowError):
-    """The provider refuses its service to us, though not for the key: this model, this place, this account."""
+    """The provider refuses this model, this region or this account, although the key is valid."""
 
     code = "provider_forbidden"
 
 
 class ProviderQuotaError(ProviderError, NotNowError):
-    """The provider account has no quota left: somebody has to top it up."""
+    """The provider account has no quota left: its owner has to top it up."""
 
     code = "provider_quota"
 
@@ -410,13 +410,13 @@ class TierUnpricedError(ProviderError):
 
 
 class ProviderHeldError(NotNowError):
-    """The provider is left alone for a while: nothing was sent."""
+    """Calls to the provider are paused: nothing was sent."""
 
     code = "provider_held"
 
 
 class BreakerOpenError(ProviderHeldError):
-    """The provider's breaker is open: it failed often enough to be left alone for a while."""
+    """The provider's breaker is open after repeated failures: calls to it are paused."""
 
     code = "breaker_open"
 
@@ -434,25 +434,25 @@ class OutputInvalidError(RetryableError):
 
 
 class SchemaTooCostlyError(PermanentError):
-    """Checking the answer against its output schema costs more than it may."""
+    """Checking the answer against its output schema costs more than the limit."""
 
     code = "schema_too_costly"
 
 
 class InternalFaultError(RetryableError):
-    """A fault of Headrace's own."""
+    """A bug in Headrace."""
 
     code = "internal_fault"
 
 
 class ResultNotStorableError(PermanentError):
-    """What the job came to could not be written down."""
+    """The outcome of the job could not be stored."""
 
     code = "result_not_storable"
 
 
 class NotTogetherError(InternalFaultError):
-    """One of several steps failed, so none of them was done together; each is done alone"""
+    """One of several grouped steps failed, so the group was rolled back; each step is repeated alone"""
 
     code = "not_together"
 
@@ -461,10 +461,10 @@ class NotTogetherError(InternalFaultError):
 
 
 class BillerError(HeadraceError):
-    """The biller did not take an event.
+    """The billing service did not accept an event.
 
-    ``received`` says whether it may have it all the same: ``False`` when it has not, for sure, ``None`` when nobody
-    can know (the answer was lost).
+    ``received`` says whether it may have the event all the same: ``False`` when it certainly has not, ``None`` when
+    that cannot be known (the answer was lost).
     """
 
     code = "biller_error"
@@ -486,26 +486,26 @@ class BillerError(HeadraceError):
 
 
 class BillerUnavailableError(BillerError, RetryableError):
-    """The biller cannot be reached, or takes no more for now."""
+    """The billing service cannot be reached, or accepts no more events for now."""
 
     code = "biller_unavailable"
 
 
 class BillerAnswerLostError(BillerError, RetryableError):
-    """No whole answer came back, or one that tells nothing: the biller may have the event."""
+    """The answer was incomplete or not understood: the billing service may have the event."""
 
     code = "biller_answer_lost"
     received = None
 
 
 class BillerRefusedError(BillerError, PermanentError):
-    """The biller refuses this event."""
+    """The billing service refuses this event."""
 
     code = "biller_refused"
 
 
 class BillerAuthError(BillerError, PermanentError):
-    """The biller refuses the key."""
+    """The billing service refuses the key."""
 
     code = "biller_auth"
 
@@ -532,25 +532,25 @@ class PostgresUnavailableError(ServiceError):
 
 
 class StatementError(HeadraceError):
-    """Postgres answered, and did not do the statement."""
+    """Postgres answered, and did not execute the statement."""
 
     code = "statement_error"
 
 
 class StatementRefusedError(StatementError, PermanentError):
-    """Postgres refuses the statement and would refuse it again: a fault of ours, or of the data."""
+    """Postgres refuses the statement and would refuse it again: the code or the data is wrong."""
 
     code = "statement_refused"
 
 
 class StatementFailedError(StatementError, RetryableError):
-    """Postgres failed at the statement again and again: it is short of something, or the statement is too much."""
+    """Postgres failed at the statement again and again: it lacks resources, or the statement needs too many."""
 
     code = "statement_failed"
 
 
 class CutOffError(RetryableError):
-    """A statement took longer than it may, or waited too long for a lock"""
+    """A statement took too long, or waited too long for a lock"""
 
     code = "cut_off"
 

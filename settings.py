@@ -1,8 +1,8 @@
 """Every setting, once.
 
 Read from the environment with the prefix ``HEADRACE_`` (and the providers' own key names). Only composition roots read
-it: ``console/`` and the default client in ``producers/enqueue.py``; everything else is handed what it needs. An empty
-variable counts as unset.
+it: ``console/`` and the default client in ``producers/enqueue.py``; all other code gets what it needs as arguments. An
+empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ class Settings(BaseSettings):
     owner_database_url: SecretStr | None = Field(None, description="Postgres as a member of headrace_owner (migrate)")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey, redis:// or redis+cluster://")
     broker_url: SecretStr | None = Field(
-        None, description="the wire that carries turns, redis://, redis+cluster:// or amqp://; the Redis URL if unset"
+        None, description="the wire for turns, redis://, redis+cluster:// or amqp://; the Redis URL if unset"
     )
-    dir: Path = Field(Path(".headrace"), description="home of the embedded services")
+    dir: Path = Field(Path(".headrace"), description="directory of the private services")
 
     # -- providers
     openai_api_key: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("HEADRACE_OPENAI_API_KEY", "OPENAI_API_KEY"), description="OpenAI's key"
+        None, validation_alias=AliasChoices("HEADRACE_OPENAI_API_KEY", "OPENAI_API_KEY"), description="OpenAI's API key"
     )
     anthropic_api_key: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("HEADRACE_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
-        description="Anthropic's key",
+        description="Anthropic's API key",
     )
     openai_base_url: str | None = Field(None, description="OpenAI-compatible server or gateway; OpenAI's own if unset")
     anthropic_base_url: str | None = Field(None, description="Anthropic-compatible server or gateway")
@@ -48,14 +48,14 @@ class Settings(BaseSettings):
     call_tags: bool = Field(
         True, description="calls carry `metadata`, `safety_identifier` and `service_tier`, which some gateways refuse"
     )
-    simulator_url: str | None = Field(None, description="the simulator answers: its URL, or `private` for our own")
+    simulator_url: str | None = Field(None, description="the simulator that answers: its URL, or `private`")
     call_timeout_s: float = Field(30.0, gt=0, description="total time of one provider call, s")
     answer_max_bytes: int = Field(
         8 * 1024 * 1024, ge=65_536, description="largest answer of a provider, on the wire and unpacked, bytes"
     )
     answer_max_chars: int = Field(2_000_000, ge=1_000, description="longest text of an answer, characters")
     breaker_fail_max: int = Field(5, ge=1, description="consecutive failures that open a provider's breaker")
-    breaker_reset_s: float = Field(10.0, gt=0, description="time that an open breaker lets nothing through, s")
+    breaker_reset_s: float = Field(10.0, gt=0, description="time for which an open breaker blocks all calls, s")
 
     # -- billing; without a key nothing is sent
     stripe_api_key: SecretStr | None = Field(None, description="Stripe's secret or restricted key, for meter events")
@@ -73,9 +73,9 @@ class Settings(BaseSettings):
     retry_base_s: float = Field(1.0, gt=0, description="first backoff, s; doubled each attempt, with full jitter")
     retry_cap_s: float = Field(60.0, gt=0, description="longest backoff, s")
     held_max_s: float = Field(
-        86_400.0, gt=0, description="longest wait for providers that are away, of a job without a deadline, s"
+        86_400.0, gt=0, description="longest time that a job without a deadline waits for unavailable providers, s"
     )
-    claim_timeout_s: float = Field(300.0, gt=0, description="time after which a claim counts as hung, s")
+    claim_timeout_s: float = Field(300.0, gt=0, description="age at which a claim counts as hung, s")
     idempotency_days: int = Field(30, ge=1, description="days that an idempotency key is remembered")
     history_days: int = Field(
         90, ge=1, description="days that job events, sent events and notices of the outbox are kept"
@@ -83,14 +83,14 @@ class Settings(BaseSettings):
 
     # -- processes
     heartbeat_s: float = Field(3.0, gt=0, description="time between a worker process's heartbeats, s")
-    worker_silent_s: float = Field(10.0, gt=0, description="silence after which a worker's jobs are taken back, s")
-    drain_s: float = Field(30.0, ge=0, description="time that a drain gives running calls to end, s; then hand back")
-    turns_per_tenant: int = Field(64, ge=1, description="turns a tenant may have outstanding on the wire (W)")
+    worker_silent_s: float = Field(10.0, gt=0, description="time without heartbeat before jobs are reclaimed, s")
+    drain_s: float = Field(30.0, ge=0, description="time for running calls in a drain, s; then jobs are released")
+    turns_per_tenant: int = Field(64, ge=1, description="most turns of a tenant that are outstanding on the wire (W)")
     lane_weights: dict[str, int] = Field(
         {"interactive": 9, "batch": 1}, description="lanes and their weights, as a JSON object"
     )
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="log lines for people or programs")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least level that is logged")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="lowest level that is logged")
 
     @property
     def wire_setting(self) -> str:
@@ -106,5 +106,5 @@ class Settings(BaseSettings):
 
 
 def plain(secret: SecretStr | None) -> str | None:
-    """The text of a secret setting, for the one place that has to use it."""
+    """The text of a secret setting, for the place that has to use it."""
     return secret.get_secret_value() if secret is not None else None

@@ -1,4 +1,4 @@
-"""In what words money refuses a job: the same in a dry run as when the job ends."""
+"""The errors for jobs that the money guard refuses: the same in a dry run as at the job's end."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def over_budget(
     reserved_usd: Decimal | None,
     room_at: datetime | None,
 ) -> dict[str, Any]:
-    """The error of a job whose own worst case does not fit under a cap, with all that the cap stands at, in USD.
+    """The error of a job whose worst case does not fit under a cap, with the state of the cap in USD.
 
-    ``need_usd``: what the job has to reserve at least; ``reserved_usd``: by others; ``room_at``: when the window will
-    have freed enough, None when it never will.
+    ``need_usd``: the least that the job has to reserve; ``reserved_usd``: by other jobs; ``room_at``: when the window
+    will have freed enough, None when it never will.
     """
     whose = "the tenant" if scope == "tenant" else f"{scope} {key}"
     error = OverBudgetError(

@@ -1,4 +1,4 @@
-"""What checking one answer may cost: CPU time of its thread, counted in steps so that the clock is read seldom."""
+"""The budget for checking one answer: CPU time of its thread, counted in steps so that the clock is rarely read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import forks
 from errors import SchemaTooCostlyError
 
 CPU_S: Final = 0.08
-"""CPU seconds for one answer. Checks end within 0.1: what a single step can take beyond it has its own bound."""
+"""CPU seconds for one answer. Checks end within 0.1 s: what a single step can take beyond it has its own bound."""
 
 DEEPEST_CHECK: Final = 350
-"""Checks inside each other: levels of the answer times schemas that hold at one place."""
+"""Nested checks: levels of the answer times schemas that apply at one place."""
 
-#: A check that has taken so much goes on alone, CPU seconds.
+#: A check that has taken this long continues exclusively, CPU seconds.
 LONG_S: Final = 0.005
 
 _STEPS_A_LOOK: Final = 300  # a step is well under a microsecond, reading a thread's clock about a third of one
@@ -26,7 +26,7 @@ _STEPS_A_LOOK: Final = 300  # a step is well under a microsecond, reading a thre
 class _Line:
     """The long checks of this process, one at a time.
 
-    Together they would be done no sooner, for there is one interpreter. Each of sixteen threads that compute at once
+    Running together would not finish them sooner, because there is one interpreter. Each of sixteen computing threads
     would make every step of every other job wait for its time slice.
     """
 
@@ -42,10 +42,10 @@ LINE: Final = _Line()
 
 
 class CheckBudget:
-    """One check's budget, and what it remembers so that it does nothing twice.
+    """One check's budget, and the results that it remembers so that it does nothing twice.
 
-    Enter it for a check that may take long: from :data:`LONG_S` on it is the only long one in this process, until it is
-    left.
+    Enter it for a check that may take long: from :data:`LONG_S` on it is the only long check in this process, until the
+    block is left.
     """
 
     __slots__ = ("_alone_at", "_cpu_s", "_ends_at", "_holds", "keys", "left", "seen")
@@ -58,7 +58,7 @@ class CheckBudget:
         self.left = _STEPS_A_LOOK
         """Steps before the next look at the clock. Hot loops count it down themselves and call :meth:`look` below 0."""
         self.seen: dict[tuple[int, int], Any] = {}
-        """What (schema, value) came to, by identity, for schemas that references lead to."""
+        """The results of (schema, value) pairs, by identity, for schemas that references lead to."""
         self.keys: dict[int, tuple[Any, int]] = {}
         """Lists and objects as keys that can be compared (``guards.json_equality``), by identity, with their sizes."""
 
@@ -95,12 +95,12 @@ class CheckBudget:
             self._holds.acquire()
 
     def extend(self, cpu_s: float) -> None:
-        """Let the check end later, by what something else took meanwhile."""
+        """Extend the check's time by the time that something else took meanwhile."""
         self._ends_at += cpu_s
 
     def too_deep(self) -> SchemaTooCostlyError:
         """The error for checks nested deeper than :data:`DEEPEST_CHECK`."""
         return SchemaTooCostlyError(
             f"checking the answer nests schemas deeper than {DEEPEST_CHECK} levels",
-            hint="Let fewer references lead through each other.",
+            hint="Use fewer nested references.",
         )

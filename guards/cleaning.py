@@ -1,4 +1,4 @@
-"""Input text made safe to keep and to send: what no reader can see and Postgres cannot store is taken out.
+"""Input text made safe to keep and to send: characters that are invisible or that Postgres cannot store are removed.
 
 Pure; imports nothing of ours.
 """
@@ -11,12 +11,12 @@ import unicodedata
 from typing import Any, Final
 
 DEEPEST: Final = 64
-"""Levels of lists and objects in a JSON value; deeper ones make every reader of it recurse without end."""
+"""Levels of lists and objects in a JSON value; deeper ones make every reader of it recurse too far."""
 
 MOST_MARKS: Final = 30
-"""Combining marks in a row that are kept; Unicode's Stream-Safe Text Format knows of no word with more (UAX #15)."""
+"""Combining marks in a row that are kept; Unicode's Stream-Safe Text Format knows no word with more (UAX #15)."""
 
-_LARGEST_INTEGER_BITS: Final = 1024  # as far as a double reaches; readers refuse or round what is beyond
+_LARGEST_INTEGER_BITS: Final = 1024  # up to the limit of a double; readers refuse or round larger numbers
 
 # C0 and C1 controls but tab and newline, the byte order mark, and the bidirectional overrides that can make a text
 # read differently from what it says (Unicode Technical Report 36; CVE-2021-42574).
@@ -42,7 +42,7 @@ def clean_text(text: str) -> str:
         return text
     text = _short_rows(text)
     composed = unicodedata.normalize("NFC", text)
-    return text if composed is text else _short_rows(composed)  # again, for some marks become two
+    return text if composed is text else _short_rows(composed)  # again, because some marks become two
 
 
 def _short_rows(text: str) -> str:
@@ -73,10 +73,10 @@ def _is_mark(character: str) -> bool:
 
 
 def room_after(value: Any, room: int, levels: int = DEEPEST) -> int:
-    """What is left of a room for characters and values once a JSON value is in it; below 0 it has none.
+    """The rest of a budget for characters and values once a JSON value is counted; below 0 there is none.
 
-    It looks at what cleaning would, down to so many levels, and no further than the room goes: a list that is in
-    itself a million times is as large as that.
+    It counts what cleaning would read, down to that many levels, and stops when the budget is used up: a list that
+    holds itself a million times counts as that large.
     """
     kind = value.__class__
     if kind is str:
@@ -102,7 +102,7 @@ def room_after(value: Any, room: int, levels: int = DEEPEST) -> int:
 def clean_json(value: Any) -> Any:
     """The same for every text inside a JSON value, keys included.
 
-    :raises ValueError: it is no JSON value (another type, NaN, infinity, a key that is no text), or it is nested
+    :raises ValueError: it is not a JSON value (another type, NaN, infinity, a key that is not text), or it is nested
         deeper than :data:`DEEPEST` levels.
     """
     return _clean(value, DEEPEST)
@@ -123,10 +123,10 @@ def _clean(value: Any, levels: int) -> Any:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    raise ValueError(f"is no JSON value: {type(value).__name__}{' out of range' * isinstance(value, int | float)}")
+    raise ValueError(f"is not a JSON value: {type(value).__name__}{' out of range' * isinstance(value, int | float)}")
 
 
 def _key(key: Any) -> str:
     if not isinstance(key, str):
-        raise ValueError(f"has a key that is no text: {type(key).__name__}")  # noqa: TRY004 (pydantic asks for it)
+        raise ValueError(f"has a key that is not text: {type(key).__name__}")  # noqa: TRY004 (pydantic asks for it)
     return clean_text(key)

@@ -15,9 +15,9 @@ _PLAIN: Final = 1 << 60  # Python hashes integers modulo 2^61 - 1: larger ones c
 
 
 def key_of(value: Any, budget: CheckBudget) -> Any:
-    """The key of a JSON value (nested no deeper than its reader allowed): two are equal if the values are.
+    """The key of a JSON value (nested no deeper than its reader allowed): two keys are equal if the values are.
 
-    What it costs, hashing included, is counted against the budget.
+    Its cost, hashing included, is counted against the budget.
     """
     kind = value.__class__
     if kind is dict or kind is list:

@@ -39,14 +39,14 @@ _ESCAPE: Final = re.compile(
 class Pattern:
     """One pattern of a schema, found anywhere in a text as JSON Schema says.
 
-    It keeps the compiled program in a cache of the process, not in itself: programs have caches of their own, and a
-    thousand schemas must not each hold some.
+    It keeps the compiled program in a cache of the process, not in itself: programs have caches of their own, which a
+    thousand schemas must not multiply.
     """
 
     __slots__ = ("instructions", "source")
 
     def __init__(self, source: str) -> None:
-        """Raises :class:`ValueError` saying why the pattern is not taken."""
+        """Raises :class:`ValueError` saying why the pattern is refused."""
         if len(source) > MAX_CHARACTERS:
             raise ValueError(f"has {len(source)} characters; a pattern may have {MAX_CHARACTERS}")
         self.source = _ESCAPE.sub(_as_re2, source)
@@ -65,7 +65,7 @@ class Pattern:
             steps = self.instructions * len(text.encode())
         if steps > _MAX_STEPS:
             raise SchemaTooCostlyError(
-                f"a pattern of {self.instructions} instructions may be held against texts of up to "
+                f"a pattern of {self.instructions} instructions may be applied to texts of up to "
                 f"{_MAX_STEPS // self.instructions} bytes",
                 hint="Write a shorter pattern, with smaller repeat counts.",
             )

@@ -1,7 +1,7 @@
 """Request rates: a sliding minute per tenant, feature and user, counted in Redis by the ``limits`` package.
 
-Rates protect the service, not the purse: when Redis does not answer they let everything through and say so. Dollars are
-kept in Postgres and never do.
+Rates protect the service, not the budget: when Redis does not answer they let every request through and log that.
+Dollars are counted in Postgres, which never lets an unchecked call through.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from storage.money.rates import Rate
 
 #: Before every key in Redis.
 PREFIX: Final = "headrace:rate"
-#: The least time until another look at a rate without room, s. The window moves while we speak.
+#: The least time until another look at a rate without room, s. The window moves while the answer travels.
 LEAST_WAIT_S: Final = 0.05
-#: After how long it is said again that no rate is held, s.
+#: The time after which it is logged again that no rate is enforced, s.
 SAID_AGAIN_S: Final = 1.0
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class RateGuard:
     """Counts requests. One object a process; safe for threads."""
 
     def __init__(self, client: redis.Redis | Cluster) -> None:
-        """:param client: a client of Redis or Valkey with time-outs; nothing is asked of it yet."""
+        """:param client: a client of Redis or Valkey with time-outs; no command is sent to it yet."""
         counts = RedisStorage("redis://", key_prefix=PREFIX)  # connects nowhere
         # Its own way to a cluster would connect at once. Each rate is one key, so it may live on any master.
         counts.storage = client
@@ -61,8 +61,9 @@ class RateGuard:
     def admit(self, tenant_id: UUID, rates: Sequence[Rate]) -> NoRoom | None:
         """Count one request under all ``rates``, or under none when one of them has no room.
 
-        Who is behind others that wait for a rate waits too. Two requests at the same instant may both find the last
-        place of the first rate and one of them none in the next: then it has used one place in vain.
+        A request that comes after others that wait for a rate waits too. Two requests at the same instant may both find
+        the last place of the first rate, and one of them none in the next: then that request has used one place in
+        vain.
         """
         for rate in rates:
             if rate.behind:
@@ -74,14 +75,14 @@ class RateGuard:
         return self._answered(lambda: self._window(tenant_id, rate), without_redis=(rate.per_minute, 0.0))
 
     def rooms(self, tenant_id: UUID, rates: Collection[Rate]) -> dict[Rate, tuple[int, float]]:
-        """:meth:`room` of many rates. It asks first which of them have counted anything, all in one trip."""
+        """:meth:`room` of many rates. It asks first which of them have counted any request, all in one trip."""
         nothing: Sequence[Rate] = ()
         counted = self._answered(lambda: self._counted(tenant_id, rates), without_redis=nothing)
         full = {rate: (rate.per_minute, 0.0) for rate in rates}
         return full | {rate: self.room(tenant_id, rate) for rate in counted}
 
     def _counted(self, tenant_id: UUID, rates: Collection[Rate]) -> Sequence[Rate]:
-        """Those of which there is a count; all, where a cluster would have to be asked key by key."""
+        """The rates of which there is a count; all, where a cluster would have to be asked key by key."""
         if isinstance(self._client, Cluster):
             return tuple(rates)
         asking = self._client.pipeline(transaction=False)
@@ -107,7 +108,7 @@ class RateGuard:
         return stats.remaining, max(stats.reset_time - time.time(), 0.0)
 
     def _answered(self, step: Callable[[], T], *, without_redis: T) -> T:
-        """What Redis says, or ``without_redis``; each change between the two is said once."""
+        """The answer of Redis, or ``without_redis``; each change between the two is logged once."""
         try:
             with self._silence.over() as worth_asking:
                 if not worth_asking:
@@ -125,11 +126,11 @@ class RateGuard:
         if self._open:
             return
         self._open = True
-        # Where one master of a cluster is away, requests meet it by turns with those that are there.
+        # If one master of a cluster is away, some requests meet it and others meet the masters that are there.
         self._said = time.monotonic() - self._said_at >= SAID_AGAIN_S
         if self._said:
             self._said_at = time.monotonic()
-            log.warning("rates.open", error=str(error), meaning="no request rate is held until Redis answers again")
+            log.warning("rates.open", error=str(error), meaning="no request rate is enforced until Redis answers again")
 
     def _closed_again(self) -> None:
         if self._open:
@@ -139,7 +140,9 @@ class RateGuard:
 
 
 class _Minute(RateLimitItemPerMinute):
-    """So many a minute, under a key that stays the same when the number changes: a raised rate begins no new minute."""
+    """A number of requests a minute, under a key that stays the same when the number changes: a raised rate starts no
+    new minute.
+    """
 
     def key_for(self, *identifiers: bytes | str | float) -> str:
         return "/".join(str(one) for one in identifiers)

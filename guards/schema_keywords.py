@@ -1,7 +1,7 @@
-"""The keywords of JSON Schema as steps: each holds a value against one keyword, and says where it fails and why.
+"""The keywords of JSON Schema as steps: each checks a value against one keyword, and says where it fails and why.
 
-A step costs what it counts against the budget. A fault says what was expected at which place and quotes nothing of
-the answer but names of properties, cut short; it is never longer than a line.
+A step is counted against the budget by its cost. A fault says what was expected at which place. It quotes nothing of
+the answer but names of properties, cut short, and is never longer than a line.
 """
 
 from __future__ import annotations
@@ -40,14 +40,16 @@ _SHOWN: Final = 60  # characters of a name in a fault
 
 
 class Node:
-    """One schema, as the steps for each kind of value. Made empty and filled later, for schemas refer to each other."""
+    """One schema, as the steps for each kind of value. Made empty and filled later, because schemas refer to each
+    other.
+    """
 
     __slots__ = ("evaluates_items", "evaluates_names", "here", "steps")
 
     def __init__(self) -> None:
         self.steps: Steps = NO_STEPS
         self.here: Sequence[Node] = ()
-        """The schemas that hold at the same place: those of allOf, anyOf, if, $ref and the like."""
+        """The schemas that apply at the same place: those of allOf, anyOf, if, $ref and the like."""
         self.evaluates_names: Sequence[NamesOf] = ()
         self.evaluates_items: Sequence[ItemsOf] = ()
 
@@ -59,7 +61,7 @@ NO_STEPS: Final[Steps] = ((),) * 7
 
 
 def check(node: Node, value: Any, budget: CheckBudget, depth: int) -> Fault | None:
-    """Hold a value against a schema: its first fault, or None."""
+    """Check a value against a schema: its first fault, or None."""
     if depth > DEEPEST_CHECK:
         raise budget.too_deep()
     budget.left -= 1
@@ -95,7 +97,9 @@ def never(text: str) -> Step:
 
 @lru_cache(maxsize=256)
 def steps_of_type(types: tuple[str, ...]) -> Steps:
-    """``type``: for each kind of value, no step if it is allowed. Many schemas say nothing else and share these."""
+    """``type``: for each kind of value, no step if it is allowed. Many schemas have no other keyword and share these
+    steps.
+    """
     allowed = {kind for one in types for kind in TYPES[one]}
     expected = f"must be of type {' or '.join(types)}"
     steps = [() if kind in allowed else (never(f"{expected}, but is {NAMES[kind]}"),) for kind in EVERY_KIND]
@@ -128,7 +132,7 @@ def one_of_values(values: Sequence[Any], text: str) -> Step:
 
 
 def reference(target: Node) -> Step:
-    """``$ref``: a value that comes here again, by whichever way, is not checked again."""
+    """``$ref``: a value that comes here again, by any way, is not checked again."""
 
     def step(value: Any, budget: CheckBudget, depth: int) -> Fault | None:
         place = (id(target), id(value))

@@ -1,11 +1,12 @@
 """A JSON schema read into steps that answers are checked with, in time linear in its size.
 
-What cannot be read is refused with its place. Four drafts are read (6, 7, 2019-09, 2020-12). A schema is closed in
-itself: a reference is a pointer into it, there is one ``$id`` at most, and nothing is ever fetched.
+What cannot be read is refused with its place. Four drafts are read (6, 7, 2019-09, 2020-12). A schema is
+self-contained: a reference is a pointer into it, there is one ``$id`` at most, and nothing is ever fetched.
 
-What a schema may be: see :data:`MAX_BYTES` and the other limits. OpenAI takes 5,000 properties in 10 levels, with
-120,000 characters of names and values; that fits in. References are counted as what they expand to at one place of the
-answer, along every path; one that leads to itself without going into the answer is refused, for it would never end.
+The bounds of a schema are :data:`MAX_BYTES` and the other limits. OpenAI takes 5,000 properties in 10 levels, with
+120,000 characters of names and values; such a schema fits. A reference is counted as its expansion at one place of the
+answer, along every path. A reference that leads to itself without going into the answer is refused, because it would
+never end.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from guards.schema_keywords import ANYTHING, NOTHING, Node, check, items_of, nam
 MAX_BYTES: Final = 400_000
 MAX_SUBSCHEMAS: Final = 10_000
 MAX_EXPANDED: Final = 10_000
-"""Subschemas that hold at one place of the answer, references followed."""
+"""Subschemas that apply at one place of the answer, references followed."""
 MAX_CHAIN: Final = 100
-"""Subschemas inside each other that hold at one place of the answer."""
+"""Nested subschemas that apply at one place of the answer."""
 MAX_PATTERNS: Final = 200
 MAX_INSTRUCTIONS: Final = 50_000
 """Of all patterns together, compiled (a pattern for dates has 12)."""
@@ -52,7 +53,7 @@ def read_schema(schema: Mapping[str, Any]) -> Node:
 
 
 def refuse(message: str, where: Where, value: object, hint: str | None = None) -> NoReturn:
-    """Refuse a schema for what stands at a place in it."""
+    """Refuse a schema for the value at one of its places."""
     parts: list[str] = []
     while where is not None:
         where, part = where
@@ -230,7 +231,7 @@ class _Reader:
         return part, where
 
     def _check_expansion(self) -> None:
-        """Count what holds at one place, along every path; each schema is counted once and multiplied."""
+        """Count the schemas that apply at one place, along every path; each schema is counted once and multiplied."""
         counted: dict[int, tuple[int, int]] = {}  # by node: subschemas, and how deep they are in each other
         for start in self._nodes.values():
             path: list[tuple[Node, Iterator[Node]]] = [(start, iter(start.here))]
@@ -244,10 +245,10 @@ class _Reader:
                     counted[id(node)] = self._expansion(node, counted)
                 elif id(below) in on_path:
                     refuse(
-                        "refers to itself without going into the answer, and so without end",
+                        "refers to itself without going into the answer, so it never ends",
                         self._places[id(below)],
                         None,
-                        hint="Let the reference stand below properties or items.",
+                        hint="Put the reference below properties or items.",
                     )
                 else:
                     path.append((below, iter(below.here)))
@@ -262,7 +263,7 @@ class _Reader:
                 f"its references and alternatives come to {what} at one place of the answer",
                 self._places[id(node)],
                 None,
-                hint="Let fewer references lead through each other.",
+                hint="Use fewer nested references.",
             )
         return count, chain
 
@@ -377,13 +378,13 @@ _SINCE_2020: Final = {"prefixItems", "$dynamicRef"}
 
 
 class _Assembly:
-    """One schema's parts, put together as the steps of its node: what is cheap first."""
+    """One schema's parts, put together as the steps of its node: the cheap ones first."""
 
     def __init__(self, node: Node, parts: Mapping[str, Any], draft: int, *, unevaluated: bool) -> None:
         self._node = node
         self._parts = parts
         self._draft = draft
-        self._unevaluated = unevaluated  # whether it matters to any schema which properties and items were spoken of
+        self._unevaluated = unevaluated  # whether the properties and items that were evaluated matter to any schema
         self._steps: list[tuple[keywords.Step, Collection[int]]] = []
         self._here: list[Node] = []
         self._names: list[keywords.NamesOf] = []
@@ -446,7 +447,7 @@ class _Assembly:
             self._add(keywords.pattern(self._parts["pattern"]), keywords.STRING)
 
     def _same_place(self) -> None:
-        """What holds at the same place."""
+        """The schemas that apply at the same place."""
         parts = self._parts
         for word in ("$ref", "$dynamicRef", "$recursiveRef"):
             if word in parts:
@@ -488,7 +489,7 @@ class _Assembly:
                 self._evaluated_where(name, one)
 
     def _evaluated_by(self, one: Node, *, condition: Node | None = None, holds: bool = True) -> None:
-        """What another schema at this place speaks of, if a condition holds (or does not)."""
+        """The properties and items that another schema at this place evaluates, if a condition holds (or does not)."""
 
         if not self._unevaluated:
             return

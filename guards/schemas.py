@@ -1,8 +1,8 @@
-"""Output schemas: is it a JSON schema that answers can be checked against, and is this answer one of it?
+"""Output schemas: whether one is a JSON schema that answers can be checked against, and whether an answer matches it.
 
-A tenant writes the schema and in effect the answer, and both are worked on in threads that all tenants share. So a
+A tenant writes the schema and in effect the answer, and both are processed in threads that all tenants share. So a
 schema has bounds (``guards.schema_reading``), checking an answer has a budget of CPU time (``guards.check_budget``),
-and nothing is ever fetched. A schema that was read is kept, for a backfill asks for the same one a million times.
+and nothing is ever fetched. A schema that was read is kept, because a backfill asks for the same one a million times.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from guards.cleaning import DEEPEST
 from guards.schema_keywords import Fault, Node, check
 from guards.schema_reading import FIELD, MAX_BYTES, read_schema
 
-_KEPT_CHARACTERS: Final = 1_000_000  # of all schemas on a shelf, together: up to 50 MB when read
-_SMALL: Final = 10_000  # characters; large schemas have a shelf of their own, so that few of them displace few
+_KEPT_CHARACTERS: Final = 1_000_000  # of all schemas in a cache, together: up to 50 MB when read
+_SMALL: Final = 10_000  # characters; large schemas have a cache of their own, so that few of them displace few
 _LONGEST_PLACE: Final = 200
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 
@@ -31,7 +31,7 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 def check_schema(schema: Mapping[str, Any], *, reader: Hashable = None) -> None:
     """Refuse what is not a JSON schema, what is over the bounds, and references that lead out of it or nowhere.
 
-    ``reader``: the tenant. A tenant has one large schema read at a time, so that its others take no thread.
+    ``reader``: the tenant. A tenant has one large schema read at a time, so that its others occupy no thread.
 
     Raises :class:`errors.InvalidSchemaError` naming the place in the schema and the value there, and
     :class:`errors.SchemaWaitsError` when another large schema of that reader is being read.
@@ -42,7 +42,7 @@ def check_schema(schema: Mapping[str, Any], *, reader: Hashable = None) -> None:
 def mismatch(value: Any, schema: Mapping[str, Any], budget: CheckBudget | None = None) -> str | None:
     """Why the value (as ``json.loads`` gives it) does not match the schema, or None when it does.
 
-    Raises :class:`errors.SchemaTooCostlyError` when that cannot be told within the budget.
+    Raises :class:`errors.SchemaTooCostlyError` when that cannot be decided within the budget.
     """
     started = time.thread_time()
     node = _read(schema)
@@ -83,7 +83,7 @@ class _Kept:
 
     @contextmanager
     def reading(self, reader: Hashable) -> Iterator[None]:
-        """Held while a schema of this shelf is read that takes long: one at a time, and one of each reader in line."""
+        """Held while a schema of this cache is read that takes long: one at a time, and one of each reader in line."""
         with self._lock:
             if reader is not None and reader in self._readers:
                 raise SchemaWaitsError
@@ -129,7 +129,7 @@ def _read(schema: Mapping[str, Any], reader: Hashable = None) -> Node:
     found = kept.get(text)
     if found is None and kept is _KEPT_LARGE:
         # One at a time. Reading takes up to 0.3 s of the interpreter, and each thread that has it keeps it for 5 ms:
-        # with sixteen of them every step of every other job would wait for 80 ms.
+        # with sixteen such threads every step of every other job would wait for 80 ms.
         with kept.reading(reader):
             found = kept.get(text) or _read_and_keep(text, kept)
     elif found is None:

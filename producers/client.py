@@ -33,7 +33,7 @@ from storage.jobs import jobs
 from storage.jobs.jobs import Enqueued, State
 
 if TYPE_CHECKING:
-    from producers.quoter import Quoter  # it loads the policy's reader and more, which plain enqueues do without
+    from producers.quoter import Quoter  # it loads the policy's reader and more, which plain enqueues do not need
 
 JobId = NewType("JobId", UUID)
 
@@ -48,7 +48,7 @@ log = structlog.get_logger("headrace.producer")
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One request of many that did not go in: its place among them, and why."""
+    """One request of many that was not enqueued: its place among them, and why."""
 
     index: int
     error: HeadraceError
@@ -56,9 +56,9 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of many requests. ``job_ids`` is as long as the input, None where one was refused.
+    """The outcome of many requests. ``job_ids`` is as long as the input, None where one was refused.
 
-    ``repeated``: the places of those whose idempotency key had a job already, which is the one that is named.
+    ``repeated``: the places of those whose idempotency key belongs to an earlier job, whose id is returned.
     """
 
     job_ids: Sequence[JobId | None]
@@ -93,9 +93,10 @@ class Client:
     """Enqueues for any tenant, as ``headrace_app``. For many threads and forked children. Close it when done."""
 
     def __init__(self, database: Database, wire: Wire, *, quoter: Callable[[], Quoter] | None = None) -> None:
-        """``wire`` only carries hints: when it does not answer, the jobs are in all the same and start a bit later.
+        """``wire`` only carries hints: when it does not answer, the jobs are enqueued all the same and start a bit
+        later.
 
-        ``quoter`` makes who answers dry runs; it is called once, at the first of them.
+        ``quoter`` makes the quoter for dry runs; it is called once, at the first of them.
         """
         self._database = database
         self._wire = wire
@@ -105,7 +106,7 @@ class Client:
         forks.renew_in_child(self)
 
     def renew_in_child(self) -> None:
-        """Another thread of the parent may have held the lock; what is connected renews itself. See :mod:`forks`."""
+        """Another thread of the parent may have held the lock; connected parts renew themselves. See :mod:`forks`."""
         self._quoter_lock = threading.Lock()
 
     @overload
@@ -124,7 +125,7 @@ class Client:
         if dry_run:
             if conn is not None:
                 raise InvalidInputError(
-                    "goes with no dry run",
+                    "does not go with a dry run",
                     field="conn",
                     hint="A quote reads what is committed; it needs no transaction.",
                 )
@@ -145,7 +146,7 @@ class Client:
         return self._quotes().quote(check(fields))
 
     def quote_many(self, requests: Sequence[Mapping[str, Any]]) -> list[Quote | HeadraceError]:
-        """:meth:`quote` for each of many requests, in their order, at a small part of the cost. Nothing goes in.
+        """:meth:`quote` for each of many requests, in their order, at a fraction of the cost. Nothing is inserted.
 
         Each is quoted as if it came alone. An error stands where :meth:`quote` would have raised it.
         """
@@ -167,7 +168,7 @@ class Client:
     def enqueue_many(
         self, requests: Iterable[Mapping[str, Any]], *, progress: Callable[[int], object] | None = None
     ) -> Batch:
-        """Enqueue many jobs; refused ones are reported, good ones go in.
+        """Enqueue many jobs; refused requests are reported, valid ones are enqueued.
 
         Atomic per tenant and chunk: up to 1,000 jobs of up to 4 MB together.
 
@@ -223,11 +224,11 @@ class Client:
         return Batch(ids, sorted(refused, key=lambda one: one.index), frozenset(repeated))
 
     def result(self, job_id: UUID, *, tenant_id: UUID, timeout: float | None = None, must_end: bool = False) -> Result:
-        """The job's state and answer; with ``timeout`` (seconds) waits so long for its end.
+        """The job's state and answer; with ``timeout`` (seconds) it waits that long for the job's end.
 
-        Returns the state at hand when the time is up, or with ``must_end`` raises :class:`errors.NotEndedError`.
-        Raises :class:`errors.NotFoundError` for an id that is not this tenant's, :class:`errors.InvalidInputError` for
-        what is not an id at all, :class:`errors.PostgresUnavailableError` when Postgres does not answer.
+        Returns the current state when the time is up, or with ``must_end`` raises :class:`errors.NotEndedError`. Raises
+        :class:`errors.NotFoundError` for an id that is not this tenant's, :class:`errors.InvalidInputError` for a value
+        that is not an id at all, :class:`errors.PostgresUnavailableError` when Postgres does not answer.
         """
         job_id, tenant_id = _id(job_id, "job_id"), _id(tenant_id, "tenant_id")
         if timeout is not None and not timeout >= 0:
@@ -276,7 +277,7 @@ class Client:
     def _quotes(self) -> Quoter:
         if self._make_quoter is None:
             raise ConfigurationError(
-                "this client cannot make quotes: it was given no quoter",
+                "this client cannot make quotes: it has no quoter",
                 field="dry_run",
                 value=True,
                 hint="Client(…, quoter=lambda: Quoter(database, load_policy(None))).",
@@ -287,7 +288,7 @@ class Client:
             return self._quoter
 
     def _insert(self, tenant_id: UUID, rows: Sequence[Mapping[str, Any]]) -> list[Enqueued]:
-        # safe to repeat: the ids were made here, so a second try finds what the first one wrote
+        # Safe to repeat: the ids were made here, so a second try finds the rows of the first one.
         return self._database.patiently(
             lambda connection, _repeat: jobs.enqueue_batch(connection, tenant_id, rows, wake=False), within_s=_WITHIN_S
         )
@@ -344,7 +345,7 @@ class Client:
 
 
 def _chunks(requests: Sequence[tuple[int, JobRequest]]) -> Iterator[list[tuple[int, JobRequest]]]:
-    """As many at a time as one statement takes."""
+    """Chunks of as many requests as one statement takes."""
     chunk: list[tuple[int, JobRequest]] = []
     size = 0
     for one in requests:

@@ -49,7 +49,7 @@ _default = _Default()
 
 
 def default_client() -> Client:
-    """The client of this process, made from the settings at first use. A forked child connects it anew."""
+    """The client of this process, made from the settings at first use. A forked child reconnects it."""
     return _default.client()
 
 
@@ -80,11 +80,11 @@ def connect(settings: Settings) -> Client:
 
 
 def open_quoter(settings: Settings, database: Database, redis_url: str | None) -> Quoter:
-    """Who answers dry runs; without a Redis it says nothing of the rates' room.
+    """The quoter for dry runs; without a Redis its quotes do not include the rates' room.
 
     Raises :class:`errors.ConfigurationError` when the routing policy cannot be read.
     """
-    # Here and not above: what only dry runs need would make every program that enqueues slower to start.
+    # Here and not above: modules that only dry runs need would make every program that enqueues slower to start.
     from guards.rates import RateGuard
     from producers.quoter import Quoter
     from router.policy import load_policy

@@ -9,7 +9,7 @@ from uuid import UUID
 
 
 class ModelClass(Protocol):
-    """What is asked of a pydantic class that stands for its JSON schema."""
+    """The part of a pydantic class that is used when it stands for its JSON schema."""
 
     def model_json_schema(self) -> dict[str, Any]:
         """Its JSON schema."""
@@ -17,7 +17,7 @@ class ModelClass(Protocol):
 
 
 class ModelAdapter(Protocol):
-    """What is asked of a pydantic ``TypeAdapter`` that stands for its JSON schema."""
+    """The part of a pydantic ``TypeAdapter`` that is used when it stands for its JSON schema."""
 
     def json_schema(self) -> dict[str, Any]:
         """Its JSON schema."""

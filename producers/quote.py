@@ -1,7 +1,7 @@
 """What a job will cost and whether it would run, before it exists: the answer of ``enqueue(…, dry_run=True)``.
 
-A quote is a look, not a promise: nothing is held for it, and each is made as if its job came alone. Pure: what was
-found goes in, the quote comes out.
+A quote is a look, not a promise: it reserves nothing, and each is made as if its job came alone. Pure: the facts go in,
+the quote comes out.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from storage.money.rates import Rate
 
 
 class Verdict(StrEnum):
-    """What would become of the job, as things stand."""
+    """The verdict on the job, as things stand."""
 
     WOULD_RUN = "would_run"  # as soon as its turn comes
     WOULD_WAIT = "would_wait"  # for what `waits` says; then it would run
     WOULD_BE_REJECTED = "would_be_rejected"  # `error` says why
     WOULD_REPEAT = (
-        "would_repeat"  # its idempotency key has a job already: `job_id` would come back, nothing new would run
+        "would_repeat"  # its idempotency key belongs to a job: `job_id` would be returned, and nothing new would run
     )
 
 
@@ -75,10 +75,11 @@ class CapQuote:
 
 @dataclass(frozen=True, slots=True)
 class RateQuote:
-    """One request rate that binds the job. ``room``: how many requests it lets through now (None: nobody counts).
+    """One request rate that binds the job. ``room``: how many requests it lets through now (None: requests are not
+    counted).
 
-    ``room_in_s``: seconds until there is room again, 0 where there is some; ``others_first``: others wait for this rate
-    and stand before it.
+    ``room_in_s``: seconds until there is room again, 0 where there is some; ``others_first``: jobs that wait for this
+    rate and come before this one.
     """
 
     scope: str
@@ -94,9 +95,8 @@ class Wait:
     """One thing that the job would wait for, in the words that it would show while it waits.
 
     ``reason``: paused | asked_for | rate_limited | over_budget | waiting_for_room | feature_not_here (it is published,
-    and the policy of this process does not have it). ``waits_for`` names the cap, the
-    rate or what is paused (None: the time alone). ``until``: when that is expected to be over, None when nobody can
-    know.
+    and the policy of this process does not have it). ``waits_for`` names the cap, the rate or what is paused (None: the
+    time alone). ``until``: when that is expected to be over, None when it cannot be predicted.
     """
 
     reason: str
@@ -108,9 +108,9 @@ class Wait:
 class Quote:
     """What a job would meet at the instant ``at``. Money in USD; None where there was nothing to plan or to price.
 
-    ``worst_case_usd`` is of the primary's call, ``dearest_usd`` of the dearer of primary and backup: one attempt at
-    one provider. ``max_output_tokens`` is what was asked for (or the prompt's, or the feature's); ``input_tokens`` is
-    an estimate, a call's ``input_bound`` is none. ``prompt_version``: the one that is active now.
+    ``worst_case_usd`` is of the primary's call, ``dearest_usd`` of the dearer of primary and backup: one attempt at one
+    provider. ``max_output_tokens`` is what was asked for (or the prompt's, or the feature's); ``input_tokens`` is an
+    estimate; a call's ``input_bound`` is an upper bound. ``prompt_version``: the one that is active now.
     """
 
     verdict: Verdict
@@ -154,7 +154,7 @@ def caps_of(look: MoneyLook) -> tuple[CapQuote, ...]:
 def rejection(
     request: JobRequest, look: MoneyLook, *, refused: HeadraceError | None, model: str | None
 ) -> Mapping[str, Any] | None:
-    """Why a worker would refuse the job, as its ``error`` would say; None when nothing speaks against it for good.
+    """Why a worker would refuse the job, as its ``error`` would say; None when nothing permanent stands against it.
 
     ``refused``: why it could not be planned. ``model``: the primary's.
     """
@@ -185,7 +185,7 @@ def rejection(
 
 
 def waits_of(request: JobRequest, look: MoneyLook, rates: Sequence[RateQuote]) -> tuple[Wait, ...]:
-    """All that would hold the job up, in the order in which it would meet it."""
+    """Everything that would delay the job, in the order in which it would meet it."""
     named = {"tenant": "", "lane": request.lane, "feature": request.feature}
     waits = [Wait("paused", f"pause:{scope}:{named[scope]}", None) for scope in look.paused]
     if request.run_at is not None and request.run_at > look.at:

@@ -1,4 +1,4 @@
-"""Who makes quotes: looks the request up, plans it as a worker would, asks what caps and rates say. Writes nothing."""
+"""Makes quotes: looks the request up, plans it as a worker would, and asks caps and rates. Writes nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ _WITHIN_S = 10.0  # how long a quote waits for Postgres to come back
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A request with all that is known of it before money is looked at. ``refused``: why it could not be planned."""
+    """A request with everything that is known of it before money is looked at. ``refused``: why it could not be
+    planned.
+    """
 
     request: JobRequest
     asked: RequestLook
@@ -53,9 +55,10 @@ class Quoter:
         *,
         read_policy: Callable[[], Policy] | None = None,
     ) -> None:
-        """``policy`` is that of the workers; ``rates`` is who counts requests (None: nobody does, none is full).
+        """``policy`` is that of the workers; ``rates`` counts requests (None: they are not counted, and no rate is
+        full).
 
-        ``read_policy`` reads the policy again, where a request names a feature that was published since.
+        ``read_policy`` reads the policy again, when a request names a feature that was published since.
         """
         self._database = database
         self._policies = CurrentPolicy(policy, read_policy)
@@ -80,7 +83,7 @@ class Quoter:
         return _quote(drafted, look, tuple(self._rates_of(tenant_id, look.rates).values()))
 
     def quote_many(self, requests: Sequence[JobRequest]) -> list[Quote | HeadraceError]:
-        """:meth:`quote` for each of many requests of one tenant. What they have in common is looked up once.
+        """:meth:`quote` for each of many requests of one tenant. Their common facts are looked up once.
 
         Each is quoted as if it came alone. An error stands where :meth:`quote` would have raised it. Raises
         :class:`errors.PostgresUnavailableError`.
@@ -163,7 +166,7 @@ class Quoter:
         check: Callable[[Mapping[str, Any]], None],
         counted: CountedTexts | None = None,
     ) -> tuple[Plan | None, InvalidInputError | None]:
-        """The plan, or why a worker would refuse the job; neither of a feature that this process does not know yet."""
+        """The plan, or why a worker would refuse the job; neither for a feature that this process does not know yet."""
         policy = self._policies.knowing(asked.feature)  # SQL has said that it is published
         if asked.feature not in policy.features:
             return None, None
@@ -189,7 +192,7 @@ class Quoter:
         )
 
     def _rates_of(self, tenant_id: UUID, rates: Collection[Rate]) -> dict[Rate, RateQuote]:
-        """What each of these rates says, in their order."""
+        """The state of each of these rates, in their order."""
         rooms = None if self._rates is None or not rates else self._rates.rooms(tenant_id, rates)
         return {one: _rate_quote(one, None if rooms is None else rooms[one]) for one in rates}
 
@@ -208,7 +211,7 @@ def _ask_many(
 
 
 def _messages(asked: RequestLook, prompt: PromptVersion | None) -> tuple[Message, ...]:
-    """The messages, to count them; none where the plan will say what is wrong."""
+    """The messages, to count them; none where the plan will report an error."""
     try:
         return messages_of(asked, prompt)
     except InvalidInputError:
@@ -216,7 +219,7 @@ def _messages(asked: RequestLook, prompt: PromptVersion | None) -> tuple[Message
 
 
 def _quote(draft: _Draft, look: MoneyLook, rates: tuple[RateQuote, ...]) -> Quote:
-    """What the looks and the plan come to."""
+    """The quote from the looked-up facts and the plan."""
     request, asked, plan, calls = draft.request, draft.asked, draft.plan, draft.calls
     waits = waits_of(request, look, rates)
     if plan is None and draft.refused is None:

@@ -1,7 +1,7 @@
-"""What may be asked: one request checked and cleaned at the door, with errors that name the field.
+"""One request checked and cleaned as it enters, with errors that name the field.
 
-What needs the database (tenant, feature, prompt, its variables) is checked by ``headrace.enqueue_batch`` in the same
-transaction that inserts the job; the rest is checked here.
+Checks that need the database (tenant, feature, prompt, its variables) are made by ``headrace.enqueue_batch`` in the
+same transaction that inserts the job; the rest is checked here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NAMES_OF_TENANTS = (
     "Only options and arguments of the command line take a tenant's name: `headrace tenants list` shows the ids."
 )
 _MAX_RAW = 2 * MAX_INPUT_BYTES  # characters and values of one field before it is cleaned, which makes it shorter
-_MAX_FIELDS = 100  # far more than there are: each unknown one would be told
+_MAX_FIELDS = 100  # far more than there are: each unknown field would be reported
 # headrace.is_usable_time says the same: a day from the ends of the calendar, so that any time zone can show it
 _FIRST_TIME, _LAST_TIME = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _PROMPT_TOKENS = 300  # a prompt's own words, unknown at the door: for fairness only, never for money
@@ -51,7 +51,7 @@ _OUTPUT_TOKENS = 500  # an answer's expected length; a limit far above it must n
 
 
 def _variables(value: Any) -> Any:
-    """Cleaned; or no more than the first one that is not text, because a thousand would be a thousand errors."""
+    """Cleaned; or only the first item that is not text, because a thousand would be a thousand errors."""
     value = clean_json(value)
     if isinstance(value, dict):
         return next(({name: one} for name, one in value.items() if not isinstance(one, str)), value)
@@ -66,7 +66,7 @@ def _messages(value: Any) -> Any:
     return value
 
 
-# strict: bytes would become text after it was cleaned
+# strict: bytes would become text after cleaning
 Text = Annotated[
     str, Field(strict=True), BeforeValidator(lambda value: clean_text(value) if isinstance(value, str) else value)
 ]
@@ -76,7 +76,7 @@ Variables = Annotated[dict[str, str], BeforeValidator(_variables)]
 
 
 def _name(most: int) -> BeforeValidator:
-    """An id or a name: composed, and refused by the rule that holds for every way in."""
+    """An id or a name: composed, and refused by the rule that applies to every way in."""
 
     def check(value: Any) -> Any:
         if not isinstance(value, str):
@@ -118,7 +118,7 @@ class JobRequest(BaseModel):
     messages: Messages | None = None
     context: Json = None
     output_schema: JsonObject | None = None
-    max_output_tokens: Annotated[int, Field(ge=16, le=200_000)] | None = None  # OpenAI takes no less than 16
+    max_output_tokens: Annotated[int, Field(ge=16, le=200_000)] | None = None  # OpenAI's minimum is 16
     lane: LaneName = "interactive"
     idempotency_key: Id | None = None
     run_at: datetime | None = None
@@ -199,16 +199,16 @@ def refusal(error: Mapping[str, Any], request: JobRequest | None = None) -> Head
     field = facts.pop("field", None)
     value = facts.pop("value", getattr(request, field or "", None))
     facts.pop("length", None)
-    if facts.get("known") and isinstance(value, str):  # what there is, as this tenant may see it
+    if facts.get("known") and isinstance(value, str):  # the values that exist, as this tenant may see them
         facts["hint"] = names.hint(value, facts["known"])
     return kind(facts.pop("message"), field=field, value=value, **facts)
 
 
 def estimated_tokens(request: JobRequest) -> int:
-    """About how many tokens the job will use, input and output: what fair shares are charged until it is known.
+    """About how many tokens the job will use, input and output: the charge for fair shares until the use is known.
 
     Short texts are estimated from their bytes: the tokenizer would take longer than a check of the whole request, and
-    what it could tell is small beside the answer.
+    its gain in accuracy is small beside the answer.
     """
     (tokens,) = _estimates([request])
     return tokens
@@ -266,7 +266,7 @@ def _check_times(request: JobRequest, now: datetime) -> None:
 
 
 def _check_raw_size(fields: Mapping[str, Any]) -> None:
-    """Before anything else is done with them: nothing below has to bear more than some times the cap."""
+    """Before any other work: nothing below has to handle more than a few times the cap."""
     if len(fields) > _MAX_FIELDS:
         raise InvalidInputError("has too many fields", field="request", value=f"{len(fields)} fields")
     for name, value in fields.items():
@@ -295,7 +295,9 @@ def _check_size(request: JobRequest) -> None:
 
 
 def _is_small(request: JobRequest) -> bool:
-    """Whether messages or variables fit however their text is encoded: most do, and need not be written to know it."""
+    """Whether messages or variables fit, however their text is encoded. Most do, and need not be written out to know
+    it.
+    """
     texts = _texts(request)
     names = request.variables or ()
     letters = sum(map(len, texts)) + sum(map(len, names)) + _FRAME_LETTERS * len(texts) + 2
@@ -303,7 +305,7 @@ def _is_small(request: JobRequest) -> bool:
 
 
 def _shown(value: object) -> str:
-    """Whatever it is: endless, deep, or of a type that cannot show itself."""
+    """A value of any kind: endless, deep, or of a type that cannot print itself."""
     try:
         return reprlib.repr(value)
     except ValueError:  # an integer of thousands of digits

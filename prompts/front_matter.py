@@ -12,7 +12,7 @@
     ## user
     {{ message }}
 
-A file that loads is a prompt that renders: what could go wrong later is refused here, with the file and the field.
+A file that loads is a prompt that renders: every later error is caught here, with the file and the field.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Variable:
 
     description: str
     max_chars: int
-    """The longest value that is accepted, in characters (code points)."""
+    """The longest accepted value, in characters (code points)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ def load_prompts(directory: Path | None) -> list[PromptFile]:
     """Every ``*.md`` of ``directory`` (``None``: the shipped prompts), sorted by name.
 
     :raises ConfigurationError: the folder is missing or holds no prompt.
-    :raises InvalidPromptError: a file is no prompt, or two files use one name.
-    :raises InvalidSchemaError: an ``output_schema`` is no JSON schema.
+    :raises InvalidPromptError: a file is not a prompt, or two files use one name.
+    :raises InvalidSchemaError: an ``output_schema`` is not a JSON schema.
     """
     folder = _SHIPPED if directory is None else directory
     if not folder.is_dir():
@@ -91,8 +91,8 @@ def load_prompts(directory: Path | None) -> list[PromptFile]:
 def load_prompt(path: Path) -> PromptFile:
     """The prompt in the file at ``path``.
 
-    :raises InvalidPromptError: it is no prompt; the message names the file, ``field`` what is wrong in it.
-    :raises InvalidSchemaError: its ``output_schema`` is no JSON schema.
+    :raises InvalidPromptError: it is not a prompt; the message names the file, ``field`` what is wrong in it.
+    :raises InvalidSchemaError: its ``output_schema`` is not a JSON schema.
     """
     try:
         return _prompt(_text(path))
@@ -119,7 +119,7 @@ class _Head(BaseModel):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice: of two ``max_output_tokens`` neither may win in silence."""
+    """YAML that refuses a repeated key: neither of two ``max_output_tokens`` may silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -167,7 +167,7 @@ def _head(text: str) -> _Head:
     try:
         fields = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader, stricter
     except yaml.YAMLError as error:
-        raise InvalidPromptError(f"its front matter is no YAML: {error}", field="front matter") from error
+        raise InvalidPromptError(f"its front matter is not YAML: {error}", field="front matter") from error
     try:
         return _Head.model_validate(fields)
     except ValidationError as error:
@@ -178,7 +178,7 @@ def _head(text: str) -> _Head:
 
 
 def _check_schema(schema: dict[str, Any]) -> None:
-    # YAML knows more than JSON (dates, numbers as keys); what the database would change is refused.
+    # YAML knows more than JSON (dates, numbers as keys); values that the database would change are refused.
     try:
         survives = json.loads(json.dumps(schema, allow_nan=False)) == schema
     except (TypeError, ValueError):
@@ -191,7 +191,7 @@ def _check_schema(schema: dict[str, Any]) -> None:
         validator_for(schema, default=Draft202012Validator).check_schema(schema)
     except SchemaError as error:
         where = ".".join(["output_schema", *(str(step) for step in error.absolute_path)])
-        raise InvalidSchemaError(f"is no JSON schema: {error.message}", field=where) from error
+        raise InvalidSchemaError(f"is not a JSON schema: {error.message}", field=where) from error
 
 
 def _check_placeholders(used: Set[str], declared: Set[str]) -> None:

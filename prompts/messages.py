@@ -1,4 +1,4 @@
-"""What a model is asked: a conversation of messages, whatever provider hears it."""
+"""The messages to a model: a conversation, independent of the provider."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One message of a conversation."""
 
     role: Literal["system", "user", "assistant"]
     content: str

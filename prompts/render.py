@@ -1,8 +1,8 @@
 """A prompt's body and its variables become messages.
 
-The body is a template: a line that reads ``## system``, ``## user`` or ``## assistant`` begins a message, and
-``{{ name }}`` is replaced by the variable of that name. Only the body is ever read as a template. The values go in
-last and are looked at by nobody, so a ticket that contains ``## system`` or ``{{ secret }}`` stays a ticket.
+The body is a template: a line that reads ``## system``, ``## user`` or ``## assistant`` begins a message, and ``{{ name
+}}`` is replaced by the variable of that name. Only the body is ever read as a template. The values go in last and are
+not read again, so a ticket that contains ``## system`` or ``{{ secret }}`` stays a ticket.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def render(body: str, variables: Mapping[str, str]) -> tuple[Message, ...]:
 
     :raises MissingVariableError: the body uses a variable that is not given.
     :raises ExtraVariableError: a variable is given that the body does not use.
-    :raises InvalidPromptError: the body is no template (see :func:`placeholders`).
+    :raises InvalidPromptError: the body is not a template (see :func:`placeholders`).
     """
     sections = _parse(body)
     _check_names(_names(sections), variables)
@@ -35,7 +35,7 @@ def render(body: str, variables: Mapping[str, str]) -> tuple[Message, ...]:
 def placeholders(body: str) -> frozenset[str]:
     """The names of the variables that ``body`` uses.
 
-    :raises InvalidPromptError: the body is no template: no section, text before the first one, an empty section, an
+    :raises InvalidPromptError: the body is not a template: no section, text before the first one, an empty section, an
         unfinished placeholder, or turns out of order (an optional ``system``, then ``user`` and ``assistant`` in turn,
         ``user`` first and last).
     """
@@ -89,7 +89,7 @@ def _section(role: Role, text: str) -> _Section:
         _, opened, after = piece.partition("{{")
         if opened:
             raise InvalidPromptError(
-                "has braces that are no placeholder",
+                "has braces that are not a placeholder",
                 field="body",
                 value=opened + after[:40],
                 hint="A placeholder reads {{ name }}: letters, digits and underscores, no digit first.",

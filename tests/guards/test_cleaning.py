@@ -88,7 +88,7 @@ def test_clean_json_cleans_keys_and_makes_lists_of_tuples() -> None:
         ({"a": b"bytes"}, "bytes"),
         ({"a": {1, 2}}, "set"),
         ([object()], "object"),
-        ({1: "a"}, "a key that is no text: int"),
+        ({1: "a"}, "a key that is not text: int"),
     ],
 )
 def test_what_is_no_json_is_refused(value: Any, why: str) -> None:

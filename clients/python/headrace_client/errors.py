@@ -77,13 +77,13 @@ def _short(value: object) -> str:
 
 
 class PermanentError(HeadraceError):
-    """It will fail again the same way: do not repeat it."""
+    """The job will fail again in the same way: do not repeat it."""
 
     code = "permanent"
 
 
 class RetryableError(HeadraceError):
-    """It may succeed when it is tried again."""
+    """A repeated attempt may succeed."""
 
     code = "retryable"
 
@@ -161,7 +161,7 @@ class IdempotencyConflict(InvalidInputError):  # noqa: N818 (the name is that of
 
 
 class NotFoundError(PermanentError):
-    """No such thing, or not yours."""
+    """It does not exist, or it is not yours."""
 
     code = "not_found"
 
@@ -185,13 +185,13 @@ class PostgresUnavailableError(ServiceError):
 
 
 class StatementError(HeadraceError):
-    """Postgres answered, and did not do the statement."""
+    """Postgres answered, and did not execute the statement."""
 
     code = "statement_error"
 
 
 class StatementRefusedError(StatementError, PermanentError):
-    """Postgres refuses the statement and would refuse it again: a fault of ours, or of the data."""
+    """Postgres refuses the statement and would refuse it again: the code or the data is wrong."""
 
     code = "statement_refused"
 
