@@ -1,14 +1,14 @@
-"""Circuit breakers: a provider that fails again and again is left alone for a while.
+"""Circuit breakers: calls to a provider that fails repeatedly are paused for a while.
 
-One breaker a provider and process, around pybreaker's circuit. pybreaker counts failures in a row and holds the
-states; what it lacks is added here: a probe of its own after the pause (its half-open circuit lets everybody through),
-an admission that holds no lock during the call (its ``call`` does), and outcomes that are neither success nor failure.
-So a call is admitted first, runs, and what it showed about the provider's health is reported afterwards.
+One breaker a provider and process, around pybreaker's circuit. pybreaker counts failures in a row and holds the states.
+Three things that it lacks are added here: a single probe after the pause (its half-open circuit lets every call
+through), an admission that holds no lock during the call (its ``call`` does), and outcomes that are neither success nor
+failure. So a call is admitted first, runs, and then reports what it showed about the provider's health.
 
-A breaker judges the provider, never a tenant. The failures of one tenant alone may come from what it asks, so they
-open a breaker of that tenant's own and leave the others in peace: the provider's breaker opens when the failures in a
-row are of two tenants at least. A call that ran out of its job's own time says nothing at all. A refusal of the
-platform's key, or of its account for want of money, speaks for every call: it opens the provider's breaker at once.
+A breaker judges the provider, never a tenant. The failures of one tenant alone may come from its requests, so they open
+a breaker of that tenant's own and do not affect the others: the provider's breaker opens when the failures in a row are
+of two tenants at least. A call that ran out of its job's own time says nothing at all. A refusal of the platform's key,
+or of its account for lack of money, holds for every call: it opens the provider's breaker at once.
 """
 
 from __future__ import annotations
@@ -33,21 +33,23 @@ from errors import (
     ProviderUnreachableError,
 )
 
-# What speaks of the provider's health; a timeout and a malformed answer are lost answers too. Refusals and rate limits
-# speak of the request or of our use, and what was not sent speaks of us: they neither open a breaker nor heal one.
+# Errors that say something about the provider's health; a timeout and a malformed answer are lost answers too. Refusals
+# and rate limits are about the request or our use, and a request that was not sent is about us: these errors neither
+# open a breaker nor close one.
 _FAILURES = (ProviderUnavailableError, ProviderUnreachableError, ProviderAnswerLostError, ProviderForbiddenError)
-# What holds for all that we could ask; one is enough to know.
+# Errors that hold for every request; one is enough to know.
 _FOR_ALL = (ProviderAuthError, ProviderQuotaError)
 
-# While a probe is under way nobody knows how long it takes: look again after this many seconds.
+# While a probe is under way its duration is unknown: look again after this many seconds.
 _PROBE_WAIT_S = 1.0
-# Breakers of single tenants that are kept, those made last; a forgotten one counts anew.
+# Breakers of single tenants that are kept, those made last; a forgotten breaker starts from zero.
 _MOST_TENANTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerChange:
-    """A breaker opened, or closed after ``open_s`` seconds. ``tenant``: whose it is; None for the provider's own.
+    """A breaker opened, or closed after ``open_s`` seconds. ``tenant``: its tenant; None for the provider's own
+    breaker.
 
     ``code``: the error that opened it. After ``reset_s`` seconds an open breaker lets one call through.
     """
@@ -73,7 +75,7 @@ class Breakers:
     ) -> None:
         """``fail_max`` failures in a row open a breaker; after ``reset_s`` seconds it lets one call through.
 
-        ``on_change`` is told of each breaker that opens or closes, without a lock being held.
+        ``on_change`` is called for each breaker that opens or closes, without a lock being held.
         """
         self._on_change = on_change
         self._fail_max = fail_max
@@ -89,11 +91,11 @@ class Breakers:
     ) -> Iterator[None]:
         """Guard the call in this block and learn from its outcome. Calls of many threads run side by side.
 
-        :param tenant: whose call it is; None for a call of our own, whose failures count alone.
-        :param hurried: the call has less than its whole time, so that running out of it is no failure.
+        :param tenant: the tenant of the call; None for a call of our own, whose failures count alone.
+        :param hurried: the call has less than its whole time, so that running out of it is not a failure.
         :param own_key: the call is made with the tenant's own key, so that its refusal says nothing of ours.
-        :raises BreakerOpenError: not now; ``details`` say which ``provider`` and after how many seconds
-            (``retry_after_s``) it is worth trying again.
+        :raises BreakerOpenError: not now; ``details`` name the ``provider`` and the seconds after which to try again
+            (``retry_after_s``).
         """
         of_all, of_one = self._breaker(provider), self._own(provider, tenant)
         own_ticket = None if of_one is None else of_one.admit()
@@ -126,7 +128,7 @@ class Breakers:
                     self._on_change(change)
 
     def wait_s(self, provider: str, *, tenant: str | None = None) -> float:
-        """Seconds until a call may be made; 0.0 when it may be made now. Asks only: nothing is admitted by it."""
+        """Seconds until a call may be made; 0.0 when it may be made now. It only asks and admits no call."""
         own = self._own(provider, tenant)
         return max(self._breaker(provider).wait_s(), 0.0 if own is None else own.wait_s())
 
@@ -135,7 +137,7 @@ class Breakers:
         return self._breaker(provider).state()
 
     def tenants_open(self, provider: str) -> int:
-        """How many tenants have a breaker of their own for a provider that is not closed."""
+        """The number of tenants whose own breaker for a provider is not closed."""
         with self._lock:
             own = [one for (name, _), one in self._of_one.items() if name == provider]
         return sum(one.state() != pybreaker.STATE_CLOSED for one in own)
@@ -170,7 +172,7 @@ class _Breaker:
         self, provider: str, tenant: str | None, fail_max: int, reset_s: float, clock: Callable[[], float]
     ) -> None:
         self._provider = provider
-        self._tenant = tenant  # whose it is
+        self._tenant = tenant  # the tenant
         self._open_since: float | None = None  # failed probes do not end that time
         self._fail_max = fail_max
         self._reset_s = reset_s
@@ -209,9 +211,9 @@ class _Breaker:
     ) -> BreakerChange | None:
         """Count an outcome: a success, a failure, or (``None``) neither. ``probe``: what :meth:`admit` returned.
 
-        ``code`` names the failure. Returns what this changed.
+        ``code`` names the failure. Returns the change that this caused.
 
-        A call that began while the breaker was closed and ends after it opened is old news: the probe decides. So is a
+        A call that began while the breaker was closed and ended after it opened is outdated: the probe decides. So is a
         probe that took so long that another one was let through.
         """
         with self._lock:
@@ -228,7 +230,7 @@ class _Breaker:
             return self._change(code)
 
     def open(self, probe: int | None, code: str | None = None) -> BreakerChange | None:
-        """Open at once, however few failures there were. The rest is as for :meth:`report`."""
+        """Open at once, however few failures there were. The rest is as in :meth:`report`."""
         with self._lock:
             if self._is_news(probe):
                 self._circuit.open()
@@ -258,7 +260,9 @@ class _Breaker:
         return True
 
     def _is_the_providers(self, tenant: str | None) -> bool:
-        """Whether a failure counts: the one that would open a closed breaker has to have another tenant's before it."""
+        """Whether a failure counts: the one that would open a closed breaker needs an earlier failure of another
+        tenant.
+        """
         if tenant is None:
             return True
         if len(self._failed) < 2:
@@ -270,7 +274,7 @@ class _Breaker:
         state = self._circuit.current_state
         if state == pybreaker.STATE_CLOSED:
             return 0.0
-        if self._probe_since is not None:  # for so long it alone is waited for, so that a slow one holds nobody up
+        if self._probe_since is not None:  # after this time another probe may start, so that a slow one blocks no call
             left_s = self._probe_since + self._reset_s - self._clock()
             return min(_PROBE_WAIT_S, self._reset_s, left_s) if left_s > 0 else 0.0
         return max(0.0, self._opened_at + self._reset_s - self._clock()) if state == pybreaker.STATE_OPEN else 0.0

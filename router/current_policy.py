@@ -1,4 +1,4 @@
-"""The routing policy of a process that runs for weeks: read again when a feature is asked for that it does not know.
+"""The routing policy of a long-running process: read again when a feature is requested that it does not know.
 
 `headrace migrate` publishes the features of a policy while workers run, and jobs may name them from then on.
 """
@@ -17,18 +17,18 @@ from errors import ConfigurationError
 from router.policy import Policy
 
 READ_EVERY_S: Final = 5.0
-"""So often the file is read at most, however many jobs name a feature that it does not have."""
+"""The shortest time between two reads of the file, however many jobs name a feature that it does not have."""
 
 log = structlog.get_logger("headrace.policy")
 
 
 class CurrentPolicy:
-    """The policy as it was read last. Safe for many threads; a policy never changes, another one takes its place."""
+    """The policy as it was read last. Safe for many threads; a policy never changes, a new one replaces it."""
 
     def __init__(
         self, policy: Policy, read: Callable[[], Policy] | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """``read`` reads the file again (None: there is nothing to read); ``clock`` is in seconds."""
+        """``read`` reads the file again (None: there is no file); ``clock`` is in seconds."""
         self._policy = policy
         self._read = read
         self._clock = clock
@@ -43,10 +43,10 @@ class CurrentPolicy:
     def knowing(self, feature: str) -> Policy:
         """The policy, read again if it does not know this feature and was not read a moment ago.
 
-        Ask only for a feature that is published: what anybody may invent must not make a process read files. A file
+        Ask only for a published feature: a name that a caller can invent must not make a process read files. A file
         that cannot be read leaves the policy as it is. The feature may be missing all the same.
         """
-        with self._lock:  # of many threads that ask at once, one reads and the others get what it found
+        with self._lock:  # of many threads that ask at once, one reads and the others get its result
             if feature in self._policy.features or self._read is None or not self._may_read():
                 return self._policy
             try:

@@ -1,4 +1,4 @@
-"""The one way to a provider: through its breaker, not before the time that it named, and only when an answer can come
+"""The one way to a provider: through its breaker, after any pause that it asked for, and only when an answer can come
 in time.
 """
 
@@ -30,10 +30,11 @@ from router.rate_holds import RateHolds
 
 @dataclass(frozen=True, slots=True)
 class ProviderCondition:
-    """What keeps calls from a provider in this process: nothing where the breaker is closed and ``limited_s`` is 0.
+    """What keeps calls from a provider in this process: nothing if the breaker is closed and ``limited_s`` is 0.
 
-    ``breaker``: as :meth:`router.breakers.Breakers.state` says; it lets a call through in ``again_in_s`` s.
-    ``limited_s``: the provider asked to be left alone for so long, s. ``tenants``: how many are kept from it alone.
+    ``breaker``: the state as :meth:`router.breakers.Breakers.state` says; it lets a call through in ``again_in_s`` s.
+    ``limited_s``: the provider asked for a pause of that length, s. ``tenants``: the number of tenants that are kept
+    from it alone.
     """
 
     breaker: str
@@ -46,17 +47,17 @@ class Gateway:
     """Calls providers, each behind its breaker. Safe for many threads at once."""
 
     def __init__(self, providers: Mapping[str, Provider], breakers: Breakers, limits: RateHolds | None = None) -> None:
-        """``providers`` by name; one without a key is not among them."""
+        """``providers`` by name; a provider without a key is not among them."""
         self._providers = providers
         self._breakers = breakers
         self._limits = limits or RateHolds()
         self._pace = Pace()
 
     def call(self, target: Target, request: CallRequest) -> CallReply:
-        """Ask the target once. The target's model rules, whatever model the request names.
+        """Ask the target once. The target's model is used, whatever model the request names.
 
         :raises NoProviderKeyError: the target's provider has no key here.
-        :raises ProviderHeldError: the provider is left alone for a while; nothing was sent.
+        :raises ProviderHeldError: calls to the provider are paused; nothing was sent.
         :raises ProviderError: the call failed.
         """
         provider = self._providers.get(target.provider)
@@ -82,7 +83,7 @@ class Gateway:
         return reply
 
     def hopeless(self, target: Target, within_s: float) -> bool:
-        """Whether no answer of the target can be expected within so many seconds."""
+        """Whether no answer of the target can be expected within that many seconds."""
         return within_s < self._pace.least_s(target)
 
     def held(self, target: Target, *, tenant: str) -> NoProviderKeyError | ProviderHeldError | None:
@@ -102,7 +103,7 @@ class Gateway:
         return max(self._limits.wait_s(provider, tenant=tenant), self._breakers.wait_s(provider, tenant=tenant))
 
     def conditions(self) -> dict[str, ProviderCondition]:
-        """The providers with a key here, each with what keeps calls from it now in this process."""
+        """The providers with a key here, each with the reasons that keep calls from it now in this process."""
         return {name: self._condition(name) for name in sorted(self._providers)}
 
     def _condition(self, name: str) -> ProviderCondition:
@@ -114,7 +115,7 @@ class Gateway:
         )
 
     def answered_s(self, target: Target) -> float:
-        """Seconds since the target last answered anybody's call in this process; endless when it never has."""
+        """Seconds since the target last answered any call in this process; infinite when it never has."""
         return self._pace.since_s(target)
 
     def _without_key(self, target: Target) -> NoProviderKeyError:
@@ -136,9 +137,9 @@ def build_providers(
 ) -> dict[str, Provider]:
     """The providers that have a key, by name. A base URL of ``None`` is the provider's own.
 
-    ``limits`` bound what each may answer; the usual ones if left out. ``habits``: of servers behind a base URL.
+    ``limits`` bound the size of answers; the defaults if left out. ``habits``: of servers behind a base URL.
 
-    :raises ConfigurationError: a key or a base URL cannot be one.
+    :raises ConfigurationError: a key or a base URL is not valid.
     """
     providers: dict[str, Provider] = {}
     try:

@@ -1,4 +1,4 @@
-"""Which tier a job gets, by rules that cost microseconds.
+"""The tier of a job, by rules that cost microseconds.
 
 Pure: no service, no clock, nothing of ours is imported, so that every rule can be read, tested and replayed on its own.
 """
@@ -15,7 +15,9 @@ _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class JobTraits:
-    """What the rules look at. ``input_tokens`` is an estimate; ``force_tier`` is the caller's own choice, if any."""
+    """The facts that the rules look at. ``input_tokens`` is an estimate; ``force_tier`` is the caller's own choice, if
+    any.
+    """
 
     feature: str
     plan: str
@@ -37,7 +39,7 @@ def choose_tier(
     ``long_input`` (more than ``long_input_tokens`` tokens go in), ``hard_feature``, ``code_block``; these lead to the
     strong tier, ``default`` to the cheap one.
 
-    :raises ValueError: ``force_tier`` is no tier.
+    :raises ValueError: ``force_tier`` is not a tier.
     """
     if traits.force_tier is not None:
         if traits.force_tier not in TIERS:
@@ -57,7 +59,7 @@ def choose_tier(
 def has_code_block(text: str) -> bool:
     """Whether the text holds a fenced code block: a line that begins with three backticks or tildes (Markdown).
 
-    Code without a fence does not count: guessing it from ``def`` or ``SELECT`` sends prose about code to the dear
+    Code without a fence does not count: guessing it from ``def`` or ``SELECT`` sends prose about code to the expensive
     tier, and the features whose input is code are marked ``hard`` anyway.
     """
     # A search for one character is twenty times faster than for three, and almost every text has neither.

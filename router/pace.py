@@ -1,7 +1,7 @@
-"""How fast each model has ever answered here: what says that a call cannot end in time.
+"""The fastest answer of each model in this process, which shows that a call cannot end in time.
 
-A call that is cut off by its job's own deadline is paid for and brings nothing. Where the deadline leaves less than the
-fastest answer took that this process has seen, the call is not made.
+A call that is cut off by its job's own deadline is paid for and brings no answer. If the deadline leaves less time than
+the fastest answer took that this process has seen, the call is not made.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import time
 
 from router.policy import Target
 
-#: A deadline that leaves a call this much time is never hopeless, s, however slow all answers were so far. So slow
-#: jobs of one tenant take no chance from a quick job of another. Small models answer in 0.3 s at best.
+#: A deadline that leaves a call this much time is never hopeless, s, however slow all answers were so far. So slow jobs
+#: of one tenant do not prevent a quick job of another. Small models answer in 0.3 s at best.
 ALWAYS_A_CHANCE_S = 0.3
-#: Answers that have to be seen before the fastest of them is taken for a bound.
+#: The number of answers after which the fastest of them is taken for a bound.
 _ENOUGH = 20
 
 
 class Pace:
-    """The fastest answer of each model. Safe for many threads: a lost update costs one look."""
+    """The fastest answer of each model. Safe for many threads: a lost update costs one measurement."""
 
     def __init__(self) -> None:
         self._fastest: dict[Target, float] = {}
@@ -33,7 +33,7 @@ class Pace:
         self._fastest[target] = min(took_s, self._fastest.get(target, took_s))
 
     def since_s(self, target: Target) -> float:
-        """Seconds since the target answered last; endless when it never has."""
+        """Seconds since the target answered last; infinite when it never has."""
         last = self._last.get(target)
         return math.inf if last is None else time.monotonic() - last
 

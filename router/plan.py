@@ -1,6 +1,6 @@
-"""What a job will ask of whom: its messages, its route, its calls. Pure but for the tokenizer.
+"""The plan of a job: its messages, its route, its calls. Pure except for the tokenizer.
 
-A worker plans what it claimed; a dry run plans what was never inserted. Both come to the same.
+A worker plans a claimed job; a dry run plans a job that was never inserted. Both plans are the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LEAST_OUTPUT_TOKENS: Final = {"openai": 16}
 
 
 class JobNeeds(Protocol):
-    """What a plan has to know of a job; ``plan`` is the tenant's."""
+    """The facts about a job that a plan needs; ``plan`` is the tenant's."""
 
     @property
     def feature(self) -> str: ...
@@ -50,7 +50,7 @@ class JobNeeds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a job is to be answered. Token figures are of the whole input; ``input_tokens`` is an estimate."""
+    """How a job is to be answered. Token figures are for the whole input; ``input_tokens`` is an estimate."""
 
     messages: tuple[Message, ...]
     input_tokens: int
@@ -60,7 +60,7 @@ class Plan:
     min_output_tokens: int | None
     prompt: PromptVersion | None
     input_margins: Mapping[str, float]
-    output_fault: str | None = None  # what was wrong with the last answer
+    output_fault: str | None = None  # the error in the last answer
     counted: CountedTexts = field(default_factory=CountedTexts, compare=False, repr=False)
 
     @property
@@ -69,7 +69,7 @@ class Plan:
         return (self.route.primary,) if self.route.backup is None else (self.route.primary, self.route.backup)
 
     def call(self, target: Target) -> PlannedCall:
-        """The call to one target, with a new run id and the bound of what it can use."""
+        """The call to one target, with a new run id and the bound of its use."""
         bound = input_token_bound(
             target.provider,
             target.model,
@@ -103,13 +103,13 @@ def plan_job(
     output_fault: str | None = None,
     counted: CountedTexts | None = None,
 ) -> Plan:
-    """Work out a job's plan.
+    """Make a job's plan.
 
-    ``check_schema`` is the guard that refuses what is no output schema. ``output_fault``: what was wrong with the
-    answer of the last attempt, which is then asked for in words too. ``counted`` knows the tokens of its texts, where
-    many jobs were counted together. Raises :class:`errors.InvalidInputError` (or
-    its kind) for what SQL could not check at the door (the output schema, the feature's cap on its input) and for what
-    is no longer so (the feature is gone, the prompt has moved on).
+    ``check_schema`` is the guard that refuses an invalid output schema. ``output_fault``: the error in the answer of
+    the last attempt, because of which the schema is also given in words. ``counted`` knows the tokens of its texts, if
+    many jobs were counted together. Raises :class:`errors.InvalidInputError` (or its kind) for what SQL could not check
+    at enqueue (the output schema, the feature's cap on its input) and for what has changed since (the feature is gone,
+    the prompt has a new version).
     """
     feature = policy.features.get(job.feature)
     if feature is None:
@@ -151,7 +151,7 @@ def plan_job(
 
 
 def messages_of(job: JobNeeds, prompt: PromptVersion | None) -> tuple[Message, ...]:
-    """The messages that a job asks, with its context among them.
+    """The messages of a job, with its context among them.
 
     :raises InvalidInputError: the prompt is gone, or takes other variables by now.
     """

@@ -1,6 +1,6 @@
-"""The routing policy: which features there are, and which models stand behind the tiers.
+"""The routing policy: the features, and the models behind the tiers.
 
-A YAML file is checked when a process starts, and again when it is read anew (:mod:`router.current_policy`). Inside, a
+A YAML file is checked when a process starts, and again when it is reread (:mod:`router.current_policy`). Inside, a
 policy is frozen.
 """
 
@@ -33,7 +33,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """The model that answers, and the one at the other provider that takes over (``None``: nobody does)."""
+    """The model that answers, and the backup at the other provider (``None``: there is no backup)."""
 
     name: str
     primary: Target
@@ -42,11 +42,11 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """What callers may ask for.
+    """The features that callers may ask for.
 
-    ``default_max_output_tokens`` holds when a job names no limit of its own; ``max_input_chars`` caps the input,
-    in characters. ``user_requests_per_minute`` is what each user may ask of it, in a count of its own; ``None``: its
-    requests count with the user's others.
+    ``default_max_output_tokens`` applies to a job without a limit of its own; ``max_input_chars`` caps the input, in
+    characters. ``user_requests_per_minute`` is the limit of each user for this feature, in a count of its own;
+    ``None``: its requests count with the user's others.
     """
 
     name: str
@@ -172,7 +172,7 @@ def _why(error: OSError | UnicodeDecodeError) -> str:
 
 
 def _broken(path: Path, error: ValidationError) -> ConfigurationError:
-    """The first breach in the reader's words; the others only by their fields."""
+    """The first error in the reader's words; the others only by their fields."""
     breaches = error.errors(include_url=False)
     fields = [".".join(str(part) for part in breach["loc"]) or "(whole file)" for breach in breaches]
     also = f"Also wrong: {', '.join(fields[1:])}." if len(fields) > 1 else None

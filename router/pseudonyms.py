@@ -1,9 +1,9 @@
-"""What providers and gateways are told of a user: a stable pseudonym, in place of the id.
+"""The name of a user for providers and gateways: a stable pseudonym, in place of the id.
 
-Both providers ask for a mark of the end user, so that they can act on one user's abuse without stopping the rest. An
-id may be a name or an address, and a plain hash of one is found by trying. So the mark is an HMAC under the
-deployment's key, which stays in the database: nobody without it can tell whose mark it is, or that two tenants share
-a user.
+Both providers ask for a mark of the end user, so that they can act on one user's abuse without stopping the rest. An id
+may be a name or an address, and a plain hash of one is found by trying. So the mark is an HMAC under the deployment's
+key, which stays in the database: without the key it cannot be told which user a mark belongs to, or that two tenants
+share a user.
 """
 
 from __future__ import annotations

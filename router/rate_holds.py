@@ -1,8 +1,8 @@
-"""Providers that limit our rate: each is left alone for the time that it names.
+"""Providers that limit our rate: calls to each are paused for the time that it names.
 
-A 429 speaks of our use of the provider and not of its health, so a hold is not a breaker: it needs neither failures in
-a row nor a probe. When its time is over, calls go on. A 429 holds the tenant whose call met it: what one tenant asks
-may be the reason. Once another tenant's call meets one in that time, the provider is held for all.
+A 429 is about our use of the provider and not about its health, so a hold is not a breaker: it needs neither failures
+in a row nor a probe. When its time is over, calls go on. A 429 holds the tenant whose call met it, because its own
+requests may be the reason. If another tenant's call meets a 429 in that time, the provider is held for all.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Final
 from errors import RateLimitHeldError
 from router.http.retry_after import LONGEST_WAIT_S
 
-#: The wait where a provider names none, or one shorter than this, s; doubled as long as it answers nothing else.
+#: The wait where a provider names none, or one shorter than this, s; doubled as long as every answer is a 429.
 FIRST_WAIT_S: Final = 1.0
-#: Tenants' holds that are kept at the most; those that are over go first.
+#: The most tenants' holds that are kept; expired ones are dropped first.
 _MOST_HOLDS: Final = 4096
-#: The longest wait that is of our own choice, s.
+#: The longest wait of our own choice, s.
 MOST_WAIT_S: Final = 60.0
 
 
 @dataclass(slots=True)
 class _Hold:
     until: float = 0.0
-    tenant: str | None = None  # whose call met the last 429
+    tenant: str | None = None  # the tenant whose call met the last 429
     next_s: float = FIRST_WAIT_S  # the wait of our own choice
 
 
@@ -41,10 +41,11 @@ class RateHolds:
         self._met: dict[str, _Hold] = {}  # the last 429 of each provider
 
     def limited(self, provider: str, retry_after_s: float | None, *, tenant: str | None = None) -> None:
-        """The provider answered that it limits our rate, and asked for ``retry_after_s`` seconds, if for any.
+        """Record that the provider limits our rate, and that it asked for ``retry_after_s`` seconds, if it named a
+        time.
 
-        ``tenant``: whose call it was; None holds the provider for all. Calls that were under way at the same time bring
-        the same news: they do not lengthen a wait of our own choice.
+        ``tenant``: the tenant of the call; None holds the provider for all. Calls that were under way at the same time
+        report the same limit: they do not lengthen a wait of our own choice.
         """
         with self._lock:
             now = self._clock()
@@ -62,7 +63,7 @@ class RateHolds:
                 everybody.until = max(everybody.until, hold.until)
 
     def answered(self, provider: str, *, tenant: str | None = None) -> None:
-        """The provider answered a call: the next wait of our own choice is a short one again."""
+        """Record that the provider answered a call: the next wait of our own choice is a short one again."""
         hold = self._holds.get((provider, tenant))
         if hold is not None and hold.next_s != FIRST_WAIT_S:
             with self._lock:
@@ -75,7 +76,7 @@ class RateHolds:
         return max(0.0, until - self._clock())
 
     def tenants_held(self, provider: str) -> int:
-        """How many tenants' calls of a provider are held."""
+        """The number of tenants whose calls to a provider are held."""
         with self._lock:
             own = [hold for (name, tenant), hold in self._holds.items() if name == provider and tenant is not None]
         return sum(hold.until > self._clock() for hold in own)

@@ -12,7 +12,7 @@ __all__ = ["Route", "Target", "plan_route"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a job goes. ``rule`` names the rule that chose the tier; it is stored with every run of the job."""
+    """The route of a job. ``rule`` names the rule that chose the tier; it is stored with every run of the job."""
 
     tier: str
     rule: str
@@ -23,7 +23,7 @@ class Route:
 def plan_route(traits: JobTraits, policy: Policy) -> Route:
     """The route of a job with these traits under this policy.
 
-    :raises ValueError: ``force_tier`` is no tier (the door refuses that before it comes here).
+    :raises ValueError: ``force_tier`` is not a tier (enqueue refuses that before it comes here).
     """
     name, rule = choose_tier(
         traits,

@@ -1,9 +1,9 @@
-"""How many tokens a request is: an estimate for fairness and routing, an upper bound for money.
+"""The tokens of a request: an estimate for fairness and routing, an upper bound for money.
 
 Only OpenAI publishes its tokenizer (o200k, bundled by ``toktok``). Claude's is not public, so its bound is a formula
-fitted to what the API counted: newer models need 1.2 to 2.4 tokens where o200k needs one (English and code 1.6,
-German 2.2, Arabic 2.4; base64 up to 1.9 times half its bytes), and ``min(1.6 × UTF-8 bytes, 2.5 × o200k + 64)`` held
-on every sample. A provider that bills more than its bound is not refused but recorded in full and flagged.
+fitted to the counts of the API: newer models need 1.2 to 2.4 tokens where o200k needs one (English and code 1.6, German
+2.2, Arabic 2.4; base64 up to 1.9 times half its bytes), and ``min(1.6 × UTF-8 bytes, 2.5 × o200k + 64)`` held on every
+sample. If a provider bills more than its bound, the usage is not refused but recorded in full and flagged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import toktok
 
 from prompts.messages import Message
 
-# What a provider adds around the text: the role and the separators of each message, the frame of the whole.
+# The provider's additions to the text: the role and the separators of each message, the frame of the whole.
 _PER_MESSAGE = 4
 _PER_REQUEST = 16
 
@@ -33,7 +33,7 @@ _SCHEMA_FACTOR = 2
 def count_o200k(texts: Iterable[str]) -> list[int]:
     """The o200k tokens of each text, in order; the GIL is released meanwhile.
 
-    25 µs a call, 0.3 µs a short text, 35 µs for 20 kB: many texts belong into one call.
+    25 µs a call, 0.3 µs a short text, 35 µs for 20 kB: pass many texts in one call.
     """
     # One thread: the callers are threads of a worker already, and starting a pool costs more than a text does.
     return [int(count) for count in toktok.batch_count([_sound(text) for text in texts], "o200k_base", threads=1)]
@@ -50,7 +50,7 @@ class CountedTexts:
         self._known: dict[str, int] = {}
 
     def add(self, texts: Iterable[str]) -> None:
-        """Count those that are new, in one call."""
+        """Count the new texts in one call."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
             self._known.update(zip(new, count_o200k(new), strict=True))
@@ -63,12 +63,12 @@ class CountedTexts:
 
 
 def estimate_input_tokens(messages: Sequence[Message], *, count: Count = count_o200k) -> int:
-    """About how many tokens the messages are, for routing and fair shares; never for money."""
+    """The estimated number of tokens of the messages, for routing and fair shares; never for money."""
     return sum(count(message.content for message in messages)) + frame_tokens(len(messages))
 
 
 def frame_tokens(messages: int) -> int:
-    """The tokens around the texts of so many messages."""
+    """The tokens around the texts of that many messages."""
     return _PER_MESSAGE * messages + _PER_REQUEST
 
 
@@ -83,8 +83,8 @@ def input_token_bound(
 ) -> int:
     """No request with these messages and this output schema is billed for more input tokens than this.
 
-    With an ``output_fault`` the schema is asked for in words besides, and they say what was wrong.
-    The bound follows the model's family; a model of no family that we know gets the dearest one.
+    With an ``output_fault`` the schema is also given in words, which say what was wrong. The bound follows the model's
+    family; a model of no known family gets the highest bound.
     """
     texts = [message.content for message in messages]
     bound = _bound_of(provider, model)

@@ -1,10 +1,10 @@
-"""A total deadline for a call, which a server that drips bytes cannot outlive, and a limit of what comes back.
+"""A total deadline for a call, which a server that drips bytes cannot outlive, and a limit on the size of answers.
 
-The SDKs' timeouts hold for each read, so a server that sends one byte a second keeps a call alive for ever. Here the
-network itself knows the deadline: every connect, handshake, read and write gets what is left of it as its timeout.
-No thread is spent on watching, and the call ends inside the very system call that waits.
+The SDKs' timeouts apply to each read, so a server that sends one byte a second keeps a call alive for ever. Here the
+network itself knows the deadline: every connect, handshake, read and write gets the remaining time as its timeout. No
+thread is spent on watching, and the call ends inside the very system call that waits.
 
-Two waits are beyond reach: the resolver's (``getaddrinfo`` takes no timeout; resolv.conf bounds it) and the few
+Two waits cannot be bounded here: the resolver's (``getaddrinfo`` takes no timeout; resolv.conf bounds it) and the few
 microseconds of computing between reads.
 """
 
@@ -33,9 +33,9 @@ from router.providers.whole import AnswerLimits, metered, read_whole, taken_off_
 _CONNECT_TIMEOUT_S = 5.0
 # Common servers close an idle connection after 5 s (uvicorn, Node) or more. Below that, few calls meet one that closes.
 _KEEPALIVE_S = 4.0
-# A server that closes an idle connection as a request comes does so at once; one that works on it takes longer.
+# A server that closes an idle connection as a request comes does so at once; a server that works on it takes longer.
 _STALE_WITHIN_S = 1.0
-# So often a request is sent. A kept connection that the server had closed is rare; two in a row are more so.
+# The most times that a request is sent. A kept connection that the server had closed is rare; two in a row are rarer.
 _SENT_AT_MOST = 2
 # A pool walks all its connections under one lock at each call. With 400 calls in flight a call costs 1.3 ms of CPU
 # with one pool, 0.7 with 16, and no less with 64.
@@ -45,21 +45,21 @@ _POOLS = 16
 _WRITE_PIECE = 16 * 1024
 _OPENS_A_TUNNEL = b"CONNECT "
 
-# How a connection ends that the server has closed, when a request comes.
+# The ways in which a connection ends that the server had closed when a request comes.
 _CLOSED = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 
-# A proxy for this machine itself never makes sense, though few environments say so.
+# A proxy for this machine itself never makes sense, though few environments exclude it.
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_SOCKS = frozenset({"socks5", "socks5h"})  # only with the package socksio, which does not come along
+_SOCKS = frozenset({"socks5", "socks5h"})  # only with the package socksio, which is not a dependency
 _PROXY_HINT = "Write http://host:port or https://host:port, or unset it."
 
 
 @dataclass(slots=True)
 class CallOnTheWire:
-    """What the network knows of one call: when it has to end, and whether any of its bytes has left this machine.
+    """The network's facts about one call: when it has to end, and whether any of its bytes has left this machine.
 
-    ``reused``: they left on a connection that had served another call before. ``sent_at``: when the first did.
-    ``place``: host and port of the server, or of the proxy, that the last connection leads to.
+    ``reused``: they left on a connection that had served another call before. ``sent_at``: when the first byte did.
+    ``place``: host and port of the server, or of the proxy, to which the last connection leads.
     """
 
     ends_at: float
@@ -77,7 +77,7 @@ class CallOnTheWire:
         return self.reused and not self.answered and time.monotonic() - self.sent_at < _STALE_WITHIN_S
 
     def forget(self) -> None:
-        """Nothing of it was sent."""
+        """No byte was sent."""
         self.sent = self.reused = False
 
 
@@ -86,7 +86,7 @@ _this_call: ContextVar[CallOnTheWire | None] = ContextVar("call_on_the_wire", de
 
 @contextmanager
 def deadline(timeout_s: float) -> Iterator[CallOnTheWire]:
-    """Whatever this thread waits for on a :class:`DeadlineTransport` in this block ends within ``timeout_s`` seconds.
+    """Every wait of this thread on a :class:`DeadlineTransport` in this block ends within ``timeout_s`` seconds.
 
     A wait that is cut off raises ``httpx2``'s timeout of its kind (connect, read, write).
     """
@@ -102,9 +102,9 @@ def http_client(base_url: str, limits: AnswerLimits | None = None) -> httpx2.Cli
     """The HTTP client of one provider, for all threads of the process.
 
     The number of connections has no limit of its own: one a thread is all that can be in use, and waiting for a free
-    one would only look like a slow provider. Redirects are not followed, so that a key goes nowhere else. Proxies are
-    taken from the usual environment variables (``HTTPS_PROXY``, ``NO_PROXY``, …) as they are now: ``httpx2`` reads
-    them only when it builds the transport itself.
+    one would only look like a slow provider. Redirects are not followed, so that a key is sent to no other server.
+    Proxies are taken from the usual environment variables (``HTTPS_PROXY``, ``NO_PROXY``, …) as they are now:
+    ``httpx2`` reads them only when it builds the transport itself.
 
     :raises ConfigurationError: the proxy that is set cannot be used; every call would fail.
     """
@@ -144,7 +144,7 @@ class DeadlineTransport(httpx2.BaseTransport):
                     if call is None or not call.met_a_closed_connection():
                         raise
                     call.forget()
-        raise KeptConnectionsClosedError("each connection that was kept had been closed by the server")
+        raise KeptConnectionsClosedError("the server had closed each kept connection")
 
     def close(self) -> None:
         """Close every connection."""
@@ -155,8 +155,8 @@ class DeadlineTransport(httpx2.BaseTransport):
 class _PoolTransport(httpx2.HTTPTransport):
     def __init__(self, ssl_context: ssl.SSLContext, proxy: str | None) -> None:
         super().__init__(verify=ssl_context)
-        # `HTTPTransport` builds its pool without a way to say over which network; the pool itself takes one. So the
-        # pool is replaced before its first use. A test fails should the attribute be named otherwise one day.
+        # `HTTPTransport` cannot be told over which network to build its pool; the pool itself takes one. So the pool is
+        # replaced before its first use. A test fails if the attribute has another name one day.
         self._pool = httpcore2.ConnectionPool(
             ssl_context=ssl_context,
             proxy=_proxy(proxy),
@@ -215,7 +215,7 @@ class _DeadlineStream(httpcore2.NetworkStream):
             piece = buffer[start : start + _WRITE_PIECE]
             left = _left(timeout, httpcore2.WriteTimeout)
             call = _this_call.get()
-            # What opens a tunnel goes to the proxy alone. A failed write may have got through in part.
+            # The request that opens a tunnel goes to the proxy alone. A failed write may have arrived in part.
             if call is not None and not piece.startswith(_OPENS_A_TUNNEL):
                 if not call.sent:
                     call.sent_at = time.monotonic()
@@ -248,7 +248,7 @@ def _now_at(place: str) -> None:
 
 
 def _left(timeout: float | None, too_late: type[httpcore2.TimeoutException]) -> float | None:
-    """The seconds that a wait may take: the lesser of its own timeout and what is left of the deadline."""
+    """The seconds that a wait may take: the lesser of its own timeout and the rest of the deadline."""
     call = _this_call.get()
     if call is None:
         return timeout
@@ -279,7 +279,7 @@ def _proxy_for(base_url: str) -> str | None:
 
 
 def _usable(proxy: str, setting: str) -> str:
-    """The proxy's URL, if calls can go through it. Complaints do not quote it: it may hold a password."""
+    """The proxy's URL, if calls can go through it. Errors do not quote it: it may hold a password."""
     try:
         url = httpx2.URL(proxy)
         port = url.port

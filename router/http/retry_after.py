@@ -1,4 +1,4 @@
-"""How long a server asks its callers to wait, by the headers of its answer."""
+"""The time that a server asks its callers to wait, by the headers of its answer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-#: Longest wait that a server can ask for, s. What asks for more is asked again after this.
+#: Longest wait that a server can ask for, s. After a longer one the server is asked again once this has passed.
 LONGEST_WAIT_S: Final = 3_600.0
-#: A number of seconds this close to the time now, in Unix time, is a moment and not a wait, s.
+#: A number of seconds this close to the present Unix time is an instant and not a wait, s.
 _ABOUT_NOW_S: Final = 7 * 86_400.0
 _HEADER_LENGTH = 100
 

@@ -1,7 +1,7 @@
 """Anthropic's Messages API, over the official SDK.
 
 As with OpenAI's, the body is written and the answer read here, which saves a quarter of a call's CPU; the SDK carries
-them. It also spares the SDK's refusal of long answers that are not streamed: the call's deadline is ours.
+them. It also avoids the SDK's refusal of long answers that are not streamed: the call's deadline is ours.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AnthropicMessages:
 
         ``habits`` say how that server deals with calls.
 
-        :raises ProviderAuthError: the key cannot be one.
+        :raises ProviderAuthError: the key is not valid.
         """
         secrecy.check_key(NAME, api_key)
         self._key = api_key
@@ -52,7 +52,7 @@ class AnthropicMessages:
         self._may_have_retried = self._behind_gateway and habits.retries
         self._tags = habits.takes_tags
         self._asks_for_tier = habits.takes_tags or not self._behind_gateway
-        # Always said, for the SDK would take it from the environment, past our settings.
+        # Always given, because the SDK would take it from the environment, past our settings.
         url = base_url or BASE_URL
         self._limits = limits or AnswerLimits()
         self._client = anthropic.Anthropic(
@@ -205,5 +205,5 @@ def _held_instead(kinds: set[str], finish: Finish) -> str:
 def _finish(stop_reason: Any) -> Finish:
     if stop_reason in ("max_tokens", "model_context_window_exceeded"):
         return "length"
-    # Any other reason, known today or not, leaves a whole answer that was paid for.
+    # Any other reason, known today or not, comes with a whole answer that was paid for.
     return "refusal" if stop_reason == "refusal" else "complete"

@@ -1,8 +1,8 @@
-"""What stands in a body that is not an answer, said in one line: an error's reason, or what came instead.
+"""A body that is not an answer, described in one line: an error's reason, or what came instead.
 
-Everybody writes errors differently: OpenAI ``{"error": {"message"}}``, Ollama ``{"error": "…"}``, FastAPI
-``{"detail": [{"loc", "msg"}]}``, problem details ``{"title", "detail"}``, gateways and firewalls a page for people.
-All of it is chosen by the server, so the work is linear in a bounded part of it, and keys are hidden before it is cut.
+Every server writes errors differently: OpenAI ``{"error": {"message"}}``, Ollama ``{"error": "…"}``, FastAPI
+``{"detail": [{"loc", "msg"}]}``, problem details ``{"title", "detail"}``, gateways and firewalls a page for people. All
+of it is chosen by the server, so the work is linear in a bounded part of it, and keys are hidden before it is cut.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import httpx2
 from router.http.secrecy import hide
 from router.providers.text import one_line
 
-#: So much of a body is looked at, bytes.
+#: The part of a body that is looked at, bytes.
 _LOOKED_AT: Final = 64 * 1024
 #: Longest reason before it is cut for a message, characters.
 _REASON_LENGTH: Final = 4_000
@@ -28,11 +28,11 @@ _NAME_LENGTH: Final = 40
 _DEEPEST: Final = 4
 _FIRST: Final = 3
 
-# Where a reason may stand in an object, the most usual first.
+# The places of a reason in an object, the most usual first.
 _PLACES: Final = ("message", "detail", "error_description", "error", "errors", "reason", "msg", "description", "title")
 # Linear, whatever the page: no tag holds another "<", and a name once read is not read again in other lengths.
 _TAG: Final = re.compile(r"<(/?[A-Za-z][A-Za-z0-9]*+|!)[^<>]*+>")
-#: A character by its number, beyond all that there are: some thousand digits are more than `int` reads.
+#: A character reference beyond all characters: some thousand digits are more than `int` reads.
 _NO_CHARACTER: Final = re.compile(r"&#[0-9]{8,}+;?")
 _NOT_FOR_PEOPLE: Final = frozenset({"script", "style", "svg"})
 _JSON_KINDS: Final = {"[": "a list", '"': "a text", "null": "null", "true": "true", "false": "false"}
@@ -41,14 +41,14 @@ _BLANKS: Final = re.compile(r"\s+")
 
 
 class Packaging(TypedDict):
-    """How a body came: its media type, and what it is packed with if that was not undone."""
+    """The form of a body: its media type, and its compression if that was not undone."""
 
     media_type: str
     packed_with: str
 
 
 def packaging(response: httpx2.Response) -> Packaging:
-    """What its head says of the body of a response that was read to its end."""
+    """What its head says about the body of a response that was read to its end."""
     return {
         "media_type": response.headers.get("content-type", ""),
         "packed_with": str(response.extensions.get("packed_with", "")),
@@ -72,7 +72,7 @@ def reason_in(body: bytes, *, media_type: str, packed_with: str, key: str) -> st
 
 
 def reason_of(told: Any, depth: int = _DEEPEST) -> str:
-    """The reason in a value that was read from JSON; ``""`` if there is none that can be told."""
+    """The reason in a value that was read from JSON; ``""`` if none can be found."""
     if isinstance(told, str):
         return one_line(told, _REASON_LENGTH)
     if depth == 0:
@@ -88,7 +88,7 @@ def reason_of(told: Any, depth: int = _DEEPEST) -> str:
 def what_came(
     body: bytes, *, media_type: str, packed_with: str, key: str, read: Mapping[str, Any] | None, broken: str = ""
 ) -> str:
-    """What came in the place of an answer.
+    """Description of a body that came in place of an answer.
 
     ``read``: the object in the body if there is one; ``broken``: why it could not be read.
     """
@@ -135,7 +135,7 @@ def _reason_of_object(told: Mapping[Any, Any], depth: int) -> str:
     if isinstance(title, str) and isinstance(detail, str):
         return f"{one_line(title, _QUOTED)}: {one_line(detail, _REASON_LENGTH)}"
     found = next(filter(None, (reason_of(told.get(place), depth) for place in _PLACES)), "")
-    # OpenRouter and its like wrap what the provider behind them said
+    # OpenRouter and similar gateways wrap the error of the provider behind them
     metadata = told.get("metadata")
     inside = reason_of(metadata.get("raw"), depth) if isinstance(metadata, Mapping) else ""
     return f"{found}: {inside}" if found and inside else found or inside

@@ -1,4 +1,4 @@
-"""What a call to a provider is, whoever the provider: the request, the reply, and what it used."""
+"""A call to any provider: the request, the reply, and the usage."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Usage:
 class CallReply:
     """An answer. ``finish`` says why it ends: done, cut at ``max_output_tokens`` (or the context), or refused.
 
-    ``usage`` is ``None`` when the provider gave none that can be; ``usage_fault`` says what was wrong with it, also
-    when it could be mended (``usage_missing``, ``usage_absurd``, ``usage_mended``).
+    ``usage`` is ``None`` when the provider gave none that is possible; ``usage_fault`` says what was wrong with it,
+    also when it could be repaired (``usage_missing``, ``usage_absurd``, ``usage_mended``).
     """
 
     text: str
@@ -74,7 +74,7 @@ class CallReply:
 
     @property
     def simulated(self) -> bool:
-        """Whether the simulator made the answer up: its ids say so, wherever the settings led."""
+        """Whether the simulator invented the answer: its ids say so, wherever the settings led."""
         return is_simulated(self.provider_request_id)
 
 
@@ -91,6 +91,6 @@ class Provider(Protocol):
     def call(self, request: CallRequest) -> CallReply:
         """Ask once; no retries inside.
 
-        :raises errors.ProviderError: nothing else.
+        :raises errors.ProviderError: no other error is raised.
         """
         ...

@@ -1,4 +1,4 @@
-"""Why a call got no connection or no whole answer, told from the exceptions of the HTTP client and of the system."""
+"""Why a call got no connection or no whole answer, derived from the exceptions of the HTTP client and of the system."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNREACHABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EN
 
 
 class KeptConnectionsClosedError(httpx2.ConnectError):
-    """Each connection that was kept had been closed by the server, so the request was sent on none."""
+    """The server had closed each kept connection, so the request was sent on none."""
 
 
 def why_not_connected(cause: BaseException | None, place: str) -> str:
@@ -40,7 +40,7 @@ def why_not_connected(cause: BaseException | None, place: str) -> str:
 
 
 def why_it_broke(cause: BaseException | None, place: str) -> str:
-    """How a connection ended on which the request had been sent, whole or in part."""
+    """How a connection ended after the request had been sent, whole or in part."""
     place = one_line(place) or "the server"
     if any(isinstance(error, ConnectionResetError | BrokenPipeError) for error in _chain(cause)):
         return f"{place} reset the connection before it had answered"
@@ -73,7 +73,7 @@ def _told(error: BaseException, place: str) -> str | None:
     if isinstance(error, httpx2.ProxyError):
         return f"the proxy {place} does not connect us: {one_line(str(error), _QUOTED)}"
     if isinstance(error, KeptConnectionsClosedError):
-        return f"{place} had closed each connection that was kept"
+        return f"{place} had closed each kept connection"
     if isinstance(error, httpx2.TimeoutException):
         return f"no connection to {place} in time"
     if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError | ConnectionError):
@@ -82,7 +82,7 @@ def _told(error: BaseException, place: str) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The innermost exceptions first: the system's own tells most."""
+    """The innermost exceptions first: the system's own says most."""
     found: list[BaseException] = []
     while error is not None and len(found) < _DEEPEST and error not in found:
         found.append(error)

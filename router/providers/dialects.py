@@ -1,4 +1,4 @@
-"""Which API a server speaks, when it is not the one that was asked: a wrong base URL is told from a broken answer."""
+"""The API that a server speaks, if it is not the expected one: a wrong base URL is told apart from a broken answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def spoken(answer: Mapping[str, Any], *, instead_of: str) -> str | None:
-    """What to say of an answer in another API's form; ``None`` when it is in none that is known."""
+    """The message for an answer in another API's form; ``None`` when its form is not known."""
     if isinstance(answer.get("choices"), list):
         speaks = "Chat Completions"
     elif answer.get("object") == "response":

@@ -1,4 +1,4 @@
-"""Every way a call can fail, put into our words once for both SDKs (they are built alike, but share no class)."""
+"""Every way in which a call can fail, as our errors, once for both SDKs (they are built alike, but share no class)."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ _NO_MONEY_LEFT = frozenset(
         "linked_organization_spend_limit_reached",
     }
 )
-# A gateway in front gave up waiting, or could not read the answer: the model may well have answered, and billed.
+# A gateway in front stopped waiting, or could not read the answer: the model may well have answered, and billed.
 _GATEWAY_GAVE_UP = frozenset({504, 520, 524})
 # A gateway's own failure, perhaps after answers that it could not use: they may have been billed.
 _AFTER_RETRIES: Final = frozenset({500, 502})
 _OF_THE_KEY: Final = frozenset({"authentication_error", "invalid_api_key"})
 _TOO_LARGE: Final = frozenset({"request_too_large", "context_length_exceeded"})
-# What a provider or a gateway calls an error inside of a body, as the status that it would have had.
+# The codes of errors inside a body, as the status that each would have had.
 _STATUS_OF_WORD: Final = {
     "rate_limit_exceeded": 429,
     "rate_limit_error": 429,
@@ -67,14 +67,14 @@ _STATUS_OF_WORD: Final = {
     "request_too_large": 413,
     "context_length_exceeded": 400,
 }
-# A word with one of these in it speaks of the request; any other may pass by itself.
+# A code with one of these words in it is about the request; any other may pass by itself.
 _SPEAKS_OF_THE_REQUEST: Final = ("invalid", "unsupported", "not_found", "too_large", "policy")
 # Not errors of the request: a lock or a slow upload, gone at the next try.
 _PASSING = frozenset({408, 409})
 
-# What the network or a proxy does to a request before any of it has left. All else that stops it there is ours.
+# Failures of the network or a proxy before any byte of a request has left. Every other failure before that is ours.
 _NO_CONNECTION = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ProxyError)
-#: What Python and the HTTP client raise where a request is built and the SDK does not wrap it.
+#: Errors of Python and the HTTP client where a request is built and the SDK does not wrap them.
 OUR_SIDE: Final = (
     ArithmeticError,
     LookupError,
@@ -88,7 +88,7 @@ OUR_SIDE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is an error. ``codes`` are the words a provider has for it; ``text`` is free of keys."""
+    """An answer that is an error. ``codes`` are the provider's words for it; ``text`` is free of keys."""
 
     status: int
     codes: frozenset[str]
@@ -98,7 +98,7 @@ class Refusal:
 
 
 def words(*values: object) -> frozenset[str]:
-    """Those of the values that are words: an SDK hands on whatever JSON a server put in the place of its codes."""
+    """The values that are texts: an SDK passes on any JSON that a server put in place of its codes."""
     return frozenset(value for value in values if isinstance(value, str))
 
 
@@ -132,7 +132,7 @@ def _why_not_sent(cause: BaseException | None) -> str:
 
 
 def from_refusal(provider: str, refusal: Refusal, *, may_have_retried: bool = False) -> ProviderError:
-    """The error that a refusal means to us.
+    """Our error for a refusal.
 
     ``may_have_retried``: a gateway answered it, which may have asked the provider before, and again, by itself.
     """
@@ -151,10 +151,9 @@ def from_refusal(provider: str, refusal: Refusal, *, may_have_retried: bool = Fa
 def inside_an_answer(
     provider: str, error: Any, *, key: str, headers: Mapping[str, str], request_id: str | None, usage: Usage | None
 ) -> ProviderError:
-    """The error that a body with status 200 holds: gateways do that, with the status that was meant as its code.
+    """The error inside a body with status 200: gateways send such bodies, with the intended status as the error's code.
 
-    ``error`` is what stands in the error's place, any JSON; ``key`` must not show. Nothing was charged unless a usage
-    says so.
+    ``error`` is the JSON in the error's place; ``key`` must not show. Nothing was charged unless a usage says so.
     """
     said = error if isinstance(error, Mapping) else {"message": error}
     given = [said.get(name) for name in ("code", "type", "status")]
@@ -179,7 +178,7 @@ def inside_an_answer(
 def malformed(
     provider: str, what: str, *, request_id: str | None, usage: Usage | None = None
 ) -> ProviderMalformedAnswerError:
-    """The error of an answer with status 200 that is not what it must be."""
+    """The error for an answer with status 200 that is not valid."""
     return ProviderMalformedAnswerError(what, provider=provider, http_status=200, request_id=request_id, usage=usage)
 
 
@@ -195,14 +194,14 @@ def too_much_text(provider: str, limit: int, *, request_id: str | None, usage: U
 
 
 def without_text(provider: str, why: str, *, request_id: str | None, usage: Usage | None) -> ProviderError:
-    """The error of an answer that holds no text; ``why`` says what it holds instead."""
+    """The error for an answer without text; ``why`` says what it holds instead."""
     return ProviderEmptyAnswerError(
         f"the answer holds no text: {why}", provider=provider, http_status=200, request_id=request_id, usage=usage
     )
 
 
 def _word(value: object) -> str:
-    """A code as it may stand in a message: a word, or a number of few digits."""
+    """A code as it may appear in a message: a word, or a number of few digits."""
     is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9
     return str(value) if is_number else one_line(value)
 
@@ -239,5 +238,5 @@ def _kind(refusal: Refusal) -> type[ProviderError]:
 
 
 def _is_a_page(refusal: Refusal) -> bool:
-    """Whether this is a page for people: neither provider answers with one, so a gateway or a firewall did."""
+    """Whether this is a page for people: neither provider answers with a page, so a gateway or a firewall did."""
     return refusal.headers.get("content-type", "").lower().startswith(("text/html", "application/xhtml"))

@@ -1,4 +1,4 @@
-"""The JSON object of an answer, read for what is there, however broken the rest of it may be."""
+"""The JSON object of an answer, read as far as possible, however broken the rest of it may be."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-#: An answer above this size is looked at before it is read: millions of small parts need 30 times their bytes.
+#: An answer above this size is scanned before it is read: millions of small parts need 30 times their bytes.
 _LARGE: Final = 1024 * 1024
 _MOST_PARTS: Final = 200_000
 #: Longest integer that is read as one, digits; a longer one is infinite.
 _LONGEST_INTEGER: Final = 30
 
-#: Stands in the place of a member that is there but cannot be read.
+#: Stands in place of a member that is there but cannot be read.
 UNREADABLE: Final = object()
 
-# Strings (also one without its end), brackets, and what parts members. Possessive, so that it never looks back.
+# Strings (also one without its end), brackets, and separators of members. Possessive, so that it never backtracks.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\],:]', re.DOTALL)
 
 
@@ -32,9 +32,9 @@ class BrokenObjectError(ValueError):
 def read_object(content: bytes) -> dict[str, Any]:
     """The object in ``content``.
 
-    What JSON forbids and servers send all the same is read: a byte-order mark, broken UTF-8, raw control characters,
-    lone surrogates, numbers of any length, words after its end. A member that cannot be read even so (it is nested too
-    deep) is :data:`UNREADABLE`; the others are there.
+    Content that JSON forbids and servers send all the same is read: a byte-order mark, broken UTF-8, raw control
+    characters, lone surrogates, numbers of any length, words after its end. A member that cannot be read even so (it is
+    nested too deep) is :data:`UNREADABLE`; the others are there.
 
     :raises BrokenObjectError: it is not an object, it ends too early, or it has too many parts.
     """
@@ -67,7 +67,7 @@ def _integer(digits: str) -> int | float:
 
 
 def _members(text: str) -> dict[str, Any]:
-    """Those members of the outermost object that can be read, each by itself. Nothing here recurses."""
+    """The members of the outermost object that can be read, each by itself. There is no recursion here."""
     if not text.lstrip().startswith("{"):
         raise BrokenObjectError("it is not an object")
     members: dict[str, Any] = {}

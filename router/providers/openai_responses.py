@@ -46,7 +46,7 @@ class OpenAIResponses:
 
         ``habits`` say how that server deals with calls.
 
-        :raises ProviderAuthError: the key cannot be one.
+        :raises ProviderAuthError: the key is not valid.
         """
         secrecy.check_key(NAME, api_key)
         self._behind_gateway = base_url is not None
@@ -54,7 +54,7 @@ class OpenAIResponses:
         self._may_have_retried = self._behind_gateway and habits.retries
         self._tags = habits.takes_tags
         self._asks_for_tier = habits.takes_tags or not self._behind_gateway
-        # Always said, for the SDK would take it from the environment, past our settings.
+        # Always given, because the SDK would take it from the environment, past our settings.
         url = base_url or BASE_URL
         self._limits = limits or AnswerLimits()
         self._client = openai.OpenAI(

@@ -1,7 +1,7 @@
 """A job's output schema in the dialect of each provider.
 
-Both constrain what the model can write, and both take only a part of JSON Schema. A schema beyond that part is asked
-for in words instead; whatever comes back is validated against the job's own schema either way.
+Both constrain what the model can write, and both take only a part of JSON Schema. A schema beyond that part is put into
+the prompt instead. In either case the answer is validated against the job's own schema.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def claude_format(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         return {"type": "json_schema", "schema": transform_schema(_one_type_each(schema))}
     except (ValueError, TypeError, AssertionError, RecursionError):
-        return None  # without a type somewhere, which Claude demands, or too deep
+        return None  # a schema without a type somewhere, which Claude demands, or too deep
 
 
 def in_words(schema: Mapping[str, Any], fault: str | None = None) -> str:
@@ -72,7 +72,7 @@ def _fits_strict_mode(schema: Mapping[str, Any]) -> bool:
 
 
 def _subschemas(schema: Any) -> Iterator[Any]:
-    """The schema and every schema in it, in no order; what is no mapping is passed on as it is."""
+    """The schema and every schema in it, in any order; a value that is not a mapping is passed on as it is."""
     pending = [schema]
     while pending:
         part = pending.pop()
@@ -106,7 +106,7 @@ def _one_type_each(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words_for(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The part of a schema that speaks of one type."""
+    """The part of a schema that is about one type."""
     words = {
         "object": ("properties", "required", "additionalProperties"),
         "array": ("items", "minItems", "maxItems", "uniqueItems"),

@@ -1,4 +1,4 @@
-"""For whom and what a call is, in the fields that the providers have for it."""
+"""The tenant and the purpose of a call, in the fields that the providers have for them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def client_request_id(request: CallRequest) -> dict[str, str]:
 def metadata(request: CallRequest) -> dict[str, str]:
     """OpenAI's ``metadata``: at most 16 strings, kept with the request's log.
 
-    The same for every attempt of a job, so that what replays answers by the request's body knows it again. The run is
-    in :func:`client_request_id`.
+    They are the same for every attempt of a job, so that a server that replays answers by the request's body recognises
+    it. The run is in :func:`client_request_id`.
     """
     tags = {
         "tenant_id": request.tenant_id,

@@ -1,4 +1,4 @@
-"""A provider's words, made fit to be kept: nothing that Postgres cannot store, and nothing without end."""
+"""A provider's texts, made safe to store: without characters that Postgres cannot store, and of bounded length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 def storable(text: str) -> str:
-    """The text as it is, save what Postgres cannot store: NUL is dropped, half of a surrogate pair becomes ``�``."""
+    """The text without what Postgres cannot store: NUL is dropped, half of a surrogate pair becomes ``�``."""
     if text.isascii() and "\x00" not in text:
         return text
     return _HALVES.sub("\ufffd", text.replace("\x00", ""))

@@ -1,7 +1,7 @@
-"""Service tiers: which one a call asks for, and how a call is priced for which another one came back.
+"""Service tiers: the tier that a call asks for, and the price of a call that another tier answered.
 
-Prices are those of the standard tier, and of a provider's batches. So a call asks for the standard tier by name: left
-out, a setting of the account could choose a dearer one, which the reservation did not count.
+Prices are those of the standard tier, and of a provider's batches. So a call asks for the standard tier by name.
+Without a name, a setting of the account could choose a more expensive tier, which the reservation did not count.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from router.providers.text import one_line
 
-#: What asks for the standard tier: OpenAI's ``service_tier``, and Anthropic's.
+#: The values that ask for the standard tier: OpenAI's ``service_tier``, and Anthropic's.
 OPENAI_STANDARD: Final = "default"
 ANTHROPIC_STANDARD: Final = "standard_only"
 
@@ -25,13 +25,13 @@ PricedAs = Literal["batch", "reserved"]
 
 
 def other_tier(said: Any) -> str | None:
-    """The tier that an answer names if it is another one than the standard one; ``None`` where it names none."""
+    """The tier that an answer names if it is not the standard one; ``None`` where it names none."""
     name = one_line(said, _NAME_LENGTH).lower()
     return None if name in _STANDARD else name
 
 
 def priced_as(tier: str | None) -> PricedAs | None:
-    """How a call is priced for which this tier came back; ``None``: as it was asked for.
+    """How a call is priced that this tier answered; ``None``: by the tier that was asked for.
 
     A tier without a price costs the reservation, or its tokens where that is more: ``reserved``.
     """

@@ -1,8 +1,8 @@
-"""What a provider says that a call used, made consistent before anything is reckoned from it.
+"""A provider's report of a call's usage, made consistent before any figure is computed from it.
 
-It is read apart from the rest of an answer: whatever else is wrong with that, what it cost is known. A usage that
-cannot be is never a failure of the call. Where only a detail is wrong it is mended; where the counts themselves are,
-the usage is unknown. Either way a fault says so.
+It is read apart from the rest of an answer: if the rest is broken, the cost is still known. An impossible usage is
+never a failure of the call. If only a detail is wrong it is repaired; if the counts themselves are wrong, the usage is
+unknown. Either way a fault says so.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from router.providers.tiers import other_tier
 
 UsageFault = Literal["usage_missing", "usage_absurd", "usage_mended"]
 
-#: No call of any model uses more; nor do the books take it (``headrace.figure``).
+#: No call of any model uses more, and the books accept no more (``headrace.figure``).
 MOST_TOKENS: Final = 500_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRead:
-    """A usage as far as it can be known, and what is wrong with what was said."""
+    """A usage as far as it can be known, and the faults of the report."""
 
     usage: Usage | None
     fault: UsageFault | None = None
 
     def beside(self, text: str) -> UsageRead:
-        """The same, in view of the answer: a text cannot have come of no input, or of no output."""
+        """The same, checked against the answer: a text needs some input, and some output."""
         usage = self.usage
         if usage is not None and text and not (usage.input_tokens and usage.output_tokens):
             return UsageRead(None, "usage_absurd")
@@ -57,7 +57,9 @@ def openai_usage(said: Any, tier: Any = None) -> UsageRead:
 
 
 def anthropic_usage(said: Any) -> UsageRead:
-    """The ``usage`` of a Messages object. What the cache served or took is not in its count of the input."""
+    """The ``usage`` of a Messages object. Its count of the input does not include the tokens read from or written to
+    the cache.
+    """
     if not isinstance(said, dict):
         return UsageRead(None, "usage_missing")
     counts = _Counts(said)
@@ -75,7 +77,7 @@ def anthropic_usage(said: Any) -> UsageRead:
 
 
 class _Counts:
-    """An object of counts, none of which need be one."""
+    """An object of counts; none of them need be valid."""
 
     def __init__(self, said: Any) -> None:
         self._said = said if isinstance(said, dict) else {}
@@ -119,7 +121,7 @@ def _consistent(
         input_tokens += (read or 0) + (wrote or 0)
     if input_tokens > MOST_TOKENS:
         return UsageRead(None, "usage_absurd")
-    # Not cached is the dearer price: what is not known for sure counts as that.
+    # Input that is not cached has the higher price: a count that is not certain counts as that.
     sure_read = min(read or 0, input_tokens)
     sure_written = min(wrote or 0, input_tokens - sure_read)
     sure_thought = min(thought or 0, output_tokens)

@@ -1,4 +1,4 @@
-"""A response read to its end, under limits: of bytes on the wire, of bytes when unpacked, and of what lies between.
+"""A response read to its end, under limits: on bytes on the wire, on bytes when unpacked, and on overhead between them.
 
 The SDKs read every response in full, errors too, and unpack it on the way. A server that never ends, or a megabyte of
 gzip that holds a gigabyte, would fill this process's memory well within a call's time. So it is read here, below them.
@@ -19,15 +19,15 @@ from router.providers.text import one_line
 
 #: Bytes on the wire up to the end of a response's head, interim responses (1xx) included.
 HEAD_BYTES: Final = 128 * 1024
-#: Bytes of a body with a status that is not 2xx. What is beyond is not read: the status has said what matters.
+#: Bytes of a body with a status that is not 2xx. The rest is not read: the status has said what matters.
 REFUSAL_BYTES: Final = 64 * 1024
-#: What the wire may carry beside the body (chunks' heads and extensions), besides as much again as the body.
+#: The wire's allowance beside the body (chunks' heads and extensions), besides as much again as the body.
 _PACKING_BYTES: Final = 256 * 1024
 _MOST_CODINGS: Final = 3
 
 _GZIP = 16 + zlib.MAX_WBITS
-# What the server says of the body is no longer so. Cookies would be kept for other tenants' calls, and a redirect that
-# is not followed need not be understood.
+# Headers that no longer describe the body. Cookies would be kept for other tenants' calls, and a redirect that is not
+# followed need not be understood.
 _DROPPED = frozenset(
     {b"content-encoding", b"content-length", b"transfer-encoding", b"content-type", b"set-cookie", b"location"}
 )
@@ -35,18 +35,18 @@ _DROPPED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """How much a provider may answer: bytes on the wire (and as many when unpacked), and characters of text."""
+    """The largest answer of a provider: bytes on the wire (and as many when unpacked), and characters of text."""
 
     bytes: int = 8 * 1024 * 1024
     characters: int = 2_000_000
 
 
 class TooLargeError(httpx2.TransportError):
-    """A response went beyond a limit and was not read to its end."""
+    """A response exceeded a limit and was not read to its end."""
 
 
 class Meter:
-    """Counts what a call takes off the wire."""
+    """Counts the bytes that a call reads from the wire."""
 
     __slots__ = ("_limit", "_most", "taken")
 
@@ -55,7 +55,7 @@ class Meter:
         self.allow(HEAD_BYTES)
 
     def allow(self, most: int) -> None:
-        """Let so many bytes come from here on."""
+        """Allow that many more bytes from here on."""
         self._most = most
         self._limit = self.taken + most
 
@@ -71,7 +71,7 @@ _meter: ContextVar[Meter | None] = ContextVar("call_meter", default=None)
 
 @contextmanager
 def metered() -> Iterator[Meter]:
-    """Count what this thread reads from the network in this block."""
+    """Count the bytes that this thread reads from the network in this block."""
     meter = Meter()
     token = _meter.set(meter)
     try:
@@ -119,7 +119,7 @@ def read_whole(response: httpx2.Response, meter: Meter, limits: AnswerLimits) ->
 
 
 def _packed_with(response: httpx2.Response) -> str:
-    """What the server says that the body is packed with, where that was not undone; ``""`` for nothing."""
+    """The compression that the server names for the body and that was not undone; ``""`` for none."""
     named = response.headers.get("content-encoding", "").strip().lower()
     undone = all(coding in {"gzip", "deflate"} for coding in _codings(named)) and bool(_codings(named))
     return "" if undone or named in {"", "identity"} else one_line(named, 40)
@@ -152,9 +152,10 @@ def _unpacked(body: bytes, codings: list[str], most: int) -> bytes:
 
 
 def _unpack(packed: bytes, coding: str, most: int) -> bytes:
-    """One coding undone. Only what was asked for is known: ``gzip``, and ``deflate`` for servers that do as they like.
+    """One coding undone. Only codings that were asked for are known: ``gzip``, and ``deflate`` for servers that choose
+    it by themselves.
 
-    A body that ends too early gives what is there; whether it is enough, its reader sees.
+    A body that ends too early yields its part; its reader sees whether that is enough.
     """
     if coding not in {"gzip", "deflate"}:
         raise httpx2.DecodingError(f"it is packed with {coding}, which was not asked for")
