@@ -1,11 +1,11 @@
 """The dramatiq broker: stock workers, our wire.
 
-One queue, ``turns``, and one actor, ``turn(v, tenant, lane, charge)``. No delay queue: what is due later waits in
-Postgres. Of dramatiq's own middleware none is in use:
+One queue, ``turns``, and one actor, ``turn(v, tenant, lane, charge)``. There is no delay queue: jobs that are due later
+wait in Postgres. None of dramatiq's own middleware is in use:
 
-- Retries, AgeLimit, Callbacks and Pipelines speak of messages as jobs; here they are turns, and jobs live in Postgres;
+- Retries, AgeLimit, Callbacks and Pipelines treat messages as jobs; here they are turns, and jobs live in Postgres;
 - TimeLimit and ShutdownNotifications raise exceptions inside a running thread, which cannot interrupt a blocked read
-  but can tear a settlement in two. A call ends by its own timeout, and a drain by the pipeline's own doing.
+  but can tear a settlement in two. A call ends by its own timeout, and the pipeline itself ends a drain.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST_BLOCK_S = 1.0
 
 
 class TurnBroker(Broker):
-    """A dramatiq broker over any :class:`queues.turns.Wire`. One worker a process, as dramatiq itself wants it."""
+    """A dramatiq broker over any :class:`queues.turns.Wire`. One worker a process, as dramatiq itself expects."""
 
     def __init__(self, wire: Wire, *, middleware: Sequence[Middleware] = ()) -> None:
         """Make the broker; nothing is connected before first use.
@@ -40,7 +40,7 @@ class TurnBroker(Broker):
     def declare_queue(self, queue_name: str) -> None:
         """Declare the one queue.
 
-        :raises ConfigurationError: it is another one.
+        :raises ConfigurationError: it is a different queue.
         """
         if queue_name != QUEUE:
             raise ConfigurationError(
@@ -54,7 +54,7 @@ class TurnBroker(Broker):
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 1000) -> TurnConsumer:
         """Take turns for the free slots of the worker that was booted last.
 
-        :param prefetch: ignored: whatever is taken ahead of a free slot escapes fairness.
+        :param prefetch: ignored: a turn that is taken ahead of a free slot escapes fairness.
         :param timeout: longest time that the consumer blocks, ms; never more than a second.
         """
         if queue_name not in self.queues:
@@ -62,9 +62,9 @@ class TurnBroker(Broker):
         return TurnConsumer(self.wire, self.slots, timeout_s=min(timeout / 1000, _LONGEST_BLOCK_S))
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """Offer the turn that the message speaks of.
+        """Offer the turn that the message describes.
 
-        :raises InvalidInputError: it is no turn, or a delayed one.
+        :raises InvalidInputError: it is not a turn, or it is a delayed one.
         """
         if delay is not None:
             raise InvalidInputError(
@@ -80,15 +80,15 @@ class TurnBroker(Broker):
         return message
 
     def drain(self) -> None:
-        """Take no more turns. Those that run go on; those taken and not started are handed back."""
+        """Take no more turns. Running ones go on; those taken and not started are handed back."""
         self.slots.close()
         self.wire.hold_at_most(0)
-        # Spares the consumer's thread the rest of its wait, no more: it would notice within a second.
+        # This only saves the consumer's thread the rest of its wait: it would notice within a second.
         with contextlib.suppress(ServiceError):
             self.wire.wake()
 
     def close(self) -> None:
-        """Let go of the wire."""
+        """Close the wire."""
         self.wire.close()
 
 

@@ -1,4 +1,4 @@
-"""Which wire a broker URL names."""
+"""The wire that a broker URL names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from queues.redis.wire import RedisWire
 from queues.turns import Wire
 from redaction import without_password
 
-#: URL scheme → the scheme that the client library knows it by.
+#: URL scheme → the scheme by which the client library knows it.
 REDIS_SCHEMES = {
     "redis": "redis",
     "rediss": "rediss",
@@ -39,18 +39,18 @@ def redis_client(url: str) -> redis.Redis | Cluster:
 
 
 def open_wire(url: str, *, lanes: Mapping[str, int], turns_per_tenant: int = 64, setting: str = WIRE_SETTING) -> Wire:
-    """The wire that ``url`` names. Nothing is connected yet: a server that is away shows at first use.
+    """The wire that ``url`` names. Nothing is connected yet: a missing server shows at first use.
 
-    :param url: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``; the first four
-        with ``+cluster`` before the colon for a cluster; ``amqp://`` or ``amqps://``.
+    :param url: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``; the first four with
+        ``+cluster`` before the colon for a cluster; ``amqp://`` or ``amqps://``.
     :param lanes: lane → weight (1 or more).
     :param turns_per_tenant: most turns that a tenant has outstanding in a lane.
-    :param setting: where the URL is from, for the errors.
+    :param setting: the setting of the URL, for the errors.
     :raises ConfigurationError: no wire has this scheme, or the URL cannot be read.
     """
     scheme, colon, rest = url.partition(":")
     if colon and scheme.lower() in RABBIT_SCHEMES:
-        # here, since whoever uses Redis need not load another protocol
+        # imported here, because users of Redis need not load another protocol
         from queues.rabbitmq.wire import RabbitWire
 
         return RabbitWire(f"{scheme.lower()}:{rest}", lanes=lanes, turns_per_tenant=turns_per_tenant, setting=setting)

@@ -1,4 +1,4 @@
-"""Takes turns off the wire for the free slots of one worker process, and never one more."""
+"""Takes turns off the wire for the free slots of one worker process, and never one more than there are slots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACTOR: Final = "turn"
 
 #: Most turns of one round trip; more than a few free slots at once are rare.
 TURNS_A_ROUND: Final = 16
-#: While there are more turns than slots, the part of a process's slots that is worth a round trip.
+#: While there are more turns than slots, the share of a process's slots that is worth a round trip.
 WORTH_A_ROUND: Final = 1 / 16
 #: First and longest pause after the wire did not answer, s.
 FIRST_PAUSE_S: Final = 0.05
@@ -35,11 +35,11 @@ log = structlog.get_logger(__name__)
 
 
 class TurnConsumer(Consumer):
-    """What the stock worker iterates over. Turns become messages here and never leave the process as such.
+    """The iterator of the stock worker. Turns become messages here and never leave the process as such.
 
-    Only its consumer thread iterates; ``ack`` and ``nack`` come from the worker threads, free the slot, and leave the
-    wire a word that nobody waits for: so a wire that is away holds no worker up. It raises nothing when the wire fails:
-    dramatiq would sleep three seconds and start it anew, whereas it knows better when to try again.
+    Only its consumer thread iterates. ``ack`` and ``nack`` come from the worker threads, free the slot, and tell the
+    wire without waiting for an answer: so a wire that is away delays no worker. It raises nothing when the wire fails:
+    dramatiq would sleep three seconds and restart it, whereas it knows better when to try again.
     """
 
     def __init__(self, wire: Wire, slots: Slots, *, timeout_s: float) -> None:
@@ -55,7 +55,7 @@ class TurnConsumer(Consumer):
         self._taken: deque[Turn] = deque()
         self._failures = 0
         self._worth = int(slots.total * WORTH_A_ROUND)
-        self._more = False  # the last take got all that it asked for
+        self._more = False  # the last take got as many as it asked for
 
     def __next__(self) -> MessageProxy | None:
         """The next message, or None when there was none for a while."""
@@ -73,7 +73,7 @@ class TurnConsumer(Consumer):
         self._slots.release()
 
     def nack(self, message: MessageProxy) -> None:
-        """Free the slot of a message that no actor took. The turn is spent; the sweep offers another."""
+        """Free the slot of a message that no actor took. The turn is used up; the sweep offers another."""
         self._wire.done(turn_of(message))
         self._slots.release()
 

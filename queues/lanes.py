@@ -2,9 +2,9 @@
 
 Stride scheduling, held by each consumer for itself and without a clock: a lane's *pass* grows by its stride (inversely
 proportional to its weight) with each turn served, and the lane with the lowest pass is next. A lane that turns out to
-have none is moved up to where the others are, so that it saves nothing up, and is asked again one stride later: an idle
-light lane is not asked at every turn, and an idle heavy one is served as soon as it has something. A lane that uses
-what others leave idle owes nothing for it: when they come back, they start where it is now.
+have no turn is moved up to the others, so that it saves nothing up, and is asked again one stride later: an idle light
+lane is not asked at every turn, and an idle heavy one is served as soon as it has something. A lane that uses capacity
+that others leave idle owes nothing for it: when they come back, they start where it is now.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Collection, Mapping
 
 
 class LaneChooser:
-    """Deals slots out among lanes in proportion to their weights. Not thread-safe: one consumer owns it."""
+    """Distributes slots among lanes in proportion to their weights. Not thread-safe: one consumer owns it."""
 
     def __init__(self, weights: Mapping[str, int]) -> None:
         """Start with all lanes level.
 
-        :param weights: lane → weight (1 or more); of lanes that are level, the one named first goes first.
+        :param weights: lane → weight (1 or more); of lanes that are level, the one named first is served first.
         """
         # Whole numbers, so that nothing drifts: the strides are exact for any weights.
         whole = math.lcm(*weights.values())
         self._strides = {lane: whole // weight for lane, weight in weights.items()}
         self._passes = dict.fromkeys(weights, 0)
-        self._now = 0  # the pass at which the last turn was served; no lane stands before it
+        self._now = 0  # the pass at which the last turn was served; no lane is behind it
 
     @property
     def lanes(self) -> Collection[str]:
@@ -46,7 +46,7 @@ class LaneChooser:
         return shares
 
     def record(self, wanted: Mapping[str, int], got: Mapping[str, int]) -> None:
-        """Charge what a round of takes brought. A lane that brought less than was wanted of it has no more.
+        """Charge the result of a round of takes. A lane that gave fewer turns than were wanted has no more.
 
         :param wanted: lane → turns asked for.
         :param got: lane → turns that came, for each lane that was asked.

@@ -11,15 +11,15 @@ from typing import Final
 
 import forks
 
-#: How long a server that let one caller wait in vain is taken to be silent, s; then one caller tries.
+#: How long a server that let one caller wait in vain counts as silent, s; then one caller tries.
 SILENT_FOR_S: Final = 1.0
 
 
 class Silence:
     """Lets one caller at a time try a server that was silent; the others need not.
 
-    A server that refuses connections says so at once and costs nobody anything. One that is frozen, or behind a network
-    that drops packets, costs every caller its whole time limit. A hint is not worth that.
+    A server that refuses connections says so at once and costs no caller any time. One that is frozen, or behind a
+    network that drops packets, costs every caller its whole time limit. A hint is not worth that.
     """
 
     def __init__(self) -> None:
@@ -28,18 +28,18 @@ class Silence:
         forks.renew_in_child(self)
 
     def renew_in_child(self) -> None:
-        """Whatever thread was finding out is the parent's; see :mod:`forks`."""
+        """A thread that was finding out is the parent's; see :mod:`forks`."""
         self._lock = threading.Lock()
         self._try_again_at = None
 
     def met(self) -> None:
-        """Somebody waited in vain."""
+        """Record that a caller waited in vain."""
         with self._lock:
             self._try_again_at = time.monotonic() + SILENT_FOR_S
 
     @contextmanager
     def over(self) -> Iterator[bool]:
-        """Whether it is worth asking: yes, unless it was silent a moment ago or somebody else is finding out."""
+        """Whether it is worth asking: yes, unless it was silent a moment ago or another caller is finding out."""
         with self._lock:
             again_at = self._try_again_at
             worth_it = again_at is None or time.monotonic() >= again_at

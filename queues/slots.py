@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-#: How long whoever waits for several slots puts up with fewer once there is one, s.
+#: How long a caller that waits for several slots lets more become free once there is one, s.
 GATHER_S: Final = 0.01
 
 
@@ -41,7 +41,7 @@ class Slots:
     def wait_free(self, timeout_s: float, *, worth: int = 1) -> int:
         """Wait until a slot is free, at most ``timeout_s``. Returns how many are; 0 after the time, or when closed.
 
-        With ``worth``, a moment (:data:`GATHER_S`) is given to so many to become free.
+        With ``worth``, a moment (:data:`GATHER_S`) is given for that many to become free.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._free > 0 or self._closed, timeout_s)
@@ -64,7 +64,7 @@ class Slots:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Have no free slot from now on, and let those who wait for one go."""
+        """Have no free slot from now on, and release the waiting callers."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What an ``amqp://`` or ``amqps://`` URL says, as parameters of a connection.
+"""The connection parameters in an ``amqp://`` or ``amqps://`` URL.
 
 Over TLS the server has to show a certificate that the system trusts, for the host of the URL. Three parameters of the
 query, by the names of RabbitMQ's own URIs, change that: ``cacertfile`` trusts another authority, ``certfile`` and
@@ -18,9 +18,9 @@ from errors import ConfigurationError
 from reachability import ENCODE
 from redaction import is_misread, without_password
 
-#: Longest time that connecting may take for each of its steps, s.
+#: Longest time of each step of connecting, s.
 STEP_WITHIN_S: Final = 2.0
-#: A server that says nothing for twice this time is gone, s.
+#: A server that is silent for twice this time is gone, s.
 HEARTBEAT_S: Final = 5
 
 _FILES: Final = ("cacertfile", "certfile", "keyfile")
@@ -28,7 +28,7 @@ _PARAMETERS: Final = "It takes cacertfile, certfile and keyfile (with amqps://),
 
 
 def connection_parameters(url: str, *, setting: str = "HEADRACE_BROKER_URL") -> pika.URLParameters:
-    """What to connect to, with the time-outs that we want.
+    """The parameters of the connection, with our time-outs.
 
     :raises ConfigurationError: the URL cannot be read, or a file that it names.
     """
@@ -42,7 +42,7 @@ def connection_parameters(url: str, *, setting: str = "HEADRACE_BROKER_URL") -> 
         parameters = pika.URLParameters(parts._replace(query=rest).geturl())
         asked = parameters.heartbeat
     except (ValueError, TypeError, IndexError):
-        # Without the cause: it may quote the URL's parts, and where they are mistaken for each other, the password.
+        # Without the cause: it may quote the URL's parts and, if they are mistaken for each other, the password.
         part = _wrong_parameter(url)
         if part is not None:
             raise _refused(url, f"has a parameter that cannot be used: {part}", _PARAMETERS, setting) from None

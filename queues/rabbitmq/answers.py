@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def answer(future: Future[T], value: T) -> bool:
-    """Give the answer. Returns whether somebody still waits for it: if not, what it holds is nobody's."""
+    """Give the answer. Returns whether a caller still waits for it: if not, the turns in it have no owner."""
     if not _waited_for(future):
         return False
     future.set_result(value)
@@ -17,12 +17,12 @@ def answer(future: Future[T], value: T) -> bool:
 
 
 def refuse(future: Future[T], error: Exception) -> None:
-    """Say that there will be no answer."""
+    """Report that there will be no answer."""
     if _waited_for(future):
         future.set_exception(error)
 
 
 def _waited_for(future: Future[T]) -> bool:
-    # Only the connection's thread gives answers, so nobody else ends it between the two; a caller may give up, and then
-    # the second says so.
+    # Only the connection's thread gives answers, so no other thread ends it between the two. A caller may give up, and
+    # then the second call reports that.
     return not future.done() and future.set_running_or_notify_cancel()

@@ -1,27 +1,28 @@
-"""Remembers which queues cost connections, so that one that is broken for good is made anew.
+"""Remembers which queues cost connections, so that a permanently broken queue is recreated.
 
-A node that was killed soon after a queue was declared may come back with one that it lists and that answers nobody, and
-whoever asks it loses its connection. A queue holds hints only, so deleting it costs a second of the sweep's time.
+A node that was killed soon after a queue was declared may come back with a queue that it lists and that never answers;
+every caller that asks that queue loses its connection. A queue holds hints only, so deleting it costs a second of the
+sweep's time.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Within what time the same queue has to cost a second connection to be taken for broken, s. Once proves nothing: the
+#: The time within which the same queue has to cost a second connection to count as broken, s. Once proves nothing: the
 #: server may have been frozen just then.
 AGAIN_WITHIN_S: Final = 60.0
 
 
 class BrokenQueues:
-    """Which queues are suspected, and which are to be made anew. Pure but for memory."""
+    """The queues that are suspected, and those that are to be recreated. Pure except for memory."""
 
     def __init__(self) -> None:
         self.to_mend: set[str] = set()
         self._suspected: dict[str, float] = {}
 
     def found(self, queue: str | None, now_s: float) -> None:
-        """A connection was lost over a question that this queue left unanswered; None: over something else."""
+        """A connection was lost over a question that this queue left unanswered; None: over another cause."""
         if queue is None:
             return
         before = self._suspected.pop(queue, None)

@@ -1,21 +1,21 @@
 """Takes turns off the partitions of a channel, for free slots and hardly ever one more.
 
-Two ways, and the point is to use each when it is cheap:
+There are two ways, and each is used when it is cheap:
 
-- *Getting* (``basic.get``), while there is a backlog: so many turns as there are free slots, partition after partition.
-- *Listening* (``basic.consume``), while there is none: the server pushes what comes, within a millisecond, and nobody
-  polls. Pushed turns that find no free slot within :data:`KEPT_S` go back to the server, and listening ends: so a busy
-  process keeps no turn from an idle one.
+- *Getting* (``basic.get``), while there is a backlog: as many turns as there are free slots, partition after partition.
+- *Listening* (``basic.consume``), while there is none: the server pushes a new turn within a millisecond, without
+  polling. Pushed turns that find no free slot within :data:`KEPT_S` go back to the server, and listening ends: so a
+  busy process keeps no turn from an idle one.
 
 *Hot* partitions had a turn when they were last asked, *cold* ones had none. Getting goes round the hot ones, one turn
-each, and each take asks one cold one first: a partition that fills up is found within so many takes as there are
+each, and each take asks one cold partition first: a partition that fills up is found within as many takes as there are
 partitions, and the empty ones cost one question a take.
 
 The partition of light tenants is asked before all others, but not twice in a row while others have turns: so a light
 tenant gets the next slot or the one after, and has half of them at most.
 
-Lives in the connection's own thread, and as long as its channel: with it, all that was taken goes back to the server
-and may come again to anybody. That is only a duplicate.
+It lives in the connection's own thread, and as long as its channel. When the channel ends, every taken turn goes back
+to the server and may be delivered again to any process. That is only a duplicate.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What it takes to acknowledge a turn: the channel that it came by, and its number there."""
+    """The means to acknowledge a turn: the channel that it came by, and its number there."""
 
     intake: TurnIntake
     tag: int
@@ -71,7 +71,7 @@ class _Lane:
     cold: deque[int] = field(default_factory=deque)
     pushed: deque[_Pushed] = field(default_factory=deque)
     listening: bool = False
-    light_was_last: bool = False  # whom the last turn came from
+    light_was_last: bool = False  # the tenant of the last turn
 
 
 @dataclass(slots=True)
@@ -99,8 +99,8 @@ class TurnIntake:
         self._lanes = {lane: _Lane() for lane in lanes}
         self._ready = False
         self._most = 0
-        self._tags: dict[str, tuple[str, int]] = {}  # consumer tag → whom it listens to
-        self._held: set[int] = set()  # what came and is not acknowledged
+        self._tags: dict[str, tuple[str, int]] = {}  # consumer tag → the partition that it listens to
+        self._held: set[int] = set()  # turns that came and are not acknowledged
         self._takes: deque[_Take] = deque()
         self._asked: int | None = None  # the partition whose answer to basic.get is due
         self._due: deque[str] = deque()  # the queues that owe an answer, in the order in which they were asked
@@ -109,14 +109,14 @@ class TurnIntake:
         channel.add_on_cancel_callback(self._deleted)
 
     def begin(self) -> None:
-        """Declare the partitions. What is asked meanwhile waits."""
+        """Declare the partitions. Requests meanwhile wait."""
         names = [name for lane in self._lanes for name in queue_names(lane)]
         for name in names[:-1]:
             self._channel.queue_declare(name, durable=True, arguments=DECLARED, callback=lambda _frame: None)
         self._channel.queue_declare(names[-1], durable=True, arguments=DECLARED, callback=self._declared)
 
     def hold_at_most(self, most: int) -> None:
-        """How many turns the process may hold: what the server pushes ahead, for each partition. 0: rest."""
+        """How many turns the process may hold: the server's prefetch for each partition. 0: none."""
         if most == self._most:
             return
         self._most = most
@@ -142,7 +142,7 @@ class TurnIntake:
 
     @property
     def has_pushed(self) -> bool:
-        """Whether turns lie here that nobody took yet."""
+        """Whether turns are here that were not taken yet."""
         return any(lane.pushed for lane in self._lanes.values())
 
     @property
@@ -161,7 +161,7 @@ class TurnIntake:
             self._channel.basic_nack(tag, requeue=True)
 
     def _settles(self, tag: int) -> bool:
-        # The server closes the channel on whoever acknowledges the same message twice.
+        # The server closes the channel of a client that acknowledges the same message twice.
         if tag not in self._held or not self._channel.is_open:
             return False
         self._held.discard(tag)
@@ -171,7 +171,7 @@ class TurnIntake:
 
     def _declared(self, _frame: Any) -> None:
         self._ready = True
-        self._heard()  # who waits may listen now
+        self._heard()  # a waiting caller may listen now
         self._go_on()
 
     def _go_on(self) -> None:
@@ -263,7 +263,7 @@ class TurnIntake:
 
     def _stop_listening(self) -> None:
         tags, self._tags = self._tags, {}
-        # With an answer each: pika remembers for ever the ones that it cancelled without.
+        # With an answer each: without one, pika remembers cancelled consumers for ever.
         for tag in tags:
             self._channel.basic_cancel(tag, callback=lambda _frame: None)
         for lane in self._lanes.values():
@@ -272,12 +272,12 @@ class TurnIntake:
                 hot = {pushed.partition for pushed in lane.pushed if pushed.partition != LIGHT}
                 lane.hot = deque(sorted(hot))
                 lane.cold = deque(partition for partition in range(PARTITIONS) if partition not in hot)
-            # From the last one on, since each goes back to the head.
+            # From the last one on, because each goes back to the head.
             self._give_all_back([pushed.turn for pushed in reversed(lane.pushed)])
             lane.pushed.clear()
 
     def _deleted(self, frame: Any) -> None:
-        """Somebody deleted a queue that we listen to: make it anew."""
+        """A queue that we listen to was deleted: recreate it."""
         where = self._tags.pop(frame.method.consumer_tag, None)
         if where is not None:
             self._channel.queue_declare(
@@ -288,7 +288,7 @@ class TurnIntake:
 def _next(lane: _Lane, take: _Take) -> int | None:
     """The partition to ask next; None when there is no hope of a turn."""
     if lane.listening:
-        return None  # the server pushes what there is
+        return None  # the server pushes the turns that there are
     if take.may_ask_light and not lane.light_was_last:
         return LIGHT
     if take.may_ask_cold and lane.cold:
@@ -300,7 +300,7 @@ def _next(lane: _Lane, take: _Take) -> int | None:
 
 
 def _file(lane: _Lane, partition: int, *, hot: bool) -> None:
-    """Remember what an answer said. Listening may have ended meanwhile, which files every partition."""
+    """Remember the result of an answer. Listening may have ended meanwhile, which files every partition."""
     if partition == LIGHT:
         return  # asked each time
     for known in (lane.hot, lane.cold):

@@ -1,9 +1,9 @@
 """The one connection of a process to RabbitMQ, and the one thread that owns it.
 
-pika's connections belong to one thread. Here that is a thread of the link's own, which sleeps in its I/O loop; whoever
-wants something of the server hands it a step, and waits for the answer at most so long. The thread keeps the
-connection up by itself: it reconnects with a growing pause, for as long as it lives. While there is no connection,
-callers are refused at once.
+pika's connections belong to one thread. Here that is a thread of the link's own, which sleeps in its I/O loop. A caller
+that needs the server hands it a step, and waits for the answer for a bounded time. The thread keeps the connection up
+by itself: it reconnects with a growing pause, for as long as it lives. While there is no connection, callers are
+refused at once.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LONGEST_PAUSE_S: Final = 3.0
 PULSE_S: Final = 1.0
 PULSE_WITHIN_S: Final = 3.0
 
-#: How long a broken queue may take to be deleted and declared, s. The server itself gives up after five.
+#: How long the deletion and declaration of a broken queue may take, s. The server itself gives up after five.
 MENDED_WITHIN_S: Final = 15.0
 #: The code with which a server closes a connection over a fault of its own.
 INTERNAL_ERROR: Final = 541
@@ -56,7 +56,7 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 class ChannelSession:
-    """What lives as long as one channel."""
+    """The parts that live as long as one channel."""
 
     def __init__(self, channel: Any, loop: Any, lanes: Iterable[str], heard: Callable[[], None]) -> None:
         self.connection = channel.connection
@@ -68,7 +68,7 @@ class ChannelSession:
 
     @property
     def intake(self) -> TurnIntake:
-        """Where turns come from. A process that only offers never asks, and declares nothing."""
+        """The source of turns. A process that only offers never asks, and declares nothing."""
         if not self._takes_turns:
             self._takes_turns = True
             self._intake.begin()
@@ -80,9 +80,9 @@ class ChannelSession:
         return self._intake.silent_queue
 
     def lives(self) -> bool:
-        """Ask for a sign of life, unless one is due. Returns whether there is hope of it."""
+        """Ask for a sign of life, unless one is due. Returns whether one can be expected."""
         if not self._takes_turns:
-            return True  # whoever offers waits for an answer anyway
+            return True  # an offering caller waits for an answer anyway
         if self._asked_at is not None:
             return time.monotonic() - self._asked_at < PULSE_WITHIN_S
         self._asked_at = time.monotonic()
@@ -90,7 +90,9 @@ class ChannelSession:
         return True
 
     def ask_something(self, answered: Callable[[], None]) -> None:
-        """The smallest question that every server answers and that changes nothing. It waits behind all others."""
+        """The smallest question that every server answers and that changes nothing. It is answered after all earlier
+        ones.
+        """
         self.channel.exchange_declare("amq.direct", passive=True, callback=lambda _frame: answered())
 
     def _answered(self) -> None:
@@ -98,7 +100,7 @@ class ChannelSession:
 
 
 Step = Callable[[ChannelSession, Future[T]], None]
-"""Something to do in the connection's thread; it answers the future, now or when the server has answered."""
+"""A step for the connection's thread; it answers the future, now or when the server has answered."""
 
 
 class Link:
@@ -117,7 +119,7 @@ class Link:
         forks.renew_in_child(self)
 
     def renew_in_child(self) -> None:
-        """Let go of the parent's connection, whose thread is not here; see :mod:`forks`."""
+        """Drop the parent's connection, whose thread does not exist here; see :mod:`forks`."""
         for inherited in (self._loop, self._connection, self._session, self._waiting, self._unanswered):
             forks.abandon(inherited)
         self._begin_unconnected()
@@ -134,7 +136,7 @@ class Link:
             return future.result(within_s)
         except NoAnswer:
             if future.cancel():
-                # Another connection may do better, and whoever asks next need not find out anew.
+                # Another connection may do better, and the next caller need not find out again.
                 self.tell(lambda _session: self._break_off("it left a question unanswered"))
                 raise
             return future.result()  # it came just now
@@ -152,7 +154,7 @@ class Link:
                 self._loop.add_callback_threadsafe(with_session)
 
     def close(self) -> None:
-        """Let go of the connection; what was taken and not acknowledged goes back to the server."""
+        """Close the connection; turns that were taken and not acknowledged go back to the server."""
         with self._starting:
             thread, self._closing = self._thread, True
             if thread is not None:
@@ -172,7 +174,7 @@ class Link:
         self._unanswered: set[Future[Any]] = set()
         self._failures = 0
         self._why = "never connected"
-        self._first_fault: str | None = None  # what made us close the connection
+        self._first_fault: str | None = None  # the reason for which we closed the connection
         self._gave_up = False  # since the server left us without an answer
         self._blocked = False  # it reads nothing from us: it is short of memory or disk
         self._broken = BrokenQueues()
@@ -228,7 +230,7 @@ class Link:
         self._blocked = blocked
 
     def _mend(self, channel: Any) -> None:
-        # Nothing else is done meanwhile: whoever asks a broken queue is left without an answer.
+        # No other step is done meanwhile: a caller that asks a broken queue gets no answer.
         channel.add_on_close_callback(self._channel_closed)
         name = self._broken.to_mend.pop()
         log.warning("wire.queue_made_anew", queue=name)
@@ -237,7 +239,7 @@ class Link:
         self._loop.call_later(MENDED_WITHIN_S, partial(self._give_mending_up, channel))
 
     def _mended(self, channel: Any) -> None:
-        # The next one in a new connection, as this one ends with its channel.
+        # The next queue in a new connection, because this one ends with its channel.
         self._first_fault = "a queue was made anew"
         channel.connection.close()
 
@@ -269,7 +271,7 @@ class Link:
             self._break_off("its channel answers nothing")
 
     def _break_off(self, why: str) -> None:
-        # Closing it in good order would take answers too. pika has no public way to do without.
+        # An orderly close would need answers too. pika has no public way to close without them.
         self._first_fault, self._gave_up = why, True
         self._connection._terminate_stream(StreamLostError(why))
 
@@ -288,13 +290,13 @@ class Link:
     def _attempt(self, step: Callable[[], None]) -> bool:
         try:
             step()
-        except AMQPError as error:  # the channel is about to be closed, of which we shall hear
+        except AMQPError as error:  # the channel is about to be closed, and that event will follow
             self._why = _said(error)
             return False
         return True
 
     def _channel_closed(self, channel: Any, error: Exception) -> None:
-        # All of it starts anew: what is on the server may not be what we believe.
+        # Everything starts afresh: the server's state may not be what we believe.
         self._first_fault = _said(error)
         if channel.connection.is_open:
             channel.connection.close()
@@ -331,7 +333,7 @@ class Link:
 
 
 def _said(error: BaseException) -> str:
-    """What an error of pika's says, without the layers that it is wrapped in."""
+    """The text of an error of pika's, without the layers that it is wrapped in."""
     inner = [*getattr(error, "exceptions", ()), getattr(error, "exception", None), *error.args]
     for one in inner:
         if isinstance(one, BaseException):

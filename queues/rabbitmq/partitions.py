@@ -1,8 +1,8 @@
-"""Where a tenant's turns lie on RabbitMQ, and what a turn looks like there.
+"""The queues of a tenant's turns on RabbitMQ, and the form of a turn there.
 
-A lane is a fixed number of quorum queues, its partitions. A tenant's turns lie in the one that its name hashes to. One
-partition more is for the turns of light tenants (:func:`queues.turns.is_light`), whoever they are: they have few each,
-and so wait behind nobody's flood.
+A lane is a fixed number of quorum queues, its partitions. A tenant's turns are in the one that its name hashes to. One
+more partition is for the turns of all light tenants (:func:`queues.turns.is_light`): each has few turns, and so they do
+not wait behind a flood.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from queues.turns import TURN_VERSION
 
-#: Partitions of a lane. No setting: processes that disagree would offer where nobody listens. A tenant shares its
-#: partition with one in so many others; a process that waits listens to them all, which is what more would cost.
+#: Partitions of a lane. This is not a setting: processes that disagree would offer to queues that no worker listens to.
+#: A tenant shares its partition with every n-th other tenant. A waiting process listens to all partitions, which is the
+#: cost of more of them.
 PARTITIONS: Final = 16
 
 #: The partition of light tenants' turns.
@@ -44,14 +45,15 @@ def queue_names(lane: str) -> list[str]:
 def encode(lane: str, tenant: str, *, marked: bool = False) -> bytes:
     """The message that is one turn.
 
-    :param marked: it is the sweep's, for a tenant whose turns seem to be lost. Said for those who look into a queue.
+    :param marked: it is the sweep's, for a tenant whose turns seem to be lost. The mark is for people who inspect a
+        queue.
     """
     turn: dict[str, Any] = {"v": TURN_VERSION, "tenant": tenant, "lane": lane}
     return json.dumps(turn | {"marked": True} if marked else turn, separators=(",", ":")).encode()
 
 
 def tenant_of(body: bytes) -> str | None:
-    """Whose turn a message is; None when it is no turn, or one of another version."""
+    """The tenant of a message; None when it is not a turn, or one of another version."""
     try:
         turn = json.loads(body)
     except ValueError:

@@ -29,7 +29,7 @@ class Parcel:
 
 @dataclass(slots=True)
 class _Publication:
-    """Messages of one caller, who waits until all are confirmed."""
+    """Messages of one caller, which waits until all are confirmed."""
 
     future: Future[int]
     parcels: int
@@ -40,7 +40,7 @@ class _Publication:
 class _Sent:
     parcel: Parcel
     of: _Publication
-    again: bool  # sent a second time, after its queue was made anew
+    again: bool  # sent a second time, after its queue was recreated
     came_back: bool = False
 
 

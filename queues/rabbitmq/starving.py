@@ -1,7 +1,7 @@
 """Remembers which tenants starve, so that the sweep feeds each once.
 
-Where a partition never runs empty, nobody can see that one tenant's turns in it are lost. Its jobs tell: they are
-queued and none of them runs.
+In a partition that never runs empty, the loss of one tenant's turns cannot be seen. Its jobs show it: they are queued
+and none of them runs.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ GIVEN_AGAIN_S: Final = 30.0
 
 
 class Starving:
-    """Who starves, and who was fed. For one sweeper, which calls for each lane again and again. Pure but for memory."""
+    """The starving tenants, and those that were fed. For one sweeper, which calls for each lane again and again. Pure
+    except for memory.
+    """
 
     def __init__(self) -> None:
         self._since: dict[tuple[str, str], float] = {}
         self._fed: dict[tuple[str, str], float] = {}
 
     def to_feed(self, lane: str, hungry: Collection[str], now_s: float) -> list[str]:
-        """Those of the ``hungry`` who have been so for long enough and have no extra turn out yet.
+        """The ``hungry`` tenants that have been so for long enough and have no extra turn outstanding.
 
         :param hungry: all tenants of the lane that starve now; the others are forgotten.
         """
@@ -38,5 +40,5 @@ class Starving:
         ]
 
     def was_fed(self, lane: str, tenants: Collection[str], now_s: float) -> None:
-        """Those have an extra turn now."""
+        """Record that these tenants have an extra turn now."""
         self._fed.update(dict.fromkeys(((lane, tenant) for tenant in tenants), now_s))

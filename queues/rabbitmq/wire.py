@@ -1,15 +1,15 @@
 """The wire on RabbitMQ: quorum queues, each shared by the tenants whose names hash to it.
 
-A turn is a message. Taken, it stays unacknowledged until its slot is free again; so the turns of a process that dies
-come back at once, and since a turn that comes twice only claims nothing, that is all that its acknowledgement is for.
+A turn is a message. A taken turn stays unacknowledged until its slot is free again, so the turns of a process that dies
+come back at once. A turn that comes twice only claims nothing, so the acknowledgement serves no other purpose.
 
-What the server cannot do, this wire does without:
+This wire does without two things that the server cannot do:
 
-- it cannot say how many messages of one tenant it holds, so it does not hold a tenant to its cap (:attr:`counts`):
-  whoever offers looks into Postgres first;
-- it serves a queue in its order, so tenants are served partition by partition, one turn each, not by what their jobs
-  cost: corrections and refunds have no meaning. Tenants with few jobs have a partition of their own, so that they wait
-  behind no flood.
+- it cannot count the messages of one tenant, so it does not hold a tenant to its cap (:attr:`counts`): the caller that
+  offers looks into Postgres first;
+- it serves a queue in its order, so tenants are served partition by partition, one turn each, not by the cost of their
+  jobs: corrections and refunds have no meaning. Tenants with few jobs have a partition of their own, so that they do
+  not wait behind a flood.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class RabbitWire:
         return self._publish(list(_in_rounds(lane, most, set(light))))
 
     def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:
-        """Fill partitions that ran empty, and give a turn to who starves; see :class:`queues.turns.Wire`."""
+        """Fill partitions that ran empty, and give a turn to starving tenants; see :class:`queues.turns.Wire`."""
         self._check(lane)
         partitions: dict[int, dict[str, int]] = defaultdict(dict)
         for tenant, n in turns.items():
@@ -137,7 +137,7 @@ class RabbitWire:
 
     def hold_at_most(self, turns: int) -> None:
         """Let the server push at most so many turns a partition; see :class:`queues.turns.Wire`."""
-        self._most = turns  # which each step says
+        self._most = turns  # the limit that each step names
         if turns == 0:
             self._link.tell(lambda session: session.intake.hold_at_most(0))
 
@@ -152,7 +152,9 @@ class RabbitWire:
         return self._ask(step)
 
     def done(self, turn: Turn) -> None:
-        """Acknowledge the turn; see :class:`queues.turns.Wire`. Nobody waits for it: a lost one only comes again."""
+        """Acknowledge the turn; see :class:`queues.turns.Wire`. It does not wait for an answer: after a loss the turn
+        only comes again.
+        """
         if isinstance(turn.receipt, Receipt):
             receipt = turn.receipt
             self._link.tell(lambda _session: receipt.intake.done(receipt.tag))
@@ -171,7 +173,7 @@ class RabbitWire:
         """Nothing: no turn is charged."""
 
     def outstanding(self, lane: str) -> Mapping[str, int]:
-        """Nothing is known of single tenants, so nobody is named; see :attr:`counts`."""
+        """Nothing is known of single tenants, so none is named; see :attr:`counts`."""
         self._check(lane)
         return {}
 
@@ -197,7 +199,7 @@ class RabbitWire:
         self._news.set()
 
     def facts(self) -> WireFacts:
-        """Ask the server what it is; see :class:`queues.turns.Wire`."""
+        """Ask the server for its facts; see :class:`queues.turns.Wire`."""
         trips = []
         about: Mapping[str, object] = {}
         for _ in range(_ROUND_TRIPS):
@@ -208,7 +210,7 @@ class RabbitWire:
         return WireFacts(self._shown, server, None, min(trips))
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._link.close()
 
     def _publish(self, parcels: list[Parcel]) -> int:
@@ -265,7 +267,7 @@ def _depths(lane: str, partitions: list[int], session: ChannelSession, future: F
             answer(future, depths)
 
     for partition in partitions:
-        # Not passively: a queue that was deleted is made anew, and an empty one is what it is.
+        # Not passively: a deleted queue is recreated, and an existing one is left as it is.
         session.channel.queue_declare(
             queue_name(lane, partition), durable=True, arguments=DECLARED, callback=partial(counted, partition)
         )

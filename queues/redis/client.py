@@ -1,4 +1,4 @@
-"""A client of a Redis or Valkey server or cluster, with the time-outs that everybody here wants."""
+"""A client of a Redis or Valkey server or cluster, with our time-outs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from queues.redis.cluster import CLUSTER_SCHEMES, Cluster
 from reachability import ENCODE
 from redaction import is_misread, without_password
 
-#: Where a wire's URL is from, if nothing else is said.
+#: The setting of a wire's URL, if no other is named.
 WIRE_SETTING: Final = "HEADRACE_BROKER_URL"
 #: Longest time that an ordinary command waits for its answer, s.
 ANSWER_WITHIN_S: Final = 2.0
@@ -34,7 +34,7 @@ class Single(redis.Redis):
         forks.renew_in_child(self)
 
     def renew_in_child(self) -> None:
-        """Let go of the parent's connections; see :mod:`forks`."""
+        """Drop the parent's connections; see :mod:`forks`."""
         forks.abandon(self.connection_pool)
         self.connection_pool = self._make_pool()
 
@@ -52,7 +52,7 @@ def client(url: str, *, answer_within_s: float = ANSWER_WITHIN_S, setting: str =
         "socket_connect_timeout": ANSWER_WITHIN_S,
         "socket_timeout": answer_within_s,
     }
-    # Without the cause: it quotes the URL's parts, and where they are mistaken for each other, the password.
+    # Without the cause: it quotes the URL's parts and, if they are mistaken for each other, the password.
     unreadable = ConfigurationError(
         "the URL cannot be read",
         field=setting,
@@ -66,7 +66,7 @@ def client(url: str, *, answer_within_s: float = ANSWER_WITHIN_S, setting: str =
             if _wrong_parameter(url) is not None:
                 raise ValueError("a parameter of the URL")  # noqa: TRY301 (told below)
             return Cluster(url, **options)
-        # Once more at once, for connections that died of age; whoever waits longer does it in its own way.
+        # One more try at once, for connections that died of age; a caller that waits longer does it in its own way.
         again = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         make_pool = partial(redis.ConnectionPool.from_url, url, retry=again, **options)
         make_pool().make_connection()  # it is not connected: a parameter that it does not take shows here

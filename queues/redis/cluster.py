@@ -1,7 +1,7 @@
 """A client of a Redis or Valkey Cluster that behaves like one of a single server.
 
-What redis-py's own does otherwise, and why it is wrapped: it connects as it is made, it asks a silent server again and
-again, and some of what it raises is no ``RedisError``.
+redis-py's own client is wrapped for three reasons: it connects when it is made, it asks a silent server again and
+again, and some of its exceptions are not a ``RedisError``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CLUSTER_SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 
 
 class _Cluster(RedisCluster):
-    #: After what a command is sent once more: what another look at the cluster can mend. Not after silence, which would
-    #: cost its caller the time limit twice.
+    #: Errors after which a command is sent once more: another look at the cluster can cure them. Not after silence,
+    #: which would cost its caller the time limit twice.
     ERRORS_ALLOW_RETRY = (redis.ConnectionError, ClusterDownError, SlotNotCoveredError)  # type: ignore[assignment]
 
     def determine_slot(self, *args: Any) -> int:
-        """Where a command's keys live: ours are all of one slot. redis-py would ask a node, and that may be away."""
+        """The node of a command's keys: ours are all of one slot. redis-py would ask a node, which may be away."""
         first_key = args[3] if args[0] in ("EVAL", "EVALSHA") else args[1]
         return self.keyslot(first_key)  # type: ignore[no-untyped-call,no-any-return]
 
@@ -39,7 +39,8 @@ class _Cluster(RedisCluster):
 class Cluster:
     """Every master of a cluster behind one client. Thread-safe; connects at first use, and finds where a key lives.
 
-    It has the few commands that are in use, by redis-py's names. All that it raises is a ``redis.RedisError``.
+    It has the few commands that are in use, by redis-py's names. Every exception that it raises is a
+    ``redis.RedisError``.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -57,14 +58,14 @@ class Cluster:
         forks.renew_in_child(self)
 
     def renew_in_child(self) -> None:
-        """Let go of the parent's connections; see :mod:`forks`."""
+        """Drop the parent's connections; see :mod:`forks`."""
         self._connecting = threading.Lock()
         if self._cluster is not None:
             forks.abandon(self._cluster)
             self._cluster = None
 
     def register_script(self, script: str | bytes) -> Script:
-        """A script that every master learns when it first needs it: redis-py's would ask all of them to be there."""
+        """A script that every master learns when it first needs it: redis-py's would need all of them to be up."""
         return Script(self, script)
 
     def hgetall(self, name: str) -> Mapping[str, str]:
@@ -95,7 +96,7 @@ class Cluster:
             return len(self._connected().get_primaries())  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         with self._connecting:
             cluster, self._cluster = self._cluster, None
         if cluster is not None:
@@ -105,7 +106,7 @@ class Cluster:
         with self._connecting:
             if self._cluster is None:
                 nodes = [ClusterNode(host, port) for host, port in self._nodes]  # type: ignore[no-untyped-call]
-                # A master that is away must not keep us from those that are there.
+                # A master that is away must not keep us from the others.
                 self._cluster = _Cluster(
                     startup_nodes=nodes, require_full_coverage=False, retry=Retry(NoBackoff(), 1), **self._options
                 )
@@ -147,7 +148,7 @@ def _read(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
 
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """Turn the errors that are a cluster's alone into those of a single server's client."""
+    """Turn the errors that only a cluster has into those of a single server's client."""
     try:
         yield
     except RedisClusterException as error:

@@ -28,11 +28,11 @@ from queues.turns import Turn, WireFacts
 from reachability import why_unreached
 from redaction import without_password
 
-#: What a turn costs whose tenant's jobs were never measured, work units.
+#: The charge of a turn of a tenant whose jobs were never measured, work units.
 DEFAULT_CHARGE: Final = 1000.0
-#: The least that a turn costs, work units. With 0, a tenant could stay first for ever.
+#: The least charge of a turn, work units. With 0, a tenant could stay first for ever.
 LEAST_CHARGE: Final = 1.0
-#: What remains charged for a turn that claimed nothing, work units: it cost a claim all the same.
+#: The remaining charge of a turn that claimed nothing, work units: it cost a claim all the same.
 EMPTY_CLAIM_CHARGE: Final = 10.0
 #: Weight of one job in its tenant's running average cost.
 SMOOTHING: Final = 1 / 8
@@ -42,9 +42,10 @@ KEEP: Final = float(2**20)
 #: How many of its average jobs a tenant may be owed when a refund comes after others went ahead. Enough for estimates
 #: ten times too high on 160 slots; without a bound, a job of an absurd estimate would save up a head start.
 MOST_OWED: Final = 16.0
-#: The largest correction or cost believed, work units; beyond lies a slip that would shut a tenant out for good.
+#: The largest correction or cost that is believed, work units; a larger one is an error that would shut a tenant out
+#: for good.
 MOST_COST: Final = float(2**32)
-#: So many tenants' average costs are kept for each lane; beyond it those of tenants that are long gone are forgotten.
+#: The number of tenants' average costs that are kept for each lane; beyond it those of long-gone tenants are forgotten.
 MOST_KNOWN: Final = 10_000
 #: Most turns of one script call, whose work grows with the square.
 TURNS_A_CALL: Final = 100
@@ -116,7 +117,9 @@ class RedisWire:
         return self.offer_many(lane, {tenant: n})
 
     def offer_many(self, lane: str, turns: Mapping[str, int], light: Collection[str] = ()) -> int:
-        """Add turns of many tenants; see :class:`queues.turns.Wire`. Tags tell who is light, so nobody need say it."""
+        """Add turns of many tenants; see :class:`queues.turns.Wire`. Tags show which tenants are light, so the caller
+        need not say it.
+        """
         return self._give("more", lane, turns)
 
     def refill(self, lane: str, turns: Mapping[str, int], starving: Collection[str] = ()) -> int:
@@ -151,9 +154,9 @@ class RedisWire:
         self.offer(turn.lane, turn.tenant)
 
     def correct(self, lane: str, tenant: str, delta: float, observed: float | None = None) -> None:
-        """Correct what a tenant is charged, and learn; see :class:`queues.turns.Wire`.
+        """Correct a tenant's charge, and learn; see :class:`queues.turns.Wire`.
 
-        :raises InvalidInputError: ``delta`` or ``observed`` is no finite number.
+        :raises InvalidInputError: ``delta`` or ``observed`` is not a finite number.
         """
         keys = self._keys(lane, "active", "idle", "clock", "costs")
         cost = "" if observed is None else _believed("observed", observed)
@@ -162,7 +165,7 @@ class RedisWire:
             self._correct(keys, args)
 
     def refund(self, turn: Turn) -> None:
-        """Give back a turn's charge, save for :data:`EMPTY_CLAIM_CHARGE`; see :class:`queues.turns.Wire`."""
+        """Give back a turn's charge, except for :data:`EMPTY_CLAIM_CHARGE`; see :class:`queues.turns.Wire`."""
         if turn.charge > EMPTY_CLAIM_CHARGE:
             self.correct(turn.lane, turn.tenant, EMPTY_CLAIM_CHARGE - turn.charge)
 
@@ -186,7 +189,7 @@ class RedisWire:
             self._wake([self._wake_key], [_WAKE_KEPT_S])
 
     def facts(self) -> WireFacts:
-        """Ask the server what it is; see :class:`queues.turns.Wire`."""
+        """Ask the server for its facts; see :class:`queues.turns.Wire`."""
         trips = []
         with self._translated():
             server, among = self._client, ""
@@ -198,7 +201,7 @@ class RedisWire:
                 server.ping()
                 trips.append(time.monotonic() - started)
             try:
-                info: dict[str, Any] = server.info()  # tells it all; CONFIG is forbidden on many servers
+                info: dict[str, Any] = server.info()  # has all facts; CONFIG is forbidden on many servers
             except redis.ResponseError:  # so may this be, and no turn needs it
                 info = {}
         name = str(info.get("server_name", "redis")).capitalize()
@@ -207,7 +210,7 @@ class RedisWire:
         return WireFacts(self._shown, f"{name} {version}{among}", eviction, min(trips))
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._client.close()
         self._listener.close()
 
@@ -258,7 +261,7 @@ class RedisWire:
         )
 
 
-#: What redis-py makes of a script: call it with keys and arguments. Its own type knows nothing of the result.
+#: The result of redis-py for a script: call it with keys and arguments. Its own type knows nothing of the result.
 _Script = Any
 
 
