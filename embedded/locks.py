@@ -21,7 +21,7 @@ def open_lock_file(path: Path) -> int:
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Take the lock if that is possible at once; says whether it was.
+    """Take the lock if that is possible at once; returns whether it was.
 
     :raises ConfigurationError: the file system knows no locks.
     """
@@ -33,7 +33,7 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
         raise ConfigurationError(
-            "the file system of this directory has no file locks",
+            "the file system of this directory does not support file locks",
             field="HEADRACE_DIR",
             hint="Choose a directory on a local disk.",
         ) from error
@@ -41,14 +41,14 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Give the lock up and keep the file open."""
+    """Release the lock and keep the file open."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def lock(path: Path, *, shared: bool = False, within_s: float) -> int:
     """Take the lock, waiting if need be; closing the returned descriptor frees it.
 
-    :raises ServiceError: somebody else held it for all of ``within_s`` seconds.
+    :raises ServiceError: another process held it for all of ``within_s`` seconds.
     """
     descriptor = open_lock_file(path)
     deadline = time.monotonic() + within_s

@@ -1,7 +1,7 @@
-"""Servers and keepers that an earlier life left behind.
+"""Servers and keepers that an earlier run left behind.
 
-They are known by their command lines, which name this very directory, and not by remembered process numbers, which
-the system may have given to strangers since.
+They are recognised by their command lines, which name this very directory, and not by remembered process numbers, which
+the system may have given to other programs since.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PATIENCE_S = 5.0  # until force is used
 
 
 def end_all(place: Place) -> None:
-    """End whatever of ours still runs for this place. Call it when no keeper is in office."""
+    """End every leftover process of ours for this place. Call it when no keeper runs."""
     _end(lambda words: _signal_for_unhoused(words, place) or _signal_for_housed(words, place))
 
 
@@ -41,7 +41,7 @@ def _signal_for_housed(words: list[str], place: Place) -> int | None:
     clusters = (str(place.cluster), f"{place.home}/new-")  # the latter: one that is being made
     named = [word.removeprefix("--pgdata=") for word in words]
     if program in ("postgres", "initdb") and any(word.startswith(clusters) for word in named):
-        return signal.SIGQUIT  # an immediate shutdown: a fast one can hang while Postgres recovers from a crash
+        return signal.SIGQUIT  # an immediate shutdown, because a fast one can hang while Postgres recovers from a crash
     return None
 
 
@@ -71,12 +71,12 @@ def _command_line(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
     except psutil.Error:
-        return []  # gone, a corpse, or not ours to see
+        return []  # it has ended, is a zombie, or is not visible to us
 
 
 def _send(process: psutil.Process, number: int) -> None:
     try:
-        process.send_signal(number)  # psutil compares start times, so a number given anew is safe
+        process.send_signal(number)  # psutil compares start times, so a reused number is safe
     except psutil.Error:
         return
 

@@ -1,6 +1,6 @@
 """Where the private services of one directory keep their files.
 
-    D/run/      locks, the keeper's state, what was asked of it; D/logs/ what the servers say. Ours alone.
+    D/run/      locks, the keeper's state, requests to it; D/logs/ the servers' output. Ours alone.
     D/servers/  the servers' own home: the database cluster and the sockets. Theirs alone (0700).
 
 Two things can push the second elsewhere. As root the servers run as a system user, who cannot get to a directory
@@ -24,7 +24,7 @@ from embedded.account import Account
 from errors import ConfigurationError
 
 ELSEWHERE = Path("/var/lib/headrace")
-"""Root's place for what the servers' user has to reach and cannot reach where it is."""
+"""Root's place for files that the servers' user has to reach and cannot reach where they are."""
 
 _LONGEST_SOCKET_PATH = 100  # bytes; macOS has room for 103, Linux for 107
 _SOCKET_NAMES = (".s.PGSQL.5432", "valkey.sock")
@@ -63,12 +63,12 @@ class Place:
 
 
 def of(directory: Path) -> Path:
-    """The directory as everybody names it: absolute, links followed."""
+    """The directory by its usual name: absolute, links followed."""
     return directory.expanduser().resolve()
 
 
 def known(directory: Path) -> Place:
-    """The place that an earlier start settled on, or where things would usually be."""
+    """The place that an earlier start chose, or the default one."""
     facts = _recorded(directory)
     if facts is None or facts["directory"] != str(directory):
         home = directory / "servers"
@@ -77,7 +77,7 @@ def known(directory: Path) -> Place:
 
 
 def described(directory: Path) -> str:
-    """The directory by its whole path, and whether it is new: what was done from another directory is not in it."""
+    """The directory by its whole path, and whether it is new: data of another directory is not in it."""
     whole = of(directory)
     return str(whole) if known(whole).home.exists() else f"{whole} (new: it holds no data yet)"
 
@@ -85,12 +85,12 @@ def described(directory: Path) -> str:
 def claim(directory: Path) -> None:
     """Make the directory, or check that it is ours to use.
 
-    :raises ConfigurationError: it cannot be made, is no directory, or belongs to somebody else.
+    :raises ConfigurationError: it cannot be made, is not a directory, or belongs to another user.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         check_ownership(directory)
-        # Only a directory that holds nothing of anybody's is changed; a system user may have to get through it.
+        # Only an empty directory is changed; a system user may have to get through it.
         if not any(directory.iterdir()):
             directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
         for name in ("run", "logs"):
@@ -102,7 +102,7 @@ def claim(directory: Path) -> None:
 def check_ownership(directory: Path) -> None:
     """Check that the directory is our own, if it exists.
 
-    :raises ConfigurationError: it belongs to somebody else, even if we may write there.
+    :raises ConfigurationError: it belongs to another user, even if we may write there.
     """
     try:
         owner = directory.stat().st_uid
@@ -115,9 +115,9 @@ def check_ownership(directory: Path) -> None:
 
 
 def settle(directory: Path, account: Account) -> Place:
-    """Settle where the servers' files are and make those directories. Call it with neither Postgres nor Valkey up.
+    """Choose the directories of the servers' files and make them. Call it with neither Postgres nor Valkey up.
 
-    :raises ConfigurationError: there is no place that the servers' user can reach, or somebody else holds it.
+    :raises ConfigurationError: there is no place that the servers' user can reach, or another user holds it.
     """
     place = Place(directory, _home(directory, account), Path())
     _own(place.home, account)
@@ -173,7 +173,7 @@ def _home(directory: Path, account: Account) -> Path:
             f"the servers' user cannot reach this directory, and {ELSEWHERE} cannot be made: {error.strerror}",
             field="HEADRACE_DIR",
             value=str(directory),
-            hint="Choose a directory whose parents are open to everybody (mode 755).",
+            hint="Choose a directory whose parents are open to all users (mode 755).",
         ) from error
     return ELSEWHERE / secrets.token_hex(6)
 
@@ -200,7 +200,7 @@ def _sockets(place: Place, account: Account) -> Path:
         if _fits(candidate) and candidate.parent.is_dir() and account.can_traverse(candidate.parent):
             return candidate
     raise ConfigurationError(
-        "the path is too long or too odd for a socket, and no temporary directory serves",
+        "the path is too long for a socket or has unusual characters, and no temporary directory can be used",
         field="HEADRACE_DIR",
         value=str(place.directory),
         hint="Choose a shorter path of plain characters.",
@@ -213,12 +213,12 @@ def _fits(sockets: Path) -> bool:
 
 
 def _own(directory: Path, account: Account) -> None:
-    """Make a directory that only the account (and root) can enter; refuse one that somebody else put there."""
+    """Make a directory that only the account (and root) can enter; refuse one that another user made."""
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         facts = directory.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid not in (account.uid, os.geteuid()):
-            raise _refused(directory, "somebody else made it")
+            raise _refused(directory, "another user made it")
         if facts.st_uid != account.uid:
             os.chown(directory, account.uid, account.gid, follow_symlinks=False)
         directory.chmod(0o700)
@@ -258,5 +258,5 @@ def _refused(directory: Path, reason: str) -> ConfigurationError:
         f"the private services cannot use this directory: {reason}",
         field="HEADRACE_DIR",
         value=str(directory),
-        hint="Choose another one (HEADRACE_DIR, or --dir).",
+        hint="Choose another directory (HEADRACE_DIR, or --dir).",
     )

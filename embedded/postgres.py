@@ -28,7 +28,7 @@ _SETTINGS = {
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "256MB",
-    # Durability stays on: what is measured here has to hold elsewhere.
+    # Durability stays on: measurements here have to hold elsewhere.
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
@@ -41,7 +41,7 @@ _SETTINGS = {
 
 
 def url(place: Place, role: str) -> str:
-    """The URL by which a role reaches the private database. No password: only we get to the socket."""
+    """The URL by which a role connects to the private database. No password: only we can reach the socket."""
     return f"postgresql://{role}@/{DATABASE}?host={quote(str(place.sockets))}&port={_PORT}"
 
 
@@ -51,7 +51,7 @@ def socket(place: Place) -> Path:
 
 
 def prepare(place: Place, account: Account, request: str) -> Server:
-    """Make the cluster if it is missing, and say how to run it. Call it with no Postgres running on it.
+    """Make the cluster if it is missing, and describe how to run it. Call it with no Postgres running on it.
 
     :raises ConfigurationError: the programs cannot run.
     :raises PostgresUnavailableError: the cluster could not be made.
@@ -80,7 +80,7 @@ def prepare(place: Place, account: Account, request: str) -> Server:
         uid=account.uid,
         gid=account.gid,
         stop_signals=(signal.SIGINT, signal.SIGQUIT),  # fast, then immediate: neither waits for clients
-        death_signal=signal.SIGQUIT,  # the sooner it is gone the sooner it can be started again; nothing is lost
+        death_signal=signal.SIGQUIT,  # the sooner it has ended, the sooner it can be started again; nothing is lost
         # After the death of a postmaster its backends need a moment to notice.
         retry_on=("pre-existing shared memory block", 'lock file "postmaster.pid" already exists'),
         scratch=None if place.sockets.parent == place.home else str(place.sockets),
@@ -88,7 +88,7 @@ def prepare(place: Place, account: Account, request: str) -> Server:
 
 
 def _make_cluster(place: Place, programs: Path, account: Account) -> None:
-    """Build the cluster aside and move it into place whole, so that a start that was cut off leaves nothing half."""
+    """Build the cluster aside and move it into place whole, so that an interrupted start leaves no broken one."""
     for remains in place.home.glob("new-*"):
         shutil.rmtree(remains, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(prefix="new-", dir=place.home))
@@ -98,7 +98,7 @@ def _make_cluster(place: Place, programs: Path, account: Account) -> None:
         str(programs / "initdb"),
         f"--pgdata={draft}",
         f"--username={OWNER}",
-        "--auth-local=trust",  # safe because the sockets' directory is closed to everybody else
+        "--auth-local=trust",  # safe because the sockets' directory is closed to all other users
         "--auth-host=reject",
         "--encoding=UTF8",
         "--locale=C",
@@ -130,15 +130,15 @@ def _run(command: list[str], draft: Path, place: Place, account: Account, *, sai
         shutil.rmtree(draft, ignore_errors=True)
         raise PostgresUnavailableError(
             f"the private database could not be made:\n{outcome.stdout.strip()[-1500:]}",
-            hint="Is there room on the disk? Another directory can be named by HEADRACE_DIR.",
+            hint="Is there room on the disk? HEADRACE_DIR can name another directory.",
         )
 
 
 def _forget_stranger(place: Place) -> None:
-    """Remove a postmaster.pid whose number belongs to a process that is no postmaster of ours.
+    """Remove a postmaster.pid whose number belongs to a process that is not a postmaster of ours.
 
-    Left-over postmasters have been ended before, so whoever lives under that number now is a stranger (or a corpse
-    that nobody buried), and Postgres would mistake it for a rival. A number that nobody has is left to Postgres,
+    Leftover postmasters have been ended before, so the process that now has that number is another program (or a zombie
+    that was not reaped), and Postgres would mistake it for a rival. A number without a process is left to Postgres,
     whose own check also finds orphaned backends.
     """
     file = place.cluster / "postmaster.pid"

@@ -1,4 +1,4 @@
-"""Ask a server whether it serves, in its own language and without a driver."""
+"""Ask a server whether it serves, in its own protocol and without a driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def postgres_answers(path: Path) -> bool:
             answer = connection.recv(4096)
             if answer[:1] == b"R":
                 connection.sendall(struct.pack("!cI", b"X", 4))
-            # Any other complaint, such as an unknown role, comes from a server that is up.
+            # Any other error, such as an unknown role, comes from a server that is up.
             return answer[:1] == b"R" or (answer[:1] == b"E" and _CANNOT_CONNECT_NOW not in answer)
     except OSError:
         return False
@@ -37,7 +37,7 @@ def valkey_answers(path: Path) -> bool:
 
 
 def port_answers(port: int) -> bool:
-    """Whether somebody listens on a loopback port."""
+    """Whether a program listens on a loopback port."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S):
             return True

@@ -1,4 +1,4 @@
-"""What the keeper is told about a server, and what it tells about one: plain facts that pass through JSON files."""
+"""The facts that the keeper gets about a server, and those that it reports, as plain values in JSON files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Readiness = Literal["postmaster", "ping", "port"]
 Condition = Literal["starting", "running", "restarting", "failed", "stopped"]
 
 PORT = "{port}"
-"""Stands in a server's arguments for the port that it had last (0 if it had none)."""
+"""Stands in a server's arguments for its last port (0 if it had none)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Server:
     """
 
     name: str
-    request: str  # changes when the keeper shall try again
+    request: str  # changes when the keeper is to try again
     argv: tuple[str, ...]
     cwd: str
     env: dict[str, str]
@@ -36,15 +36,17 @@ class Server:
     ready: Readiness
     ready_file: str
     ready_within_s: float
-    stop_signals: tuple[int, ...] = (signal.SIGTERM,)  # each is given some seconds, then the next; SIGKILL comes last
+    stop_signals: tuple[int, ...] = (
+        signal.SIGTERM,
+    )  # each signal is given some seconds, then the next is sent; SIGKILL comes last
     death_signal: int = signal.SIGKILL  # sent by the kernel when the keeper dies
     retry_on: tuple[str, ...] = ()
-    scratch: str | None = None  # a directory to remove after it has stopped, if nothing is left in it
+    scratch: str | None = None  # a directory to remove after it has stopped, if it is empty
 
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """How one server does, as the keeper last saw it."""
+    """The state of one server, as the keeper last saw it."""
 
     name: str
     request: str
@@ -57,7 +59,7 @@ class ServerState:
 
 @dataclass(frozen=True, slots=True)
 class KeeperState:
-    """What the keeper publishes."""
+    """The state that the keeper publishes."""
 
     pid: int
     stopping: bool
@@ -84,7 +86,7 @@ def write_state(path: Path, state: KeeperState) -> None:
 
 
 def read_state(path: Path) -> KeeperState | None:
-    """The state that was last published, if any was."""
+    """The state that was last published, if there is one."""
     try:
         facts = json.loads(path.read_text())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The provider simulator as a private service: it stands in for OpenAI and Anthropic where no key is set."""
+"""The provider simulator as a private service: it replaces OpenAI and Anthropic where no key is set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _READY_WITHIN_S = 60.0
 
 
 def url(place: Place) -> str | None:
-    """Where it listens, or listened last; ``None`` if it never ran here."""
+    """Its address, or its last one; ``None`` if it never ran here."""
     number = port(place)
     return None if number is None else f"http://127.0.0.1:{number}"
 
@@ -30,7 +30,7 @@ def port(place: Place) -> int | None:
 
 
 def prepare(place: Place, root: Path, environment: Mapping[str, str], request: str) -> Server:
-    """Say how to run it.
+    """Describe how to run it.
 
     :param root: the folder that ``console`` is imported from.
     """

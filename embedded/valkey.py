@@ -18,7 +18,7 @@ def url(place: Place) -> str:
 
 
 def prepare(place: Place, account: Account, request: str) -> Server:
-    """Say how to run it.
+    """Describe how to run it.
 
     :raises ConfigurationError: the program cannot run.
     """
@@ -30,7 +30,7 @@ def prepare(place: Place, account: Account, request: str) -> Server:
         "save": "",
         "appendonly": "no",
         "maxmemory-policy": "noeviction",
-        "set-proc-title": "no",  # a later start knows it by its arguments
+        "set-proc-title": "no",  # a later start recognises it by its arguments
     }
     return Server(
         name="redis",

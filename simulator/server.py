@@ -17,7 +17,7 @@ from simulator.protocol.delivery import DeliveryPace
 
 HOST = "127.0.0.1"
 BACKLOG = 4_096
-# Longer than any client keeps an idle connection, so that none is closed under a request that is on its way.
+# Longer than any client keeps an idle connection, so that none is closed while a request is on its way.
 KEEP_ALIVE_S = 75
 GRACE_S = 1
 
@@ -28,7 +28,7 @@ def serve(
     """Serve until SIGTERM or SIGINT; calls that are still running then get a second to end.
 
     :param port: the port, or 0 for a free one.
-    :param port_file: gets the port once the server listens.
+    :param port_file: the port is written to it once the server listens.
     :param listening: called with the port once the server listens.
     :raises ConfigurationError: when the port cannot be used.
     """
@@ -40,7 +40,7 @@ def serve(
             listening(bound)
 
     server = SimulatorServer(bind(port), announce, seed=seed)
-    # uvicorn raises the signal again after it has shut down; this makes that the end of an orderly exit.
+    # uvicorn raises the signal again after it has shut down; this handler makes that an orderly exit.
     if threading.current_thread() is threading.main_thread():
         for stop in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stop, lambda *_: None)
@@ -67,7 +67,7 @@ def bind(port: int) -> socket.socket:
 
 
 class SimulatorServer(uvicorn.Server):
-    """uvicorn with the simulator's routes, which says when it listens."""
+    """uvicorn with the simulator's routes, which reports when it listens."""
 
     def __init__(
         self, bound: socket.socket, announce: Callable[[int], None], *, seed: int = 0, pace: DeliveryPace | None = None

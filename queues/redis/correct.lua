@@ -6,11 +6,11 @@
 -- Charges a tenant delta work units more (or fewer) than it has been charged so far, and learns what its jobs cost.
 --
 -- A refund may take the start tag of a tenant with turns below the virtual time: while it was charged too much, others
--- went ahead, and that is made good. By at most most_owed of its jobs, so that nobody saves up a head start by asking
--- for jobs that are estimated far too high. The finish tag of a tenant without turns may fall further: it counts only
--- once it passes the virtual time (offer.lua takes the later of the two), and until then it holds what late corrections
--- are reckoned from. A finish tag that was forgotten had been passed by `keep`
--- at least, so reckoning from there charges nobody for being idle.
+-- went ahead, and the refund compensates for that. It does so by at most most_owed of its jobs, so that a tenant cannot
+-- save up a head start by asking for jobs that are estimated far too high. The finish tag of a tenant without turns may
+-- fall further: it counts only once it passes the virtual time (offer.lua takes the later of the two), and until then it
+-- is the base of late corrections. A finish tag that was forgotten had been passed by `keep` at least, so correcting from
+-- there charges no tenant for being idle.
 --
 -- KEYS
 --   active  sorted set: tenants with turns outstanding -> start tag of the next turn, in work units
@@ -19,7 +19,7 @@
 --   costs   hash: tenant -> running average of what its jobs cost, in work units
 --
 -- ARGV
---   tenant        whose charge is corrected
+--   tenant        the tenant whose charge is corrected
 --   delta         what to add to its tag, in work units; may be negative
 --   observed      the whole cost of one of its jobs, in work units; empty: nothing to learn
 --   least_charge  least cost that is learned, in work units

@@ -5,7 +5,7 @@
 --
 -- Start-time fair queueing: takes up to n turns, each time one of the tenant with the lowest start tag. The virtual time
 -- moves up to that tag, the tenant is charged what its jobs cost on average, and its next turn starts that much later.
--- There is no acknowledgement: what is taken is gone.
+-- There is no acknowledgement: a taken turn is gone.
 --
 -- Reads everything, decides, then writes, so the number of commands does not grow with n: n turns can touch no tenant
 -- beyond the n lowest, since tags only grow while turns are taken.
@@ -105,8 +105,8 @@ end
 redis.call("SET", clock, exact(virtual_time))
 redis.call("ZREMRANGEBYSCORE", idle, "-inf", exact(virtual_time - keep))
 
--- Whoever leaves turns behind, in whichever lane, passes the news on: so one offer of many turns wakes one consumer after
--- the other, and a consumer that heard of one lane and took from another leaves nobody asleep.
+-- A consumer that leaves turns behind, in any lane, passes the news on: so one offer of many turns wakes one consumer
+-- after the other, and a consumer that heard of one lane and took from another leaves no other consumer asleep.
 local function pass_on(lane_active, lane_news)
   if redis.call("EXISTS", lane_active) == 1 and redis.call("LLEN", lane_news) == 0 then
     redis.call("RPUSH", lane_news, 1)

@@ -1,4 +1,4 @@
-"""What the model says: chosen by the kind of work, written from the words of the request, the same every time."""
+"""The model's answer: chosen by the kind of work, written from the words of the request, the same every time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Work:
     def __init__(self, asked: SimulatedRequest) -> None:
         self._system = asked.system
         self._question = asked.question or asked.system
-        # What the work is, is said by the system prompt where there is one; the rest may speak of anything.
+        # The system prompt, if there is one, says what the work is; the rest may be about anything.
         self._task = asked.system or self._question
         self._dice = Dice(asked.model, asked.system, *(text for _, text in asked.turns))
         self._tables = self._find_tables() if _SQL.search(self._task) else ()
@@ -101,7 +101,7 @@ class _Work:
         return (tables_in(shown) if shown is not None else ()) or tables_in(f"{self._system}\n{self._question}")
 
     def _data_question(self) -> str:
-        """What is asked of the data, apart from the schema around it."""
+        """The question about the data, apart from the schema around it."""
         if (marked := tagged(self._question, "question")) is not None:
             return marked
         rest = without_tags(without_tables(self._question))

@@ -1,4 +1,4 @@
-"""Which of several options fits a text: the one whose own words, or words that usually go with it, occur most."""
+"""The choice among options for a text: the option whose own words, or related words, occur most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into an answer by schema: each field is written from the material, by what its name says it holds."""
+"""The content of an answer by schema: each field is written from the material, according to its name."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class MaterialContent:
         return floor + (top - floor) * self.dice.unit(path)
 
     def boolean(self, path: str, description: str) -> bool:
-        """Yes or no: a verdict is mostly yes, another question is yes if the material speaks of it."""
+        """Yes or no: a verdict is mostly yes; another question is yes if the material mentions it."""
         name = _field(path)
         if _YES.search(name):
             return self.dice.unit(path) < 0.85
@@ -87,7 +87,7 @@ class MaterialContent:
         return any(word in self._read.text.lower() for word in asked) or self.dice.unit(path) < 0.2
 
     def length(self, path: str, low: int, high: int) -> int:
-        """How many items a list gets."""
+        """The number of items of a list."""
         return low + self.dice.below(max(high - low, 0) + 1, path + " length")
 
     def _reason(self) -> str:
@@ -106,6 +106,6 @@ def _field(path: str) -> str:
 
 
 def _number(path: str) -> int:
-    """Which item of a list a path is in; 0 outside lists."""
+    """The item of a list that a path is in; 0 outside lists."""
     found = _INDEX.findall(path)
     return int(found[-1]) if found else 0

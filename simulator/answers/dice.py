@@ -1,4 +1,4 @@
-"""Choices that look free and are not: the same seed and the same occasion give the same throw."""
+"""Choices that look random and are not: the same seed and the same occasion give the same throw."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Dice:
         return int.from_bytes(self._throw(occasion), "big") % bound
 
     def pick(self, options: Sequence[T], occasion: str) -> T:
-        """One of the options, of which there must be some."""
+        """One of the options, of which there must be at least one."""
         return options[self.below(len(options), occasion)]
 
     def _throw(self, occasion: str) -> bytes:

@@ -35,7 +35,7 @@ _SECTIONS = (
 
 
 def legal_summary(read: Reading, instructions: str, dice: Dice) -> str:
-    """What the clause makes whom do.
+    """The duties that the clause gives to each party.
 
     :param instructions: the system prompt; the Markdown headings that it shows become the summary's.
     """

@@ -72,9 +72,9 @@ _REPLY: dict[Language, _Phrases] = {
 
 
 def reply_draft(read: Reading, dice: Dice, addressee: str | None = None) -> str:
-    """A reply, in the language of the text, to whoever wrote it.
+    """A reply to the author, in the language of the text.
 
-    :param addressee: who wrote it, for texts that are not signed.
+    :param addressee: the author, for texts that are not signed.
     """
     phrases = _REPLY[detect(read.text)]
     name = _sender(read) or addressee

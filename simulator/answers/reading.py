@@ -1,4 +1,4 @@
-"""What a text says: its sentences, words, names, amounts, dates and spans of time, in order of appearance."""
+"""The facts in a text: its sentences, words, names, amounts, dates and spans of time, in order of appearance."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Reading:
 
     @cached_property
     def key_sentences(self) -> list[str]:
-        """The sentences, the one that says most first: dense in keywords and facts, early rather than late."""
+        """The sentences, the most informative first: dense in keywords and facts, early rather than late."""
         scored = []
         for position, sentence in enumerate(self.sentences):
             words = [word.lower() for word in _WORD.findall(sentence)]
@@ -116,7 +116,7 @@ class Reading:
 
     @cached_property
     def names(self) -> list[str]:
-        """Capitalised names; a common word that only begins a sentence is none."""
+        """Capitalised names; a common word that only begins a sentence is not a name."""
         found = []
         for match in _NAME.finditer(self.text):
             parts = match.group().split()
@@ -139,7 +139,7 @@ class Reading:
 
 
 def material(text: str) -> str:
-    """The part of a prompt that it asks about: the longest tagged block, else the longest fenced one, else all."""
+    """The part of a prompt that its question is about: the longest tagged block, the longest fenced one, or all."""
     for blocks in (_TAGGED, _FENCED):
         longest = max((match.group(2).strip() for match in blocks.finditer(text)), key=len, default="")
         if longest:
@@ -148,7 +148,7 @@ def material(text: str) -> str:
 
 
 def tagged(text: str, name: str) -> str | None:
-    """What stands between ``<name>`` and the last ``</name>``."""
+    """The text between ``<name>`` and the last ``</name>``."""
     found = re.search(rf"<{name}(?:\s[^<>]*)?>(.*)</{name}>", text, re.DOTALL | re.IGNORECASE)
     return found.group(1).strip() if found else None
 

@@ -1,4 +1,4 @@
-"""Whether a JSON schema is one."""
+"""Whether a value is a valid JSON schema."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def compact(value: Any) -> str:
 
 
 def schema_fault(schema: dict[str, Any]) -> str | None:
-    """What is wrong with ``schema``; ``None`` if nothing is.
+    """The error in ``schema``; ``None`` if there is none.
 
-    The simulator serves all tenants of a test and has the bounds of the guards: no schema holds it up.
+    The simulator serves all tenants of a test and has the bounds of the guards, so a schema cannot block it.
     """
     try:
         check_schema(schema)

@@ -21,12 +21,12 @@ from simulator.answers.dice import Dice
 from simulator.answers.number_fill import fit_number
 from simulator.answers.string_fill import fit_string
 
-# Below this depth only what is required is filled, and the simplest alternative is taken, so that recursion ends.
+# Below this depth only required fields are filled, and the simplest alternative is taken, so that recursion ends.
 DEEP = 5
 TOO_DEEP = 40
 CPU_S = 0.5  # for one answer; most take less than a hundredth of it
-_STEPS_A_VALUE = 60  # a value's text costs about as much as so many steps of a check
-_MOST = 100_000  # names and options; what asks for more gets less
+_STEPS_A_VALUE = 60  # a value's text costs about as much as that many steps of a check
+_MOST = 100_000  # names and options; longer requests get less
 MANY = 1_000_000
 
 Schema = dict[str, Any]
@@ -208,7 +208,7 @@ class _Filler:
         return value
 
     def _distinct(self, schema: Schema) -> int:
-        """How many unlike values a schema has, as far as that can be small."""
+        """The number of distinct values of a schema, if it can be small."""
         plain = self._plain(schema, "", 0)
         if plain.get("enum"):
             return len(plain["enum"])
@@ -252,7 +252,7 @@ def _has_type(value: Any, kind: Any) -> bool:
 
 
 def _merged(first: Schema, second: Schema | bool) -> Schema:
-    """A schema that asks for what both ask, as far as one schema can say it."""
+    """A schema for what both schemas require, as far as one schema can say it."""
     if not isinstance(second, dict):
         return first
     both = {**second, **first}

@@ -38,7 +38,7 @@ _PERIOD_FORMS = {"day": "%Y-%m-%d", "week": "%Y-%W", "month": "%Y-%m", "year": "
 
 @dataclass(frozen=True, slots=True)
 class SqlAnswer:
-    """A query and what it does; no query where the tables cannot, or must not, answer the question."""
+    """A query and its description; no query where the tables cannot, or must not, answer the question."""
 
     sql: str
     explanation: str
@@ -46,7 +46,7 @@ class SqlAnswer:
 
 @dataclass(slots=True)
 class Query:
-    """A query that grows."""
+    """A query under construction."""
 
     main: Table
     columns: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Query:
         return "\n".join(lines) + ";"
 
     def explained(self) -> str:
-        """What the query does, in a few sentences."""
+        """The query's effect, in a few sentences."""
         whole = "(" in self.columns[0]
         rows = f"one value of {self.group}" if self.group else "the whole" if whole else f"one row of {self.main.name}"
         parts = [f"One row of the result stands for {rows}."]
@@ -126,7 +126,7 @@ class _Writer:
         """How well a table fits the question."""
         named = table.stems & self._question.words
         columns = {word for column in table.columns for word in column.stems if not column.is_key}
-        # Of two tables that fit, the one that points to the other holds the facts, and sums need something to add up.
+        # Of two tables that fit, the one that refers to the other holds the facts, and sums need something to add up.
         adds_up = self._aggregate in ("SUM", "AVG") and any(column.is_number for column in table.columns)
         return (
             3.0 * len(named) / len(table.stems)
@@ -136,7 +136,7 @@ class _Writer:
         )
 
     def _measure(self) -> Column | None:
-        """The number that the question is about."""
+        """The column of numbers that the question is about."""
         numbers = [column for column in self._query.main.columns if column.is_number]
         if named := [column for column in numbers if column.stems & self._question.words]:
             return named[0]
@@ -184,7 +184,7 @@ class _Writer:
         return None
 
     def _near(self) -> list[Table]:
-        """The main table and those that it points to."""
+        """The main table and those that it refers to."""
         main = self._query.main
         targets = dict.fromkeys(target for target, _ in main.links.values() if target != main.name)
         return [main, *(self._tables[target] for target in targets if target in self._tables)]
@@ -213,7 +213,7 @@ class _Writer:
             self._query.limit = 1
 
     def _rows(self, measure: Column | None) -> None:
-        """Rows as they are: the columns asked for, else what a person would want to see."""
+        """Rows without grouping: the requested columns, else those that a person would want to see."""
         main = self._query.main
         named = [column for column in main.columns if column.stems & (self._question.words - main.stems)]
         shown = ([main.label] if main.label is not None and main.label not in named else []) + named

@@ -68,7 +68,7 @@ class Table:
 
     @property
     def label(self) -> Column | None:
-        """The column that a person would know a row by."""
+        """The column by which a person would recognise a row."""
         texts = [column for column in self.columns if column.is_text]
         return next((column for column in texts if column.stems & {"name", "title", "label", "code"}), None) or next(
             iter(texts), None
@@ -76,7 +76,7 @@ class Table:
 
     @property
     def when(self) -> Column | None:
-        """The column that says when the row came to be."""
+        """The column with a row's time of creation."""
         return next((column for column in self.columns if column.is_when), None)
 
 

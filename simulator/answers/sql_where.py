@@ -1,4 +1,4 @@
-"""Which rows a question means: values, names, spans of time and bounds, as SQL conditions."""
+"""The rows that a question means: values, names, spans of time and bounds, as SQL conditions."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _is_named(value: str, question: DataQuestion) -> bool:
 
 
 def _likely(question: DataQuestion, lead: str | None) -> list[frozenset[str]]:
-    """What the column of a name is called, likeliest first.
+    """The likely names of a name's column, likeliest first.
 
     :param lead: the word before the name, such as ``from``; ``None`` for a name in quotes.
     """

@@ -14,7 +14,7 @@ from simulator.answers.pattern_fill import UnreadablePatternError, sample
 from simulator.answers.reading import shorten
 
 _PADDING = " and so on"
-_LONGEST = 100_000  # characters; what asks for more gets less
+_LONGEST = 100_000  # characters; longer requests get less
 
 
 def fit_string(text: str, schema: dict[str, Any], dice: Dice, path: str, budget: CheckBudget) -> str:
@@ -36,7 +36,9 @@ def fit_string(text: str, schema: dict[str, Any], dice: Dice, path: str, budget:
 
 
 class _Matches:
-    """Whether a text matches a pattern and the lengths; each text does if the pattern is not one of the guards'."""
+    """Whether a text matches a pattern and the lengths; each text does if the pattern is not one that the guards
+    accept.
+    """
 
     def __init__(self, pattern: str, least: int, limit: int | None, budget: CheckBudget) -> None:
         self.pattern, self.least, self.limit = pattern, least, limit

@@ -1,4 +1,4 @@
-"""The body of ``POST /v1/messages``, as far as the simulator acts on it; other fields are let through."""
+"""The body of ``POST /v1/messages``, as far as the simulator uses it; other fields are ignored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CacheControl(_ContentPart):
 
 
 class Block(_ContentPart):
-    """A piece of a message. Pictures and documents are refused: nothing here could look at them."""
+    """A piece of a message. Pictures and documents are refused: the simulator cannot read them."""
 
     type: Literal["text", "tool_use", "tool_result", "thinking", "redacted_thinking"]
     text: str = ""

@@ -1,4 +1,4 @@
-"""A finished Messages answer as the events that would have built it up."""
+"""A finished Messages answer as the events that build it up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simulator.protocol.pieces import pieces
 
 
 def events(message: dict[str, Any]) -> tuple[bytes, ...]:
-    """The server-sent events of ``message``, one a part."""
+    """The server-sent events of ``message``, one part each."""
     return tuple(f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode() for data in _steps(message))
 
 

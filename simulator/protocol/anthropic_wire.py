@@ -107,7 +107,7 @@ class AnthropicWire:
     def reply(self, asked: SimulatedRequest, text: str, request_id: str) -> Reply:
         counts = tokens.count(asked.texts)
         use = self._cache.use(asked.model, asked.texts, counts, asked.breakpoints)
-        # Rounded as they add up, so that the parts never come to more than the whole.
+        # Rounded cumulatively, so that the parts never add up to more than the whole.
         read, written = claude_tokens(use.read), claude_tokens(use.read + use.written)
         ends = [(text.find(mark), mark) for mark in asked.stop if mark and mark in text]
         end, stopped_by = min(ends, default=(len(text), None))
@@ -193,7 +193,7 @@ def _message(
     reason = "max_tokens" if was_cut else "stop_sequence" if stopped_by is not None else "end_turn"
     content: list[dict[str, Any]] = [{"type": "text", "text": text, "citations": None}] if text else []
     if asked.tool is not None:
-        # Arguments that were cut off are no JSON any more, so the call comes without them.
+        # Arguments that were cut off are not valid JSON, so the call comes without them.
         arguments = {} if reason != "end_turn" else json.loads(text)
         call = {"type": "tool_use", "id": f"toolu_{number}", "name": asked.tool.name, "input": arguments}
         content, reason = [call], "tool_use" if reason == "end_turn" else reason
@@ -234,7 +234,7 @@ def _forced_tool(sent: MessagesBody) -> Tool | None:
     if chosen is None:
         raise _invalid(f"tool_choice.name: no tool is called '{choice.name}'", sent)
     if chosen.input_schema is None:
-        raise _invalid(f"tools: '{chosen.name}' is run by the provider, which is not offered by this server", sent)
+        raise _invalid(f"tools: '{chosen.name}' is run by the provider, which this server does not offer", sent)
     _check(chosen.input_schema, "tools", sent)
     return Tool(chosen.name, chosen.input_schema)
 

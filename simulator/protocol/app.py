@@ -22,7 +22,7 @@ from simulator.protocol.wire import STATUS, RefusedError, WireFormat
 def build_app(*, seed: int = 0, pace: DeliveryPace | None = None) -> Starlette:
     """Both providers, with an empty journal and faultless behaviour.
 
-    :param seed: what the drawn faults and latencies depend on, besides the number of the call.
+    :param seed: the seed of random faults and latencies, besides the number of the call.
     :param pace: the bounds of the slow faults.
     """
     tokens.count([""])  # loads the vocabulary, so that the first call need not wait for it
@@ -43,7 +43,7 @@ def build_app(*, seed: int = 0, pace: DeliveryPace | None = None) -> Starlette:
 
 
 class _Control:
-    """Everything but the calls."""
+    """Every route except the calls."""
 
     def __init__(self, faults: Faults, journal: Journal, openai: WireFormat, anthropic: WireFormat) -> None:
         self._faults = faults
@@ -78,7 +78,7 @@ class _Control:
         return JSONResponse(self._faults.describe())
 
     async def set_behaviour(self, request: Request) -> Response:
-        """Change the behaviour; answers with what is now in force."""
+        """Change the behaviour; answers with the behaviour that is now in force."""
         try:
             wanted = Behaviours.model_validate_json(await request.body())
         except ValidationError as error:

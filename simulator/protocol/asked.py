@@ -1,4 +1,4 @@
-"""What one request asks for, said the same way for both providers."""
+"""The content of one request, in the same form for both providers."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ class SimulatedRequest:
 
     @property
     def question(self) -> str:
-        """The last thing that was said to the model."""
+        """The last message to the model."""
         return next((text for role, text in reversed(self.turns) if role != "assistant"), "")

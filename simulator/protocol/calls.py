@@ -1,4 +1,4 @@
-"""One provider's calls: read, decide what goes wrong, answer, write it down."""
+"""One provider's calls: read, choose the fault, answer, write to the journal."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _broken(reply: Reply) -> bytes:
 
 
 def _odd(reply: Reply, fault: FaultName) -> bytes:
-    """The reply without its text, or with a usage that cannot be."""
+    """The reply without its text, or with an impossible usage."""
     said = json.loads(reply.body)
     if fault == "empty":
         said["output" if "output" in said else "content"] = []

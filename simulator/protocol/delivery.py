@@ -1,4 +1,6 @@
-"""How an answer reaches the client: whole, cut in the middle, a byte at a time, without end, packed, or never."""
+"""The ways in which an answer reaches the client: whole, cut in the middle, a byte at a time, without end, packed, or
+never.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 MB: Final = 1024 * 1024
-_FLOOD_MB: Final = 1024  # even a flood ends, for the sake of the machine
+_FLOOD_MB: Final = 1024  # even a flood ends, to protect the machine
 _BOMB_MB: Final = 256
 
 
@@ -42,7 +44,7 @@ async def read_body(receive: Receive) -> bytes | None:
 
 
 async def client_leaves(receive: Receive, within_s: float) -> bool:
-    """Wait, and say whether the client left meanwhile."""
+    """Wait, and return whether the client left meanwhile."""
     try:
         async with asyncio.timeout(within_s):
             while (await receive())["type"] != "http.disconnect":

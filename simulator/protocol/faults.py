@@ -1,4 +1,4 @@
-"""What a provider does wrong, how often and for how long; set with ``PUT /_sim/behaviour``."""
+"""The faults of a provider, their rate and their number; set with ``PUT /_sim/behaviour``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _possible_latency(value: float | tuple[float, float]) -> float | tuple[float
 
 
 class Behaviour(BaseModel):
-    """How one provider behaves."""
+    """The behaviour of one provider."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -54,9 +54,13 @@ class Behaviour(BaseModel):
         AfterValidator(_possible_latency),
         Field(description="time before an answer begins, ms; [low, high] draws it evenly"),
     ] = 0.0
-    fault: Annotated[FaultName, BeforeValidator(_as_text), Field(description="what goes wrong")] = "none"
+    fault: Annotated[FaultName, BeforeValidator(_as_text), Field(description="the fault of calls that go wrong")] = (
+        "none"
+    )
     fault_rate: float = Field(1.0, ge=0, le=1, description="share of the calls that go wrong")
-    fault_count: int | None = Field(None, ge=0, description="so many calls go wrong, then none; null is no limit")
+    fault_count: int | None = Field(
+        None, ge=0, description="number of calls that go wrong, then none do; null is no limit"
+    )
     retry_after_s: float | None = Field(None, ge=0, description="Retry-After of a 429, s; null sends none")
     service_tier: str | None = Field(
         None, pattern=r"^[a-z_]{1,40}$", description="tier of calls that leave it open; null is the standard one"
@@ -77,7 +81,7 @@ class Behaviours(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class FaultDraw:
-    """What happens to one call."""
+    """The outcome of one call."""
 
     fault: FaultName
     latency_s: float
@@ -101,7 +105,7 @@ class Faults:
             self._set_one("anthropic", wanted.anthropic)
 
     def describe(self) -> dict[str, Any]:
-        """Both providers' behaviour as it is now; ``fault_count`` is what is left of it."""
+        """Both providers' behaviour as it is now; ``fault_count`` is the number of faults that remain."""
         return {provider: behaviour.model_dump(mode="json") for provider, behaviour in self._behaviour.items()}
 
     def draw(self, provider: Provider) -> FaultDraw:

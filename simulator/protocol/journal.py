@@ -1,4 +1,4 @@
-"""The journal: every call in the order in which it ended, with what the provider would bill for it."""
+"""The journal: every call in the order in which it ended, with the provider's bill for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Journal:
         """Add the call that has just ended.
 
         :param status: the HTTP status sent; 0 when no complete answer reached the client.
-        :param input_tokens: all that is billed as input, cached tokens and cache writes included, for both providers.
+        :param input_tokens: all tokens that are billed as input, cached tokens and cache writes included, for both
+            providers.
         """
         entry = {
             "provider": provider,

@@ -1,4 +1,4 @@
-"""The body of ``POST /v1/responses``, as far as the simulator acts on it; other fields are let through."""
+"""The body of ``POST /v1/responses``, as far as the simulator uses it; other fields are ignored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Part(BaseModel):
 
 
 class TextPart(_Part):
-    """A piece of a message. Pictures, files and sound are refused: nothing here could look at them."""
+    """A piece of a message. Pictures, files and sound are refused: the simulator cannot read them."""
 
     type: Literal["input_text", "output_text", "text", "refusal"]
     text: str = ""
@@ -43,7 +43,7 @@ class InputItem(_Part):
 
 
 class TextFormat(_Part):
-    """How the answer's text is to look."""
+    """The format of the answer's text."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")

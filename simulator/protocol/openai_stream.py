@@ -1,4 +1,4 @@
-"""A finished Responses answer as the events that would have built it up."""
+"""A finished Responses answer as the events that build it up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simulator.protocol.pieces import pieces
 
 
 def events(response: dict[str, Any]) -> tuple[bytes, ...]:
-    """The server-sent events of ``response``, one a part."""
+    """The server-sent events of ``response``, one part each."""
     return tuple(
         f"event: {name}\ndata: {json.dumps({'type': name, 'sequence_number': number, **data})}\n\n".encode()
         for number, (name, data) in enumerate(_steps(response))

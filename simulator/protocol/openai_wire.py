@@ -210,7 +210,7 @@ def _response(
 
 
 def _tier(asked: SimulatedRequest) -> str:
-    """The service tier that is used. It may be another one than was asked for."""
+    """The service tier of the answer. It may be another one than was asked for."""
     wanted = str(asked.raw.get("service_tier") or "auto")
     if wanted == "auto":
         return asked.account_tier or "default"
@@ -242,7 +242,7 @@ def _items(sent: ResponsesBody) -> list[InputItem]:
 
 
 def _system_texts(sent: ResponsesBody, items: Sequence[InputItem]) -> list[str]:
-    """All that instructs the model, wherever it stands."""
+    """All instructions to the model, in any position."""
     given = [sent.instructions] if sent.instructions else []
     return given + [text for item in items if item.role in SYSTEM_ROLES for text in item.texts]
 
@@ -300,7 +300,7 @@ def _forced_tool(choice: str | dict[str, Any] | None, tools: Sequence[FunctionTo
 
 
 def _refuse_state(sent: ResponsesBody) -> None:
-    """Refuse what would need a memory of earlier calls."""
+    """Refuse fields that would need a memory of earlier calls."""
     for name, wanted in (
         ("background", sent.background),
         ("previous_response_id", sent.previous_response_id),
@@ -318,7 +318,7 @@ def _refuse_state(sent: ResponsesBody) -> None:
 
 def _refused(fault: Fault) -> RefusedError:
     if fault.kind == "json_invalid":
-        return RefusedError("invalid", f"The body of the request is no valid JSON: {fault.message}.")
+        return RefusedError("invalid", f"The body of the request is not valid JSON: {fault.message}.")
     param = ""
     for part in fault.path:
         param += f"[{part}]" if isinstance(part, int) else f".{part}" if param else part

@@ -22,7 +22,7 @@ class CacheUse:
 
 
 class SimulatedPromptCache:
-    """What one provider has cached. The oldest prefixes are forgotten first."""
+    """The cache of one provider. The oldest prefixes are forgotten first."""
 
     def __init__(self) -> None:
         self._seen: dict[bytes, None] = {}

@@ -1,4 +1,4 @@
-"""The first thing that is wrong with a request body, in words that name the field."""
+"""The first error in a request body, in words that name the field."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong, and the path of the field: names and list positions."""
+    """The error, and the path of the field: names and list positions."""
 
     kind: str
     message: str

@@ -32,7 +32,7 @@ def count(texts: Sequence[str]) -> list[int]:
 
 
 def cut(text: str, limit: int) -> tuple[str, int, bool]:
-    """``text`` shortened to at most ``limit`` o200k tokens, its tokens, and whether anything was lost."""
+    """``text`` shortened to at most ``limit`` o200k tokens, its tokens, and whether anything was cut."""
     whole = count([text])[0]
     if whole <= limit:
         return text, whole, False

@@ -1,4 +1,4 @@
-"""What a provider's wire format has to offer; there are two implementations."""
+"""The interface of a provider's wire format; there are two implementations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STATUS: Mapping[Trouble, int] = {
 class RefusedError(Exception):
     """The request is answered with an error body.
 
-    :param message: what the provider says about it.
+    :param message: the provider's message.
     :param param: the request field at fault, as the provider writes it.
     :param code: the provider's own code, where it has one.
     """
@@ -53,7 +53,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer on the wire; ``parts`` are sent one after the other, more than one for a stream of events."""
+    """A whole answer on the wire; ``parts`` are sent one after the other; a stream of events has more than one."""
 
     content_type: str
     parts: tuple[bytes, ...]

@@ -74,7 +74,7 @@ def test_a_socket_directory_that_somebody_else_made_is_refused(inside, monkeypat
 
     sockets.symlink_to(tmp_path)
 
-    with pytest.raises(ConfigurationError, match="somebody else made it"):
+    with pytest.raises(ConfigurationError, match="another user made it"):
         home.start()
 
 
