@@ -105,6 +105,6 @@ class Settings(BaseSettings):
         return lanes
 
 
-def plain(secret: SecretStr | None) -> str | None:
+def reveal(secret: SecretStr | None) -> str | None:
     """The text of a secret setting, for the place that has to use it."""
     return secret.get_secret_value() if secret is not None else None

@@ -62,7 +62,7 @@ _BEFORE_OURS: Final = ("Value error, ", "Assertion failed, ")  # what pydantic p
 _ANY_OTHER: Final = "is not what it must be"
 
 
-def said(found: Mapping[str, Any]) -> str:
+def describe(found: Mapping[str, Any]) -> str:
     """One finding of ``ValidationError.errors()``, with its context, in our words. Field and value are separate."""
     kind: str = found["type"]
     context: Mapping[str, Any] = found.get("ctx", {})
@@ -98,7 +98,7 @@ def of_settings(error: ValueError) -> ConfigurationError | None:
     name_of_it = str(found[0]["loc"][0])
     is_secret = name_of_it.lower().endswith(("_key", "_url"))
     return ConfigurationError(
-        said(found[0]), field=_variable(name_of_it), value=None if is_secret else found[0]["input"]
+        describe(found[0]), field=_variable(name_of_it), value=None if is_secret else found[0]["input"]
     )
 
 

@@ -9,7 +9,7 @@ import structlog
 from guards.rates import RateGuard
 from queues.broker_url import open_wire, redis_client
 from queues.turns import Wire
-from settings import Settings, plain
+from settings import Settings, reveal
 from wording import needed
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def wire_from(settings: Settings, services: Endpoints | None = None) -> Wire:
     :raises ConfigurationError: the wire's URL is not set or cannot be read.
     """
     if services is None:
-        url = needed(plain(settings.broker_url or settings.redis_url), "HEADRACE_REDIS_URL", hint=START_HINT)
+        url = needed(reveal(settings.broker_url or settings.redis_url), "HEADRACE_REDIS_URL", hint=START_HINT)
         setting = settings.wire_setting
     else:
         url, setting = services.broker_url, services.wire_setting
@@ -36,7 +36,7 @@ def wire_from(settings: Settings, services: Endpoints | None = None) -> Wire:
 
 def rates_from(settings: Settings) -> RateGuard | None:
     """The guard that counts requests. Without a Redis no request rate is enforced, which is logged once."""
-    url = plain(settings.redis_url)
+    url = reveal(settings.redis_url)
     if url is None:
         log.warning("rates.open", error="HEADRACE_REDIS_URL is not set", meaning="no request rate is enforced")
         return None

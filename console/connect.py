@@ -23,7 +23,7 @@ DATABASE_AND_WIRE: tuple[ServiceName, ...] = ("postgres", "redis")
 
 
 @contextmanager
-def reach(
+def connect(
     settings: Settings, needs: Collection[ServiceName] = EVERY_SERVICE, *, prepare: Prepare | None = None
 ) -> Iterator[Endpoints]:
     """The services that a command needs; the start of a private one is announced on standard error.

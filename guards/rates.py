@@ -19,8 +19,8 @@ from limits import RateLimitItemPerMinute
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from queues.cooldown import Cooldown
 from queues.redis.cluster import Cluster
-from queues.silence import Silence
 from storage.money.rates import Rate
 
 #: Before every key in Redis.
@@ -53,7 +53,7 @@ class RateGuard:
         counts.initialize_storage("redis://")
         self._client, self._counts = client, counts
         self._limiter = MovingWindowRateLimiter(counts)
-        self._silence = Silence()
+        self._cooldown = Cooldown()
         self._open = False
         self._said = False
         self._said_at = -math.inf  # on Python's clock
@@ -110,7 +110,7 @@ class RateGuard:
     def _answered(self, step: Callable[[], T], *, without_redis: T) -> T:
         """The answer of Redis, or ``without_redis``; each change between the two is logged once."""
         try:
-            with self._silence.over() as worth_asking:
+            with self._cooldown.permission() as worth_asking:
                 if not worth_asking:
                     return without_redis
                 said = step()
@@ -122,7 +122,7 @@ class RateGuard:
 
     def _fail_open(self, error: redis.RedisError) -> None:
         if isinstance(error, redis.TimeoutError):
-            self._silence.met()
+            self._cooldown.begin()
         if self._open:
             return
         self._open = True

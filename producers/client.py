@@ -289,8 +289,8 @@ class Client:
 
     def _insert(self, tenant_id: UUID, rows: Sequence[Mapping[str, Any]]) -> list[Enqueued]:
         # Safe to repeat: the ids were made here, so a second try finds the rows of the first one.
-        return self._database.patiently(
-            lambda connection, _repeat: jobs.enqueue_batch(connection, tenant_id, rows, wake=False), within_s=_WITHIN_S
+        return self._database.retry_until_answered(
+            lambda connection: jobs.enqueue_batch(connection, tenant_id, rows, wake=False), within_s=_WITHIN_S
         )
 
     def _offer(self, tenant_id: UUID, done: Sequence[Enqueued]) -> None:
@@ -309,10 +309,8 @@ class Client:
 
     def _offer_uncounted(self, tenant_id: UUID, lane: str, n: int) -> None:
         cap = self._wire.turns_per_tenant
-        found = self._database.patiently(
-            lambda connection, _repeat: jobs.live_up_to(
-                connection, [(tenant_id, lane)], queued=cap + n, running=FEW_JOBS
-            ),
+        found = self._database.retry_until_answered(
+            lambda connection: jobs.live_up_to(connection, [(tenant_id, lane)], queued=cap + n, running=FEW_JOBS),
             tenant_id=tenant_id,
             within_s=_WITHIN_S,
         )
@@ -322,8 +320,8 @@ class Client:
             self._wire.offer(lane, str(tenant_id), turns, light=is_light(live.queued, live.running))
 
     def _look(self, job_id: UUID, tenant_id: UUID) -> Result:
-        row = self._database.patiently(
-            lambda connection, _repeat: jobs.show(connection, job_id, tenant_id=tenant_id),
+        row = self._database.retry_until_answered(
+            lambda connection: jobs.show(connection, job_id, tenant_id=tenant_id),
             tenant_id=tenant_id,
             within_s=_WITHIN_S,
         )

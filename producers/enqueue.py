@@ -17,7 +17,7 @@ from producers.client import Batch, Client, JobId, Result
 from producers.fields import Fields
 from producers.quote import Quote
 from queues.broker_url import open_wire, redis_client
-from settings import Settings, plain
+from settings import Settings, reveal
 from storage.db.database import Database
 from storage.db.logins import refuse_unsafe_role
 from wording import needed, of_settings
@@ -66,9 +66,9 @@ def _settings() -> Settings:
 def connect(settings: Settings) -> Client:
     """A client for these settings. Raises :class:`errors.ConfigurationError` for a URL that is missing or unsafe."""
     hint = "`headrace services env` prints those of the private services."
-    database_url = needed(plain(settings.database_url), "HEADRACE_DATABASE_URL", hint=hint)
+    database_url = needed(reveal(settings.database_url), "HEADRACE_DATABASE_URL", hint=hint)
     wire = open_wire(
-        needed(plain(settings.broker_url or settings.redis_url), "HEADRACE_REDIS_URL", hint=hint),
+        needed(reveal(settings.broker_url or settings.redis_url), "HEADRACE_REDIS_URL", hint=hint),
         lanes=settings.lane_weights,
         turns_per_tenant=settings.turns_per_tenant,
         setting=settings.wire_setting,
@@ -76,7 +76,7 @@ def connect(settings: Settings) -> Client:
     database = Database(database_url)
     with database.connection() as connection:
         refuse_unsafe_role(connection)
-    return Client(database, wire, quoter=lambda: open_quoter(settings, database, plain(settings.redis_url)))
+    return Client(database, wire, quoter=lambda: open_quoter(settings, database, reveal(settings.redis_url)))
 
 
 def open_quoter(settings: Settings, database: Database, redis_url: str | None) -> Quoter:

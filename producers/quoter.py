@@ -71,8 +71,8 @@ class Quoter:
         :class:`errors.PostgresUnavailableError`.
         """
         tenant_id, row = request.tenant_id, as_row(request)
-        asked, prompt = self._database.patiently(
-            lambda connection, _repeat: _ask(connection, tenant_id, row), tenant_id=tenant_id, within_s=_WITHIN_S
+        asked, prompt = self._database.retry_until_answered(
+            lambda connection: _ask(connection, tenant_id, row), tenant_id=tenant_id, within_s=_WITHIN_S
         )
         if asked.error is not None:
             raise refusal(asked.error)
@@ -91,8 +91,8 @@ class Quoter:
         if not requests:
             return []
         tenant_id, rows = requests[0].tenant_id, as_rows(requests)
-        asked, known = self._database.patiently(
-            lambda connection, _repeat: _ask_many(connection, tenant_id, rows), tenant_id=tenant_id, within_s=_WITHIN_S
+        asked, known = self._database.retry_until_answered(
+            lambda connection: _ask_many(connection, tenant_id, rows), tenant_id=tenant_id, within_s=_WITHIN_S
         )
         drafts = self._drafts(requests, asked, known)
         looks = [
@@ -103,8 +103,8 @@ class Quoter:
             if one is not None
         ]
         money = list(
-            self._database.patiently(
-                lambda connection, _repeat: quotes.calls_of_many(connection, tenant_id, looks),
+            self._database.retry_until_answered(
+                lambda connection: quotes.calls_of_many(connection, tenant_id, looks),
                 tenant_id=tenant_id,
                 within_s=_WITHIN_S,
             )
@@ -176,8 +176,8 @@ class Quoter:
             return None, error
 
     def _look(self, request: JobRequest, job_id: UUID, rank: int, calls: Sequence[PlannedCall]) -> MoneyLook:
-        return self._database.patiently(
-            lambda connection, _repeat: quotes.calls(
+        return self._database.retry_until_answered(
+            lambda connection: quotes.calls(
                 connection,
                 request.tenant_id,
                 job_id,

@@ -31,7 +31,7 @@ from guards.schemas import check_schema
 from router.tokens import count_o200k, frame_tokens
 from storage.db import names
 from storage.db.ids import new_id
-from wording import said
+from wording import describe
 
 MAX_INPUT_BYTES = 400_000  # headrace.max_input_bytes() says the same; a test holds them together
 NAMES_OF_TENANTS = (
@@ -81,8 +81,8 @@ def _name(most: int) -> BeforeValidator:
     def check(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        value = names.composed(value)
-        why = names.fault(value, most)
+        value = names.compose(value)
+        why = names.name_fault(value, most)
         if why is not None:
             raise ValueError(why)
         return value
@@ -200,7 +200,7 @@ def refusal(error: Mapping[str, Any], request: JobRequest | None = None) -> Head
     value = facts.pop("value", getattr(request, field or "", None))
     facts.pop("length", None)
     if facts.get("known") and isinstance(value, str):  # the values that exist, as this tenant may see them
-        facts["hint"] = names.hint(value, facts["known"])
+        facts["hint"] = names.did_you_mean(value, facts["known"])
     return kind(facts.pop("message"), field=field, value=value, **facts)
 
 
@@ -322,4 +322,4 @@ def _named(error: ValidationError) -> InvalidInputError:
         given = _shown(given)
     kind = InvalidSchemaError if field.startswith("output_schema") else InvalidInputError
     hint = NAMES_OF_TENANTS if field == "tenant_id" and first["type"].startswith("uuid") else None
-    return kind(said(first), field=field or "request", value=given, hint=hint)
+    return kind(describe(first), field=field or "request", value=given, hint=hint)

@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from errors import ConfigurationError, InvalidInputError, InvalidPromptError, InvalidSchemaError
 from prompts.render import placeholders
-from wording import said
+from wording import describe
 
 _SHIPPED: Final = Path(__file__).parent
 _FILE: Final = re.compile(r"---[ \t]*\n(?P<head>.*?\n)---[ \t]*(?:\n(?P<body>.*))?", re.DOTALL)
@@ -174,7 +174,7 @@ def _head(text: str) -> _Head:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "front matter"
         value = None if first["type"] == "missing" else first["input"]
-        raise InvalidPromptError(said(first), field=where, value=value) from error
+        raise InvalidPromptError(describe(first), field=where, value=value) from error
 
 
 def _check_schema(schema: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from errors import ConfigurationError, InvalidInputError
 from storage.db import names
-from wording import said
+from wording import describe
 
 PROVIDERS = ("openai", "anthropic")
 SHIPPED_POLICY = Path(__file__).with_name("policy.yaml")
@@ -176,10 +176,10 @@ def _broken(path: Path, error: ValidationError) -> ConfigurationError:
     breaches = error.errors(include_url=False)
     fields = [".".join(str(part) for part in breach["loc"]) or "(whole file)" for breach in breaches]
     also = f"Also wrong: {', '.join(fields[1:])}." if len(fields) > 1 else None
-    message, given = said(breaches[0]), breaches[0]["input"]
+    message, given = describe(breaches[0]), breaches[0]["input"]
     if breaches[0]["type"] == "literal_error" and isinstance(given, str):  # of a provider
         message = "no such provider"
-        also = " ".join(filter(None, [names.hint(given, PROVIDERS), also]))
+        also = " ".join(filter(None, [names.did_you_mean(given, PROVIDERS), also]))
     return ConfigurationError(
         f"the routing policy {path} is wrong here: {message}",
         field=fields[0],

@@ -10,7 +10,7 @@ from pydantic_core._pydantic_core import list_all_errors
 
 from errors import ConfigurationError
 from settings import Settings
-from wording import of_settings, said, without_foreign_words
+from wording import describe, of_settings, without_foreign_words
 
 THEIRS = re.compile(r"Input should|Value should|required|a valid |instance of|permitted|pydantic|after validation")
 
@@ -18,7 +18,9 @@ THEIRS = re.compile(r"Input should|Value should|required|a valid |instance of|pe
 @pytest.mark.parametrize("found", list_all_errors(), ids=lambda found: found["type"])
 def test_every_kind_of_finding_has_words_of_ours(found: dict[str, Any]) -> None:
     context = found["example_context"] or {}
-    told = said({"type": found["type"], "msg": "Value error, needs one", "ctx": context, "input": "x", "loc": ("a",)})
+    told = describe(
+        {"type": found["type"], "msg": "Value error, needs one", "ctx": context, "input": "x", "loc": ("a",)}
+    )
 
     if found["type"] in ("value_error", "assertion_error"):
         assert told == "needs one"

@@ -138,13 +138,15 @@ class GroupCommit:
             self._run_alone(together)
             return
         give_up = self._draining if all(isinstance(waiter.step, ClaimStep) for waiter in together) else None
-        steps, tried = [(waiter.tenant_id, waiter.step) for waiter in together], [waiter.tried for waiter in together]
+        steps, repeats = [(waiter.tenant_id, waiter.step) for waiter in together], [waiter.tried for waiter in together]
 
-        def run(connection: Connection, repeat: bool) -> list[Done | Exception]:
-            return group_commit.run(connection, steps, wait=own_line, repeat=[repeat or before for before in tried])
+        def run(connection: Connection) -> list[Done | Exception]:
+            nonlocal repeats
+            now, repeats = repeats, [True] * len(steps)
+            return group_commit.run(connection, steps, wait=own_line, repeat=now)
 
         try:
-            done = self._database.patiently(run, give_up=give_up)
+            done = self._database.retry_until_answered(run, give_up=give_up)
         except ServiceError as error:  # Postgres is away, and none of them waits for it
             for waiter in together:
                 waiter.error = error
@@ -181,13 +183,14 @@ class GroupCommit:
         for waiter in together:
             give_up = self._draining if isinstance(waiter.step, ClaimStep) else None
             try:
-                waiter.ends(self._database.patiently(partial(_alone, waiter=waiter), give_up=give_up))
+                waiter.ends(self._database.retry_until_answered(partial(_alone, waiter=waiter), give_up=give_up))
             except Exception as error:  # noqa: BLE001 (not ours to judge: it is raised to the step's own caller)
                 waiter.error = error
 
 
-def _alone(connection: Connection, repeat: bool, *, waiter: _Waiting) -> Done:
-    return waiter.step.alone(connection, waiter.tenant_id, repeat=repeat or waiter.tried)
+def _alone(connection: Connection, *, waiter: _Waiting) -> Done:
+    repeat, waiter.tried = waiter.tried, True
+    return waiter.step.alone(connection, waiter.tenant_id, repeat=repeat)
 
 
 def _named(error: Exception) -> str:

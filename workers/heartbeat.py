@@ -100,7 +100,7 @@ class Heartbeat:
         self._say(workers.draining)
 
     def stop(self) -> None:
-        """The last word: whatever this process still held may be taken back at once."""
+        """The last word: whatever this process still held may be reclaimed at once."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
@@ -122,8 +122,8 @@ class Heartbeat:
 
     def _beat(self, *, within_s: float) -> None:
         providers = None if self._providers is None else self._providers()
-        self._database.patiently(
-            lambda connection, _repeat: workers.heartbeat(
+        self._database.retry_until_answered(
+            lambda connection: workers.heartbeat(
                 connection,
                 self._worker_id,
                 host=socket.gethostname(),
@@ -144,12 +144,16 @@ class Heartbeat:
         if self._jobs_database is None:
             return False
         try:
-            return self._jobs_database.patiently(lambda connection, _: health.takes_writes(connection), within_s=0)
+            return self._jobs_database.retry_until_answered(
+                lambda connection: health.takes_writes(connection), within_s=0
+            )
         except HeadraceError:
             return False
 
     def _say(self, word: Callable[..., None]) -> None:
         try:
-            self._database.patiently(lambda connection, _: word(connection, self._worker_id), within_s=_LAST_WORD_S)
+            self._database.retry_until_answered(
+                lambda connection: word(connection, self._worker_id), within_s=_LAST_WORD_S
+            )
         except HeadraceError as error:
             log.warning("worker.heartbeat_lost", worker_id=str(self._worker_id), error=str(error))

@@ -232,8 +232,8 @@ class Pipeline:
         return policy
 
     def _is_published(self, tenant_id: UUID, feature: str) -> bool:
-        return self._database.patiently(
-            lambda connection, _repeat: stored_policy.is_published(connection, feature), tenant_id=tenant_id
+        return self._database.retry_until_answered(
+            lambda connection: stored_policy.is_published(connection, feature), tenant_id=tenant_id
         )
 
     def _provider_wait(self, claim: Claim, plan: Plan, failed: Sequence[HeadraceError]) -> ProviderWait:

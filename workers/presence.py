@@ -36,8 +36,8 @@ class Presence:
         :raises ServiceError: Postgres is away.
         :raises CutOffError: it took too long.
         """
-        self._database.patiently(
-            lambda connection, _repeat: schedulers.heartbeat(
+        self._database.retry_until_answered(
+            lambda connection: schedulers.heartbeat(
                 connection, self._id, host=socket.gethostname(), pid=os.getpid(), woken_by=self._woken_by()
             ),
             within_s=self.every_s,
@@ -46,4 +46,4 @@ class Presence:
     def leave(self) -> None:
         """Say that it ends. Where Postgres is away, its silence tells the same a little later."""
         with suppress(ServiceError, CutOffError):
-            self._database.patiently(lambda connection, _: schedulers.stopped(connection, self._id), within_s=0)
+            self._database.retry_until_answered(lambda connection: schedulers.stopped(connection, self._id), within_s=0)

@@ -28,8 +28,8 @@ class LoadedPrompts:
         known = self._versions.get((tenant_id, prompt_id))
         if known is not None:
             return known
-        found = self._database.patiently(
-            lambda connection, _repeat: prompts.get(connection, prompt_id), tenant_id=tenant_id
+        found = self._database.retry_until_answered(
+            lambda connection: prompts.get(connection, prompt_id), tenant_id=tenant_id
         )
         if found is not None:
             with self._lock:

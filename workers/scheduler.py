@@ -30,7 +30,7 @@ from storage.db.connect import Connection
 from storage.db.database import Database
 from storage.fleet import chores as notes
 from storage.fleet import recovery, retention
-from storage.fleet.recovery import Looked, Released, TakenBack, Turns
+from storage.fleet.recovery import Looked, Reclaimed, Released, Turns
 from storage.jobs import jobs
 from storage.money import rates, spend
 from storage.money.rates import WaitingForRate
@@ -116,7 +116,7 @@ class Scheduler:
                     Chore("lend", 1.0, self.lend_slots),
                 ],
                 "repair": [
-                    Chore("take_back", 1.0, self.take_back),
+                    Chore("reclaim", 1.0, self.reclaim),
                     Chore("sweep", 1.0, self.sweep),
                 ],
                 "expiry": [Chore("expire", 1.0, self.expire)],
@@ -219,7 +219,7 @@ class Scheduler:
         return self._do(lambda connection: recovery.waiting_tenants(connection, after=after, limit=most))
 
     def lend_slots(self) -> None:
-        """Let caps with burst use idle threads, and offer the turns; take back what others need."""
+        """Let caps with burst use idle threads, and offer the turns; reclaim what others need."""
         silent_s, most = self._worker_silent_s, self._turns_per_tenant
         self._offer(self._do(lambda c: recovery.lend_slots(c, silent_s=silent_s, turns_per_tenant=most)))
 
@@ -250,8 +250,8 @@ class Scheduler:
             self._no_room_before[key] = now + min(more_in_s, LOOK_AGAIN_S)
         return min(n, RELEASED_OF_A_LIST)
 
-    def take_back(self) -> bool:
-        """Take back the jobs of lost workers, one a transaction, for half a second; whether there are more.
+    def reclaim(self) -> bool:
+        """Reclaim the jobs of lost workers, one a transaction, for half a second; whether there are more.
 
         Nobody's silence counts while Postgres itself was away: its return must not look like the death of every worker.
         """
@@ -269,7 +269,7 @@ class Scheduler:
                 log.warning("scheduler.set_aside", tenant_id=str(job.tenant_id), job_id=str(job.job_id))
                 continue
             whose = {"tenant_id": str(job.tenant_id), "job_id": str(job.job_id)}
-            log.warning("job.taken_back", **whose, state=job.state)
+            log.warning("job.reclaimed", **whose, state=job.state)
             if job.state == "failed":
                 self._trouble.dead_letter(whose, str(job.reason), {"code": job.reason})
             if job.state == "queued":
@@ -277,8 +277,8 @@ class Scheduler:
         self._offer(queued)  # in the end, so that a wire that is away holds nothing up
         return more
 
-    def _take_one_back(self, connection: Connection) -> TakenBack | None:
-        return recovery.take_back(connection, silent_s=self._worker_silent_s, max_deaths=self._max_deaths)
+    def _take_one_back(self, connection: Connection) -> Reclaimed | None:
+        return recovery.reclaim(connection, silent_s=self._worker_silent_s, max_deaths=self._max_deaths)
 
     def expire(self) -> bool:
         """End waiting jobs past their deadline."""
@@ -389,7 +389,7 @@ class Scheduler:
         return {tenant: n for tenant, n in kept.items() if n}, light
 
     def _do(self, step: Callable[[Connection], T]) -> T:
-        return self._database.patiently(lambda connection, _repeat: step(connection), within_s=5)
+        return self._database.retry_until_answered(lambda connection: step(connection), within_s=5)
 
     def _listening(self, step: Callable[[Connection], T]) -> T:
         """Do a step and notice when Postgres did not answer meanwhile. For steps that are short by themselves."""

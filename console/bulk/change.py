@@ -72,16 +72,16 @@ def cancel(database: Database, choice: Choice, *, by: str) -> BulkChange:
     """
 
     def step(found: Sequence[SelectedJob]) -> Counter[str]:
-        said = database.patiently(
-            lambda connection, _repeat: jobs.cancel_free(
+        said = database.retry_until_answered(
+            lambda connection: jobs.cancel_free(
                 connection, [one.tenant_id for one in found], [one.id for one in found], by=by
             ),
             within_s=WITHIN_S,
         )
         for one in found:
             if one.id not in said:  # a worker was running the job
-                said[one.id] = database.patiently(
-                    lambda connection, _repeat, one=one: jobs.cancel(connection, one.tenant_id, one.id, by=by),  # type: ignore[misc]
+                said[one.id] = database.retry_until_answered(
+                    lambda connection, one=one: jobs.cancel(connection, one.tenant_id, one.id, by=by),  # type: ignore[misc]
                     within_s=WITHIN_S,
                 )
         return Counter(outcome for outcome in said.values() if outcome is not None)
@@ -99,8 +99,8 @@ def run_again(
 
     def step(found: Sequence[SelectedJob]) -> Counter[str]:
         ids = [new_id() for _ in found]  # the ids are made here, so that the step is safe to repeat
-        done = database.patiently(
-            lambda connection, _repeat: jobs.run_many_again(
+        done = database.retry_until_answered(
+            lambda connection: jobs.run_many_again(
                 connection, [one.tenant_id for one in found], [one.id for one in found], ids, by=by
             ),
             within_s=WITHIN_S,

@@ -12,7 +12,7 @@ from uuid import UUID
 from console.bulk.id_file import IdFile
 from storage.db.database import Database
 from storage.db.logins import refuse_unsafe_role
-from storage.db.session import OPERATOR, translated
+from storage.db.session import OPERATOR, translate_errors
 from storage.jobs import selection
 from storage.jobs.selection import SelectedJob, Selection
 
@@ -53,7 +53,7 @@ def operator_database(url: str) -> Iterator[Database]:
 
     :raises UnsafeRoleError: the login is also a member of another role.
     """
-    with translated(url, setting=OPERATOR), Database(url, connections=2, setting=OPERATOR) as database:
+    with translate_errors(url, setting=OPERATOR), Database(url, connections=2, setting=OPERATOR) as database:
         with database.connection() as connection:
             refuse_unsafe_role(connection, setting=OPERATOR, role="headrace_ops")
         yield database
@@ -72,8 +72,8 @@ def id_file(file: Path | None) -> Iterator[IdFile | None]:
 def _walked(database: Database, chosen: Selection, after: UUID | None) -> Iterator[Portion]:
     while True:
         place = after
-        window = database.patiently(
-            lambda connection, _repeat, place=place: selection.window(connection, chosen, after=place),  # type: ignore[misc]
+        window = database.retry_until_answered(
+            lambda connection, place=place: selection.window(connection, chosen, after=place),  # type: ignore[misc]
             within_s=WITHIN_S,
         )
         if window.found:
@@ -85,8 +85,8 @@ def _walked(database: Database, chosen: Selection, after: UUID | None) -> Iterat
 
 def _looked_up(database: Database, chosen: Selection, ids: IdFile) -> Iterator[Portion]:
     for chunk in ids.chunks(_IDS):
-        named = database.patiently(
-            lambda connection, _repeat, chunk=chunk: selection.by_ids(connection, chosen, chunk),  # type: ignore[misc]
+        named = database.retry_until_answered(
+            lambda connection, chunk=chunk: selection.by_ids(connection, chosen, chunk),  # type: ignore[misc]
             within_s=WITHIN_S,
         )
         known = {one.id for one in named}

@@ -18,7 +18,7 @@ from console.bulk import lines
 from console.bulk.choice import WITHIN_S, Choice
 from console.bulk.lines import FileFormat
 from console.terminal.interrupt import Stop
-from console.terminal.output import printable
+from console.terminal.output import make_printable
 from errors import HeadraceError, InvalidInputError
 from storage.db.database import Database
 from storage.jobs import results
@@ -74,7 +74,7 @@ def export(
     Jobs that have not ended are counted and left out, unless the choice names their state.
     """
     done = Exported()
-    shown = printable if to.isatty() else str
+    shown = make_printable if to.isatty() else str
     try:
         with Stop() as stop:
             to.write(lines.head(form).encode())
@@ -159,8 +159,8 @@ def _pages(database: Database, found: Sequence[SelectedJob]) -> Iterator[list[di
     """The results of these jobs, in pages of a bounded size."""
     while found:
         wanted = found[:_PAGE]
-        page = database.patiently(
-            lambda connection, _repeat, wanted=wanted: results.page(connection, wanted),  # type: ignore[misc]
+        page = database.retry_until_answered(
+            lambda connection, wanted=wanted: results.page(connection, wanted),  # type: ignore[misc]
             within_s=WITHIN_S,
         )
         if page:

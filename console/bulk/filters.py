@@ -135,7 +135,7 @@ class Filters:
             tenant_id=None if self.tenant is None else tenants.resolve(connection, self.tenant).id,
             states=self.meant,
             feature=None if self.feature is None else policy.known_feature(connection, self.feature, retired=True),
-            user_id=None if self.user is None else names.cleaned(self.user, field="user"),
+            user_id=None if self.user is None else names.clean_name(self.user, field="user"),
             lane=None if self.lane is None else policy.known_lane(connection, self.lane, retired=True),
             since=since,
             until=until,

@@ -20,10 +20,10 @@ from console.bulk.export import Exported, export, sink
 from console.bulk.filters import Filters
 from console.bulk.lines import FileFormat
 from console.composition import wire_from
-from console.connect import DATABASE, DATABASE_AND_WIRE, reach
+from console.connect import DATABASE, DATABASE_AND_WIRE, connect
 from console.terminal import failure
 from console.terminal.interrupt import CUT_OFF, INTERRUPTED, forget_output
-from console.terminal.output import counted, dumped, note, print_json, print_table
+from console.terminal.output import count_of, note, print_json, print_table, to_json
 from errors import InvalidInputError
 from settings import Settings
 from storage.db.database import Database
@@ -78,7 +78,7 @@ def results(asked: JobChoice, *, output: Path | None, form: FileFormat, after: U
         raise InvalidInputError("goes with no file of ids", field="after", hint="Take the ids that are done out of it.")
     runs: list[Exported] = []
     with (
-        reach(Settings(), DATABASE) as services,
+        connect(Settings(), DATABASE) as services,
         operator_database(services.require_ops()) as database,
         asked.choice(database) as choice,
         sink(output, runs) as to,
@@ -91,7 +91,7 @@ def results(asked: JobChoice, *, output: Path | None, form: FileFormat, after: U
     to_file = output is not None and str(output) != "-"
     if as_json:
         document = done.facts() | {"output": str(output) if to_file and done.is_whole else None}
-        typer.echo(dumped(document), err=not to_file)
+        typer.echo(to_json(document), err=not to_file)
     else:
         _tell_results(done, output if to_file else None)
     return _code(done, done.unknown)
@@ -101,7 +101,7 @@ def cancel(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
     """Cancel the chosen jobs, after showing how many they are; the exit code."""
     asked.check()
     with (
-        reach(Settings(), DATABASE) as services,
+        connect(Settings(), DATABASE) as services,
         operator_database(services.require_ops()) as database,
         asked.choice(database, allowed=change.CANCELLABLE, default=change.CANCELLABLE) as choice,
     ):
@@ -124,7 +124,7 @@ def run_again(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
     settings = Settings()
     default = (State.FAILED,) if asked.ids is None else change.REPEATABLE
     with (
-        reach(settings, DATABASE_AND_WIRE) as services,
+        connect(settings, DATABASE_AND_WIRE) as services,
         operator_database(services.require_ops()) as database,
         asked.choice(database, allowed=change.REPEATABLE, default=default) as choice,
     ):
@@ -137,7 +137,7 @@ def run_again(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
         wire.close()
     counts = {one: done.outcomes[one] for one in ("asked_again", "already", "not_possible")}
     if as_json:
-        typer.echo(f"],\n{dumped({**counts, **_rest(seen, done)})[1:]}")
+        typer.echo(f"],\n{to_json({**counts, **_rest(seen, done)})[1:]}")
     else:
         _tell_change(counts, seen, done)
     return _code(done, seen.unknown)
@@ -155,12 +155,12 @@ def _may(seen: Preview, asked: JobChoice, verb: str, done: str, *, yes: bool, as
         return True
     if as_json or str(asked.ids) == "-" or not sys.stdin.isatty():
         raise InvalidInputError(
-            f"{counted(seen.count, 'job')} would be {done}, and nothing was done",
+            f"{count_of(seen.count, 'job')} would be {done}, and nothing was done",
             field="yes",
             hint=f"Give --yes to {verb} them.",
             states={state: seen.states[state] for state in State if seen.states[state]},
         )
-    if typer.confirm(f"{verb.capitalize()} {counted(seen.count, 'job')}?", default=False, err=True):
+    if typer.confirm(f"{verb.capitalize()} {count_of(seen.count, 'job')}?", default=False, err=True):
         return True
     note("Nothing was done.")
     return False
@@ -181,7 +181,7 @@ def _for_programs() -> Callable[[Sequence[Repeated]], None]:
         nonlocal first
         for one in done:
             fields: Mapping[str, Any] = {"id": one.job_id, "repeats": one.repeats, "created": one.created}
-            typer.echo(("\n" if first else ",\n") + dumped(fields), nl=False)
+            typer.echo(("\n" if first else ",\n") + to_json(fields), nl=False)
             first = False
         sys.stdout.flush()
 
@@ -202,11 +202,11 @@ def _tell_change(counts: Mapping[str, int], seen: Preview, done: BulkChange) -> 
     told = [f"{n:,} {_SPOKEN[one]}" for one, n in counts.items() if n] or ["no job fits"]
     note(f"{', '.join(told)}.")
     if seen.left_out:
-        note(f"Left alone, in another state or not of these filters: {counted(seen.left_out, 'job')} of the file.")
+        note(f"Left alone, in another state or not of these filters: {count_of(seen.left_out, 'job')} of the file.")
     if seen.unknown:
         note(f"Ids of the file that belong to no job: {seen.unknown:,}.")
     if done.interrupted or done.error is not None:
-        note(f"Stopped after {done.dealt:,} of {counted(seen.count, 'job')}. The same command again does the rest.")
+        note(f"Stopped after {done.dealt:,} of {count_of(seen.count, 'job')}. The same command again does the rest.")
 
 
 def _tell_results(done: Exported, output: Path | None) -> None:
@@ -219,9 +219,9 @@ def _tell_results(done: Exported, output: Path | None) -> None:
         note(f"Stopped after {done.count:,} results.{last}")
     else:
         of_states, where = f" ({states})" if states else "", "" if output is None else f" in {output}"
-        note(f"{counted(done.count, 'result')}{of_states}{where}.")
+        note(f"{count_of(done.count, 'result')}{of_states}{where}.")
     if done.not_ended:
-        note(f"Not ended yet: {counted(done.not_ended, 'job')}.")
+        note(f"Not ended yet: {count_of(done.not_ended, 'job')}.")
     if done.unknown:
         named = ", ".join(map(str, done.unknown_ids)) + (" …" if done.unknown > len(done.unknown_ids) else "")
         note(f"Ids of the file that belong to no job: {done.unknown:,} ({named})")

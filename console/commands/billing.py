@@ -14,14 +14,14 @@ import typer
 
 from console.actor import actor
 from console.commands.spend import first_day
-from console.connect import DATABASE, reach
+from console.connect import DATABASE, connect
 from console.terminal.amounts import usd
 from console.terminal.output import Json, note, print_json, print_table, say
 from errors import InvalidInputError, NotFoundError
-from settings import Settings, plain
+from settings import Settings, reveal
 from storage.catalogue import tenants
 from storage.db.database import Database
-from storage.db.session import OPERATOR, operator_session, translated
+from storage.db.session import OPERATOR, operator_session, translate_errors
 from storage.money import billing
 from storage.money.billing import Margin, TenantPrice, Unsent
 from wording import needed
@@ -78,7 +78,7 @@ def price_command(
     if since is not None and not given:
         raise InvalidInputError("is the first day of a price, and no price is given", field="from", value=since)
     start = _today() if since is None else day(since, field="from")
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = tenants.resolve(connection, tenant).id
         if given:
             billing.set_price(connection, tenant_id, effective_from=start, actor=actor(), **amounts)
@@ -104,7 +104,7 @@ def customer_command(
     if not _CUSTOMER.fullmatch(customer):
         raise InvalidInputError("is not a customer's id", field="customer", value=customer, hint="It looks like cus_….")
     found = None if customer == NOBODY else customer
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         one = tenants.resolve(connection, tenant)
         billing.set_customer(connection, one.id, found, actor=actor())
     if as_json:
@@ -127,7 +127,7 @@ def margin_command(
     """
     today = _today()
     start = first_day(since, today=today)
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
         rows = billing.margin(connection, since=start, tenant_id=tenant_id)
     if as_json:
@@ -144,7 +144,7 @@ def margin_command(
 @app.command("close")
 def close_command(as_json: Json = False) -> None:
     """Close past days of tenants that have a price and a customer at Stripe. The scheduler does so by itself."""
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         closed = billing.close_days(connection)
     if as_json:
         print_json({"closed": [asdict(one) for one in closed]})
@@ -157,9 +157,9 @@ def send_command(as_json: Json = False) -> None:
     """Send the waiting closed days to Stripe. The scheduler does so by itself. Exits 1 when some were not sent."""
     settings = Settings()
     meter = stripe_meter(settings)
-    with reach(settings, DATABASE) as services:
+    with connect(settings, DATABASE) as services:
         url = services.require_ops()
-        with translated(url, setting=OPERATOR), Database(url, connections=1, setting=OPERATOR) as database:
+        with translate_errors(url, setting=OPERATOR), Database(url, connections=1, setting=OPERATOR) as database:
             done = send_all(Biller(database, meter))
     stopped = done.stopped_by
     if as_json:
@@ -178,7 +178,7 @@ def status_command(as_json: Json = False) -> None:
     """Show the state of each tenant's past days: open, closed, sent, waiting, failed, or held for an operator to
     decide.
     """
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = billing.status(connection)
         unsent = billing.unsent(connection)
     if as_json:
@@ -222,7 +222,7 @@ def resolve_command(
 ) -> None:
     """Record what you found at Stripe about a day that is held or failed. It is written to the audit."""
     which = day(of_day, field="day")
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         one = tenants.resolve(connection, tenant)
         if not billing.resolve(connection, one.id, which, sent=found is FoundAtStripe.SENT, actor=actor()):
             raise NotFoundError(
@@ -240,7 +240,7 @@ def stripe_meter(settings: Settings) -> StripeMeter:
     :raises ConfigurationError: no key is set.
     """
     key = needed(
-        plain(settings.stripe_api_key),
+        reveal(settings.stripe_api_key),
         "HEADRACE_STRIPE_API_KEY",
         hint="Nothing is sent without it; days wait in the outbox.",
     )

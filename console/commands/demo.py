@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from console.connect import child_environment, reach
+from console.connect import child_environment, connect
 from console.demo.play import play
 from console.endpoints import Endpoints
 from console.terminal.output import screen
@@ -29,7 +29,7 @@ def demo(
     """
     console = screen(markup=True)
     settings = Settings()
-    with reach(settings) as services:
+    with connect(settings) as services:
         real = services.simulator_url is None
         if real:
             _ask_first(console, services, yes=yes)

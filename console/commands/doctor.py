@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from console.connect import DATABASE_AND_WIRE, reach
+from console.connect import DATABASE_AND_WIRE, connect
 from console.doctor.checkup import examine
 from console.doctor.finding import Finding
 from console.doctor.promises import examine_promises
-from console.terminal.output import Json, print_json, printable, say_wrapped
+from console.terminal.output import Json, make_printable, print_json, say_wrapped
 from settings import Settings
 
 _STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
@@ -27,7 +27,7 @@ def doctor(
     Exits 1 when something is wrong; with --audit, when a promise is broken.
     """
     settings = Settings()
-    with reach(settings, DATABASE_AND_WIRE) as services:  # a problem of a provider is a finding
+    with connect(settings, DATABASE_AND_WIRE) as services:  # a problem of a provider is a finding
         findings = list(examine_promises(settings, services) if audit else examine(settings, services))
     fine = all(finding.verdict != "wrong" for finding in findings)
     if as_json:
@@ -40,7 +40,9 @@ def doctor(
 def _show(findings: list[Finding]) -> None:
     for finding in findings:
         line = Text(f"{finding.verdict:<6}", style=_STYLES[finding.verdict])
-        line.append(f"{finding.part}: ", style="bold not red").append(printable(finding.says), style="not bold default")
+        line.append(f"{finding.part}: ", style="bold not red").append(
+            make_printable(finding.says), style="not bold default"
+        )
         say_wrapped(line, indent=6)
         if finding.to_do is not None:
-            say_wrapped(Text(f"      → {printable(finding.to_do)}"), indent=8)
+            say_wrapped(Text(f"      → {make_printable(finding.to_do)}"), indent=8)

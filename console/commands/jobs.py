@@ -20,7 +20,7 @@ from console.bulk.filters import Filters
 from console.bulk.lines import FileFormat
 from console.bulk.run import JobChoice
 from console.composition import wire_from
-from console.connect import DATABASE, DATABASE_AND_WIRE, reach
+from console.connect import DATABASE, DATABASE_AND_WIRE, connect
 from console.doctor.wire_trial import why_no_offers
 from console.endpoints import Endpoints
 from console.enqueue_file import quotes, report
@@ -29,7 +29,7 @@ from console.enqueue_file.report import Report
 from console.enqueue_file.run import enqueue, only, opened, quote
 from console.job_ids import whole_id
 from console.terminal import waiting
-from console.terminal.output import Json, cell, counted, note, print_facts, print_json, print_table, printable
+from console.terminal.output import Json, cell, count_of, make_printable, note, print_facts, print_json, print_table
 from errors import InvalidInputError, NotFoundError, ServiceError
 from settings import Settings
 from storage.db.ids import new_id
@@ -67,7 +67,7 @@ def enqueue_command(
     """
     settings = Settings()
     told: Report[list[LineOutcome]] | Report[list[Quoted]]
-    with opened(only(files)) as stream, reach(settings, DATABASE_AND_WIRE) as services:
+    with opened(only(files)) as stream, connect(settings, DATABASE_AND_WIRE) as services:
         if dry_run:
             told = quotes.QuotesForPrograms() if as_json else quotes.QuotesForPeople()
             stopped = quote(settings, services, stream, tenant=tenant, report=told)
@@ -94,7 +94,7 @@ def list_command(
 ) -> None:
     """List the newest jobs, newest first."""
     given = Filters(tenant=tenant, states=state, feature=feature, user=user, lane=lane, since=since, until=until)
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = jobs.list_jobs(connection, given.selection(connection), limit=limit)
     if as_json:
         print_json({"jobs": found})
@@ -112,7 +112,7 @@ def list_command(
 @app.command("show")
 def show_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID)], as_json: Json = False) -> None:
     """Show one job: its state, answer or error, cost, and all its events."""
-    with reach(Settings(), DATABASE) as services:
+    with connect(Settings(), DATABASE) as services:
         job, timeline = show(services.require_ops(), whole_id(services.require_ops(), job_id))
     if as_json:
         print_json({**asdict(job), "timeline": timeline})
@@ -131,7 +131,7 @@ def show_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID
     )
     if output is not None:
         shown = output if output_json is None else json.dumps(output_json, indent=2, ensure_ascii=False)
-        typer.echo(f"\n{printable(shown)}\n")
+        typer.echo(f"\n{make_printable(shown)}\n")
     print_table(
         ["at (UTC)", "what", "detail"],
         [(_instant(entry["at"]), entry["what"], _detail(entry["detail"])) for entry in timeline],
@@ -143,7 +143,7 @@ def show_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID
 def why_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID)], as_json: Json = False) -> None:
     """Say the one reason why a job waits, and when it is likely to start."""
     settings = Settings()
-    with reach(settings, DATABASE) as services:
+    with connect(settings, DATABASE) as services:
         told = explain(settings, services, whole_id(services.require_ops(), job_id))
     if as_json:
         print_json(asdict(told))
@@ -154,8 +154,8 @@ def why_command(job_id: Annotated[str, typer.Argument(metavar="ID", help=JOB_ID)
             "why": waiting.sentence(told),
             "starts": waiting.start(told),
             "deadline": told.deadline,
-            "workers": f"{told.running} of {counted(told.threads, 'thread')} of "
-            f"{counted(told.workers, 'process', 'processes')} run a job",
+            "workers": f"{told.running} of {count_of(told.threads, 'thread')} of "
+            f"{count_of(told.workers, 'process', 'processes')} run a job",
             "schedulers": f"{told.schedulers} live",
         }
     )
@@ -218,7 +218,7 @@ def cancel_command(
     if job_id is None:
         raise typer.Exit(bulk.cancel(JobChoice(given, ids, everything), yes=yes, as_json=as_json))
     given.refuse_beside_id(ids=ids, everything=everything)
-    with reach(Settings(), DATABASE) as services:
+    with connect(Settings(), DATABASE) as services:
         job_id = whole_id(services.require_ops(), job_id)
         ended = cancel(services.require_ops(), job_id)
     if as_json:
@@ -253,7 +253,7 @@ def retry_command(
         raise typer.Exit(bulk.run_again(JobChoice(given, ids, everything), yes=yes, as_json=as_json))
     given.refuse_beside_id(ids=ids, everything=everything)
     settings = Settings()
-    with reach(settings, DATABASE_AND_WIRE) as services:
+    with connect(settings, DATABASE_AND_WIRE) as services:
         job_id = whole_id(services.require_ops(), job_id)
         again, now = run_again(settings, services, job_id)
     if as_json:

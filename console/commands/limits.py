@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from console.actor import actor
-from console.connect import DATABASE, reach
+from console.connect import DATABASE, connect
 from console.terminal import amounts
 from console.terminal.output import Json, note, print_json, print_table, say
 from errors import InvalidInputError
@@ -60,7 +60,7 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show the limits of a tenant, the source of each, and how much is left now."""
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         held = _held(connection, tenants.resolve(connection, tenant), user=user, feature=feature)
     _print(held, as_json=as_json)
 
@@ -104,7 +104,7 @@ def set_command(
     cap = None if daily_usd in (None, DEFAULT) else amounts.usd(daily_usd, field="daily_usd")
     rate = None if per_minute in (None, DEFAULT) else _rate(per_minute)
     with (
-        reach(Settings(), DATABASE) as services,
+        connect(Settings(), DATABASE) as services,
         operator_session(services.require_ops()) as connection,
         connection.transaction(),
     ):
@@ -134,7 +134,7 @@ def set_model_command(
     """
     slots = None if concurrent == NO_LIMIT else amounts.concurrent(concurrent, field="concurrent")
     with (
-        reach(Settings(), DATABASE) as services,
+        connect(Settings(), DATABASE) as services,
         operator_session(services.require_ops()) as connection,
         connection.transaction(),
     ):
@@ -146,7 +146,7 @@ def set_model_command(
 @app.command("models")
 def models_command(as_json: Json = False) -> None:
     """List the models that have a concurrency cap, with the calls that run and the jobs that wait."""
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = limits.concurrency(connection, None)
     _print_concurrency(found, as_json=as_json, none="no model has a limit of calls at once")
 
@@ -154,7 +154,7 @@ def models_command(as_json: Json = False) -> None:
 @app.command("plans")
 def plans_command(as_json: Json = False) -> None:
     """List the plans and the limits that each gives its tenants."""
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = limits.plans(connection)
     if as_json:
         print_json({"plans": [asdict(plan) for plan in found]})
@@ -195,7 +195,7 @@ def set_plan_command(
     if not changes:
         hint = "Give --daily-usd, --user-share, --user-per-minute or --tenant-per-minute."
         raise InvalidInputError("nothing to set", field="daily_usd", hint=hint)
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         after = limits.set_plan(connection, plan, changes, actor=actor())
     if as_json:
         print_json(asdict(after))
@@ -228,9 +228,9 @@ def bound(*, user: str | None, all_users: bool, feature: str | None, each_user: 
             "goes with --feature", field="each_user", hint="For every user in all features: --all-users."
         )
     if user is not None:
-        user = names.cleaned(user, field="user")
+        user = names.clean_name(user, field="user")
     if feature is not None:
-        feature = names.cleaned(feature, field="feature", most=names.LONGEST_FEATURE)
+        feature = names.clean_name(feature, field="feature", most=names.LONGEST_FEATURE)
         return (Scope.FEATURE_USER if each_user else Scope.FEATURE), feature
     if user is not None:
         return Scope.USER, user

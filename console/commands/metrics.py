@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from console.connect import DATABASE, reach
+from console.connect import DATABASE, connect
 from console.metrics.exposition import exposition
 from console.metrics.server import PATH, build_server
 from console.processes.stop import StopRequests
-from console.terminal.output import Json, dumped, note, print_json
+from console.terminal.output import Json, note, print_json, to_json
 from settings import Settings
 from storage.db.session import operator_session
 from storage.fleet.metrics import Snapshot, snapshot
@@ -30,7 +30,7 @@ def metrics(
     By default the text is printed once; with --serve it is served at /metrics until told to stop.
     """
     settings = Settings()
-    with reach(settings, DATABASE) as services:
+    with connect(settings, DATABASE) as services:
         ops_url = services.require_ops()
         if serve is not None:
             _serve(settings, ops_url, host, serve, as_json=as_json)
@@ -52,7 +52,7 @@ def _serve(settings: Settings, ops_url: str, host: str, port: int, *, as_json: b
 
     with server, StopRequests(server.shutdown):
         if as_json:
-            typer.echo(dumped({"url": url}))
+            typer.echo(to_json({"url": url}))
         else:
             note(f"serving {url}")
         server.serve_forever()

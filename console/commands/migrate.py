@@ -9,13 +9,13 @@ from typing import Any
 
 import typer
 
-from console.connect import DATABASE, reach
+from console.connect import DATABASE, connect
 from console.processes.logs import configure_logs
 from console.provisioning import Provisioned, provision
-from console.terminal.output import Json, cell, print_json, printable
-from settings import Settings, plain
+from console.terminal.output import Json, cell, make_printable, print_json
+from settings import Settings, reveal
 from storage.catalogue.prompts import Published
-from storage.db.session import OWNER, translated
+from storage.db.session import OWNER, translate_errors
 
 
 def migrate(as_json: Json = False) -> None:
@@ -36,7 +36,7 @@ def migrate(as_json: Json = False) -> None:
         typer.echo("The schema was up to date.")
     lines = list(_published(done))
     for line in lines or ["Nothing new was published."]:
-        typer.echo(printable(line))
+        typer.echo(make_printable(line))
     for prompt in done.prompts:
         if prompt.active != prompt.version:
             typer.echo(
@@ -51,7 +51,7 @@ def migrate(as_json: Json = False) -> None:
 
 def run(settings: Settings, owner_url: str) -> Provisioned:
     """Migrate and provision the database behind the owner's URL."""
-    with translated(owner_url, setting=OWNER):
+    with translate_errors(owner_url, setting=OWNER):
         return provision(
             owner_url,
             lanes=settings.lane_weights,
@@ -62,12 +62,12 @@ def run(settings: Settings, owner_url: str) -> Provisioned:
 
 @contextmanager
 def _owner_url(settings: Settings) -> Iterator[str]:
-    owner_url = plain(settings.owner_database_url)
+    owner_url = reveal(settings.owner_database_url)
     if owner_url is not None and settings.database_url is None:  # the deploying shell need not know any other service
         configure_logs(settings)
         yield owner_url
         return
-    with reach(settings, DATABASE, prepare=lambda _owner_url: None) as services:
+    with connect(settings, DATABASE, prepare=lambda _owner_url: None) as services:
         yield services.require_owner()
 
 

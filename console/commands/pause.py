@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from console import pausing
-from console.connect import DATABASE, reach
+from console.connect import DATABASE, connect
 from console.pausing import Feature, Lane, Tenant
 from console.terminal.output import Json, note, print_json, print_table, say
 from settings import Settings
@@ -20,7 +20,7 @@ def pause(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as_
     audit.
     """
     meant = pausing.meant(tenant=tenant, feature=feature, lane=lane)
-    with reach(Settings(), DATABASE) as services:
+    with connect(Settings(), DATABASE) as services:
         if meant is None:
             _list(services.require_ops(), as_json=as_json)
             return

@@ -10,7 +10,7 @@ import typer
 
 import storage
 from console.actor import actor
-from console.connect import DATABASE, reach
+from console.connect import DATABASE, connect
 from console.provisioning import routed_models
 from console.terminal import price_report
 from console.terminal.amounts import share, usd
@@ -25,7 +25,7 @@ from storage.migrate import migrate
 from storage.money import price_sync, price_table, prices, repricing
 from storage.money.price_sync import Drift
 from storage.money.prices import Model, Price
-from storage.money.published_prices import published
+from storage.money.published_prices import read_published
 from storage.money.repricing import Mispriced, Period
 
 app = typer.Typer(help="List prices, keep them current, reprice past calls.", no_args_is_help=True)
@@ -40,7 +40,7 @@ def list_command(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None, as_json: Json = False
 ) -> None:
     """List every price row with the date from which it is in force, in USD per million tokens."""
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         if model is not None:
             prices.check_model(connection, model)
         rows = prices.list_prices(connection, model)
@@ -59,7 +59,7 @@ def sync_command(
     """
     settings = Settings()
     models = routed_models(load_policy(settings.routing_policy))
-    with reach(settings, DATABASE) as services:
+    with connect(settings, DATABASE) as services:
         found = sync(services.require_ops(), models, dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, **price_report.as_document(found.changes, found.by_hand)})
@@ -90,7 +90,7 @@ def diff_command(
     settings = Settings()
     if database:
         models = routed_models(load_policy(settings.routing_policy))
-        with reach(settings, DATABASE) as services:
+        with connect(settings, DATABASE) as services:
             found = sync(services.require_ops(), models, dry_run=True)
     else:
         models = routed_models(load_policy(None if file is None else settings.routing_policy))
@@ -151,7 +151,7 @@ def add_command(
 
     if provider not in PROVIDERS:
         raise InvalidInputError(
-            "no such provider", field="provider", value=provider, hint=names.hint(provider, PROVIDERS)
+            "no such provider", field="provider", value=provider, hint=names.did_you_mean(provider, PROVIDERS)
         )
 
     def rate(name: str, text: str | None) -> dict[str, object]:
@@ -170,7 +170,7 @@ def add_command(
     start = None if from_ is None else instant(from_, field="from")
     # Only the schema: provisioning refuses a policy that names a model whose price is not there yet.
     with (
-        reach(Settings(), DATABASE, prepare=migrate) as services,
+        connect(Settings(), DATABASE, prepare=migrate) as services,
         operator_session(services.require_ops()) as connection,
     ):
         price = Price(
@@ -211,7 +211,7 @@ def reprice_command(
         raise InvalidInputError("is missing", field="reason", hint="Give the reason, for the audit.")
     start = instant(since, field="since")
     end = None if until is None else instant(until, field="until", end_of_day=True)
-    with reach(Settings(), DATABASE) as services:
+    with connect(Settings(), DATABASE) as services:
         period, done = reprice(
             services.require_ops(), start, end, model=model, tenant=tenant, reason=None if dry_run else reason
         )
@@ -229,17 +229,17 @@ def diff(file: Path, models: set[Model], *, write: bool) -> Drift:
 
     :raises InvalidInputError: there is no such file (and none is to be written), or it is not a table of prices.
     """
-    announced = published(sorted(models))
+    announced = read_published(sorted(models))
     try:
-        reviewed = price_table.read(file.read_text("utf-8"))
+        reviewed = price_table.read_table(file.read_text("utf-8"))
     except (FileNotFoundError, UnicodeDecodeError) as error:
         if not write:
             hint = "`headrace prices diff --write` makes it."
             raise InvalidInputError("is not a table of prices", field="file", value=str(file), hint=hint) from error
         reviewed = []
     if write:
-        file.write_text(price_table.written(announced), "utf-8")
-    return Drift(price_table.compare(reviewed, announced), [])
+        file.write_text(price_table.write_table(announced), "utf-8")
+    return Drift(price_table.compare_tables(reviewed, announced), [])
 
 
 def reprice(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from console.actor import actor
-from console.connect import DATABASE, reach
+from console.connect import DATABASE, connect
 from console.terminal.output import Json, note, print_json, print_table, say
 from errors import InvalidInputError
 from settings import Settings
@@ -26,7 +26,7 @@ def bind_command(login: Login, tenant: OfTenant, as_json: Json = False) -> None:
     """Allow a login to enqueue for this tenant. It may not enqueue for a tenant to which it is not bound. Written to
     the audit.
     """
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = tenants.resolve(connection, tenant)
         changed = producers.bind(connection, login, found.id, actor=actor())
         exists = any(one.login == login and one.exists for one in producers.list_producers(connection))
@@ -50,7 +50,7 @@ def unbind_command(
     as_json: Json = False,
 ) -> None:
     """Remove a login's binding to a tenant. It is written to the audit."""
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = tenants.resolve(connection, tenant)
         changed = producers.unbind(connection, login, found.id, last=last, actor=actor())
         is_bound = any(one.login == login and one.tenant_id == found.id for one in producers.list_producers(connection))
@@ -70,7 +70,7 @@ def unbind_command(
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
     """List the logins that are bound, with their tenants."""
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = producers.list_producers(connection)
     if as_json:
         print_json({"bindings": [asdict(one) for one in found]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from console import pausing
-from console.connect import DATABASE_AND_WIRE, reach
+from console.connect import DATABASE_AND_WIRE, connect
 from console.pausing import Feature, Lane, Tenant
 from console.terminal.output import Json, print_json, say
 from errors import InvalidInputError
@@ -22,7 +22,7 @@ def resume(tenant: Tenant = None, feature: Feature = None, lane: Lane = None, as
         hint = "Give --tenant, --feature or --lane; `headrace pause` lists what is paused."
         raise InvalidInputError("nothing to resume", field="tenant", hint=hint)
     settings = Settings()
-    with reach(settings, DATABASE_AND_WIRE) as services:
+    with connect(settings, DATABASE_AND_WIRE) as services:
         done = pausing.resume(settings, services, *meant)
     if as_json:
         print_json({**asdict(done.what), "changed": done.changed})

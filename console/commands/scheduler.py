@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from console.connect import DATABASE_AND_WIRE, child_environment, reach
+from console.connect import DATABASE_AND_WIRE, child_environment, connect
 from console.doctor.readiness import check_ready
 from console.endpoints import Endpoints
 from console.processes.supervisor import Processes, python
@@ -27,7 +27,7 @@ def scheduler(
     settings = Settings()
     if as_json:
         settings = settings.model_copy(update={"log_format": "json"})
-    with reach(settings, DATABASE_AND_WIRE) as services:
+    with connect(settings, DATABASE_AND_WIRE) as services:
         raise typer.Exit(run(settings, services, parent=parent))
 
 

@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from console.connect import DATABASE, reach
+from console.connect import DATABASE, connect
 from console.terminal import charts, export
 from console.terminal.export import ColumnKind
-from console.terminal.output import Json, counted, note, print_json, print_table, say
+from console.terminal.output import Json, count_of, note, print_json, print_table, say
 from errors import InvalidInputError
 from settings import Settings
 from storage.catalogue import tenants
@@ -67,7 +67,7 @@ def spend(
         raise InvalidInputError("is binary and goes to a file", field="parquet", value=parquet, hint="Name the file.")
     told = by or [By.TENANT]
     first, last = period(since, until, today=_today())
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
         rows = spent.rollup(connection, told, since=first, until=last, tenant_id=tenant_id)
     _export(rows, told, csv=csv, parquet=parquet)
@@ -92,7 +92,7 @@ def forecast_command(
     as_json: Json = False,
 ) -> None:
     """Forecast when each tenant reaches its cap at its present pace, soonest first."""
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         tenant_id = None if tenant is None else tenants.resolve(connection, tenant).id
         found = [forecast(window, hours=hours) for window in spent.windows(connection, tenant_id=tenant_id)]
     found.sort(key=lambda one: (one.meets_cap_at is None, one.meets_cap_at or one.window.now, -one.pace_usd))
@@ -124,7 +124,7 @@ def forecast_command(
 def estimates_command(since: Since = "7", as_json: Json = False) -> None:
     """Compare what was reserved with what was billed, by model."""
     first = first_day(since, today=_today())
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = spent.estimates(connection, since=first)
     if as_json:
         print_json({"since": first, "models": [asdict(one) for one in found]})
@@ -141,7 +141,7 @@ def estimates_command(since: Since = "7", as_json: Json = False) -> None:
 def unusual_command(since: Since = "1", as_json: Json = False) -> None:
     """List the users and features that spend far more than their own history."""
     first = first_day(since, today=_today())
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = spent.unusual(connection, since=first)
     if as_json:
         print_json({"since": first, "rows": [_unusual(one) for one in found]})
@@ -233,11 +233,11 @@ def _export(rows: Sequence[Spend], by: Collection[By], *, csv: str | None, parqu
     columns = {name: _kind(name) for name in (*spent.names(by), *spent.FIGURES)}
     if parquet is not None:
         export.write_parquet(parquet, columns, documents)
-        note(f"{counted(len(rows), 'row')} in {parquet}")
+        note(f"{count_of(len(rows), 'row')} in {parquet}")
     if csv is not None:
         export.write_csv(csv, columns, documents)
         if csv != export.STANDARD_OUTPUT:
-            note(f"{counted(len(rows), 'row')} in {csv}")
+            note(f"{count_of(len(rows), 'row')} in {csv}")
 
 
 def _kind(column: str) -> ColumnKind:

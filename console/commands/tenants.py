@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from console.actor import actor
-from console.connect import DATABASE, reach
+from console.connect import DATABASE, connect
 from console.terminal import amounts
 from console.terminal.amounts import usd
 from console.terminal.output import Json, note, print_json, print_table, say
@@ -46,7 +46,7 @@ def add_command(
         raise InvalidInputError("does not go with --if-missing", field=other, hint="Give one of the two.")
     cap = None if daily_cap is None else usd(daily_cap, field="daily_cap")
     added = True
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         if if_missing:
             tenant_id, added = tenants.add_if_missing(connection, name=name, plan=plan, daily_cap_usd=cap)
         else:
@@ -64,7 +64,7 @@ def add_command(
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
     """List the tenants with the caps and weights in force."""
-    with reach(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
+    with connect(Settings(), DATABASE) as services, operator_session(services.require_ops()) as connection:
         found = tenants.list_tenants(connection)
     if as_json:
         print_json({"tenants": [asdict(tenant) for tenant in found]})
@@ -97,7 +97,7 @@ def set_weight_command(
 ) -> None:
     """Set a tenant's weight, from its next claim on, also for jobs that already wait. It is written to the audit."""
     given = None if weight == _PLANS_OWN else amounts.weight(weight, field="weight")
-    with reach(Settings(), DATABASE) as services:
+    with connect(Settings(), DATABASE) as services:
         after = set_weight(services.require_ops(), tenant, given)
     if as_json:
         print_json({"id": after.id, "weight": after.weight})

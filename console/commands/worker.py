@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from console.connect import child_environment, reach
+from console.connect import child_environment, connect
 from console.doctor.readiness import check_ready
 from console.endpoints import Endpoints
 from console.processes.supervisor import Processes, python
@@ -30,7 +30,7 @@ def worker(
     settings = Settings()
     if as_json:
         settings = settings.model_copy(update={"log_format": "json"})
-    with reach(settings) as services:
+    with connect(settings) as services:
         raise typer.Exit(run(settings, services, processes=processes, threads=threads, parent=parent))
 
 

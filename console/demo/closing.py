@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from console.terminal.output import print_table, printable
+from console.terminal.output import make_printable, print_table
 from storage.db.connect import Connection
 from storage.money import report
 
@@ -109,7 +109,7 @@ def _answers(console: Console, rows: Iterable[dict[str, Any]]) -> None:
 
 def _told(text: str) -> str:
     """Text from outside, without markup and without characters that could steer a terminal."""
-    return escape(printable(text))
+    return escape(make_printable(text))
 
 
 def _readable(output: str) -> str:

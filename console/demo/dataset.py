@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final, TypeVar
 from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from errors import InvalidInputError
-from wording import said
+from wording import describe
 
 _DATA: Final = files("console.demo") / "data"
 _STRICT: Final = ConfigDict(extra="forbid", strict=True)
@@ -107,7 +107,7 @@ def parse_lines(text: str, kind: type[_Item], source: str) -> list[_Item]:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(step) for step in first["loc"])
-            problem = f"{where}: {said(first)}" if where else said(first)
+            problem = f"{where}: {describe(first)}" if where else describe(first)
             raise InvalidInputError(problem, field=f"{source}:{number}", value=line) from error
     return items
 

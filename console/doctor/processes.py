@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from console.doctor.finding import Finding, moment
-from console.terminal.output import counted
+from console.terminal.output import count_of
 from settings import Settings
 from storage.db.connect import Connection
 from storage.fleet import chores, health, pauses, retention, schedulers, workers
@@ -37,8 +37,8 @@ def examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
     alive = [one for one in workers.alive(connection, settings.worker_silent_s) if not one["draining"]]
     if alive:
         threads, running = (sum(one[name] for one in alive) for name in ("threads", "running"))
-        there = f"{counted(len(alive), 'process', 'processes')}, {counted(threads, 'thread')}"
-        yield Finding("workers", "ok", f"{there}, {counted(running, 'job')} running")
+        there = f"{count_of(len(alive), 'process', 'processes')}, {count_of(threads, 'thread')}"
+        yield Finding("workers", "ok", f"{there}, {count_of(running, 'job')} running")
     else:  # only wrong where there is work: a fleet may be scaled to zero
         yield Finding("workers", "wrong" if work else "note", "none is alive", "Start one: `headrace worker`.")
     yield from _schedulers(settings, connection, needed=work or bool(alive))

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from console.doctor.finding import Finding, Verdict
 from console.endpoints import Endpoints, check_whole
-from console.terminal.output import counted
+from console.terminal.output import count_of
 from errors import (
     HeadraceError,
     NotNowError,
@@ -151,9 +151,9 @@ def _of_calls(name: str, calls: Sequence[RecentCalls]) -> tuple[Verdict, str, st
         under_way = sum(one.calls for one in calls)
         return "ok", f"no call has ended {within}" + (f", {under_way} under way" if under_way else ""), None
     if failed == 0:
-        return "ok", f"{counted(settled, 'call')} {within}, none failed for a fault of its own", None
+        return "ok", f"{count_of(settled, 'call')} {within}, none failed for a fault of its own", None
     code, most = faults.most_common(1)[0]
-    told = f"{failed} of {counted(settled, 'call')} {within} failed for a fault of its own, most often {code} ({most})"
+    told = f"{failed} of {count_of(settled, 'call')} {within} failed for a fault of its own, most often {code} ({most})"
     to_do = _TO_DO.get(code, "See `headrace jobs show` of a job that failed, and the provider's status page.")
     to_do = to_do.format(variable=_VARIABLES[name], base_url=f"HEADRACE_{name.upper()}_BASE_URL")
     answered_s = min((one.last_s_ago for one in calls if one.status == "succeeded"), default=None)
@@ -189,7 +189,7 @@ def _kept_away(name: str, reporting: Sequence[dict[str, Any]]) -> tuple[Verdict,
 
 def _held(held: Sequence[HeldJobs]) -> Iterator[Finding]:
     for one in sorted(held, key=lambda one: one.reason):
-        waiting = counted(one.jobs, "job waits", "jobs wait")
+        waiting = count_of(one.jobs, "job waits", "jobs wait")
         longest = "" if one.longest_s is None else f", the first for {one.longest_s:.0f} s"
         if one.reason == "provider_held":
             bad = (one.longest_s or 0.0) > HELD_TOO_LONG_S

@@ -12,8 +12,8 @@ import typer
 
 from console.enqueue_file.intake import Quoted
 from console.enqueue_file.report import End, Refusals, Report
-from console.terminal.output import cell, dumped, note, printable, say, width
-from console.terminal.tables import hanging
+from console.terminal.output import cell, make_printable, note, say, to_json, width
+from console.terminal.tables import hang
 from producers import Quote, Verdict
 
 _WOULD_COST = (Verdict.WOULD_RUN, Verdict.WOULD_WAIT)
@@ -63,7 +63,7 @@ class QuotesForPeople(Report[list[Quoted]]):
             told.append(_line(one.number, one.quote))
         if told:
             lines = [_HEAD, *told] if self.taken == len(told) else told
-            typer.echo("\n".join(hanging(line, self._width, indent=_INDENT) for line in lines))
+            typer.echo("\n".join(hang(line, self._width, indent=_INDENT) for line in lines))
 
     def end(self, end: End) -> None:
         if self.taken:
@@ -97,7 +97,7 @@ class QuotesForPrograms(Report[list[Quoted]]):
                 self._refusals.add(one.number, one.error)
                 continue
             self._totals.add(one.quote)
-            told.append(dumped({"line": one.number, **_facts(one.quote)}))
+            told.append(to_json({"line": one.number, **_facts(one.quote)}))
         if told:
             typer.echo((",\n" if self.taken else "\n") + ",\n".join(told), nl=False)
         self.taken += len(told)
@@ -111,7 +111,7 @@ class QuotesForPrograms(Report[list[Quoted]]):
             "dearest_usd": self._totals.dearest_usd,
             **end.facts(),
         }
-        typer.echo(f"],\n{dumped(rest)[1:]}")
+        typer.echo(f"],\n{to_json(rest)[1:]}")
         sys.stdout.flush()
 
 
@@ -132,7 +132,7 @@ def _flat(part: Any) -> dict[str, Any]:
 def _line(number: int, quote: Quote) -> str:
     model = "-" if quote.primary is None else f"{quote.primary.provider}:{quote.primary.model}"
     cost = "-" if quote.worst_case_usd is None else cell(quote.worst_case_usd)
-    return printable(
+    return make_printable(
         _COLUMNS.format(number, quote.tier or "-", quote.rule or "-", model, cost, _told(quote)).replace("\n", " ")
     )
 

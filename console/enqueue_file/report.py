@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import typer
 
 from console.enqueue_file.intake import LineOutcome
-from console.terminal.output import dumped, note, print_table
+from console.terminal.output import note, print_table, to_json
 from errors import HeadraceError, joined
 
 _MOST_SHOWN = 100
@@ -137,7 +137,7 @@ class ForPrograms(Report[list[LineOutcome]]):
 
     def add(self, dealt: list[LineOutcome]) -> None:
         parts = [
-            dumped({"line": one.number, "id": one.job_id} | ({"already": True} if one.already else {}))
+            to_json({"line": one.number, "id": one.job_id} | ({"already": True} if one.already else {}))
             for one in dealt
             if one.error is None
         ]
@@ -156,7 +156,7 @@ class ForPrograms(Report[list[LineOutcome]]):
             "already": self._already,
             **end.facts(),
         }
-        typer.echo(f"],\n{dumped(rest)[1:]}")
+        typer.echo(f"],\n{to_json(rest)[1:]}")
         sys.stdout.flush()
 
 

@@ -26,7 +26,7 @@ from settings import Settings
 from storage.catalogue import tenants
 from storage.db.connect import Connection
 from storage.db.database import Database
-from storage.db.session import operator_session, translated
+from storage.db.session import operator_session, translate_errors
 
 Dealt = TypeVar("Dealt", bound=Sequence[LineOutcome] | Sequence[Quoted])
 
@@ -58,7 +58,7 @@ def _through(
     error: HeadraceError | None = None
     code: int | None = None
     try:
-        with translated(services.database_url), ExitStack() as stack:
+        with translate_errors(services.database_url), ExitStack() as stack:
             wire = wire_from(settings, services)
             database = Database(services.database_url)
             client = Client(database, wire, quoter=lambda: open_quoter(settings, database, services.redis_url))

@@ -17,7 +17,7 @@ from console.composition import START_HINT, rates_from, wire_from
 from console.processes.logs import configure_logs, log_uncaught
 from console.processes.stop import StopRequests
 from errors import HeadraceError, RetryableError
-from settings import Settings, plain
+from settings import Settings, reveal
 from storage.db.database import Database
 from storage.db.logins import refuse_unsafe_role
 from wording import needed
@@ -65,13 +65,13 @@ def run(settings: Settings, *, parent: int = 0) -> None:
     """
     stopping = threading.Event()
     StopRequests(stopping.set, parent=parent, orphaned=lambda: log.warning("scheduler.orphaned")).start()
-    ops_url = needed(plain(settings.ops_database_url), "HEADRACE_OPS_DATABASE_URL", hint=START_HINT)
+    ops_url = needed(reveal(settings.ops_database_url), "HEADRACE_OPS_DATABASE_URL", hint=START_HINT)
     wire = wire_from(settings)
     try:
         wire.facts()
         with Database(ops_url, connections=_CONNECTIONS, setting="HEADRACE_OPS_DATABASE_URL") as database:
-            database.patiently(
-                lambda connection, _repeat: refuse_unsafe_role(
+            database.retry_until_answered(
+                lambda connection: refuse_unsafe_role(
                     connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops"
                 ),
                 within_s=START_WITHIN_S,
@@ -98,7 +98,7 @@ def run(settings: Settings, *, parent: int = 0) -> None:
 
 def _meter(settings: Settings) -> StripeMeter | None:
     """The meter to which usage is sent. Without a key, days are closed and their events wait."""
-    key = plain(settings.stripe_api_key)
+    key = reveal(settings.stripe_api_key)
     if key is None:
         return None
     return StripeMeter(key, event_name=settings.stripe_meter_event, base_url=settings.stripe_base_url)

@@ -29,7 +29,7 @@ from router.providers.server import ServerHabits
 from router.providers.whole import AnswerLimits
 from router.pseudonyms import Pseudonyms
 from router.tokens import count_o200k
-from settings import Settings, plain
+from settings import Settings, reveal
 from storage.catalogue.deployment import pseudonym_key
 from storage.db.database import Database
 from storage.db.ids import new_id
@@ -82,24 +82,22 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
     StopRequests(
         stopping.set, parent=parent, orphaned=lambda: log.warning("worker.orphaned", worker_id=str(worker_id))
     ).start()
-    database_url = needed(plain(settings.database_url), "HEADRACE_DATABASE_URL", hint=START_HINT)
-    ops_url = needed(plain(settings.ops_database_url), "HEADRACE_OPS_DATABASE_URL", hint=START_HINT)
+    database_url = needed(reveal(settings.database_url), "HEADRACE_DATABASE_URL", hint=START_HINT)
+    ops_url = needed(reveal(settings.ops_database_url), "HEADRACE_OPS_DATABASE_URL", hint=START_HINT)
     with (
         Database(database_url, connections=min(16, threads // 4 + 3)) as database,
         Database(ops_url, connections=1, setting="HEADRACE_OPS_DATABASE_URL") as operations,
     ):
-        database.patiently(lambda connection, _repeat: refuse_unsafe_role(connection), within_s=START_WITHIN_S)
-        operations.patiently(
-            lambda connection, _repeat: refuse_unsafe_role(
-                connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops"
-            ),
+        database.retry_until_answered(lambda connection: refuse_unsafe_role(connection), within_s=START_WITHIN_S)
+        operations.retry_until_answered(
+            lambda connection: refuse_unsafe_role(connection, setting="HEADRACE_OPS_DATABASE_URL", role="headrace_ops"),
             within_s=START_WITHIN_S,
         )
         wire = wire_from(settings)
         providers = build_providers(
-            plain(settings.openai_api_key),
+            reveal(settings.openai_api_key),
             settings.openai_base_url,
-            plain(settings.anthropic_api_key),
+            reveal(settings.anthropic_api_key),
             settings.anthropic_base_url,
             AnswerLimits(bytes=settings.answer_max_bytes, characters=settings.answer_max_chars),
             ServerHabits(retries=settings.gateway_retries, takes_tags=settings.call_tags),
@@ -135,7 +133,7 @@ def run(settings: Settings, *, threads: int, parent: int = 0) -> int:
             gateway=gateway,
             policy=load_policy(settings.routing_policy),
             read_policy=lambda: load_policy(settings.routing_policy),
-            pseudonyms=Pseudonyms(database.patiently(lambda c, _repeat: pseudonym_key(c), within_s=START_WITHIN_S)),
+            pseudonyms=Pseudonyms(database.retry_until_answered(lambda c: pseudonym_key(c), within_s=START_WITHIN_S)),
             rates=rates_from(settings),
             backoff=Backoff(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s),
             call_timeout_s=settings.call_timeout_s,

@@ -10,8 +10,8 @@ from math import ceil
 from rich.cells import cell_len
 from rich.text import Text
 
-from console.terminal.output import cell, draws, printable, screen, width
-from console.terminal.tables import wrapped
+from console.terminal.output import cell, draws, make_printable, screen, width
+from console.terminal.tables import wrap
 
 MOST_BARS = 20
 MOST_COLUMNS = 30
@@ -28,7 +28,7 @@ def print_bars(amounts: Sequence[tuple[str, Decimal]]) -> None:
 
     If a name leaves no room for its bar, it has a line of its own above the bar.
     """
-    shown = [(printable(name), usd, cell(usd)) for name, usd in amounts[:MOST_BARS]]
+    shown = [(make_printable(name), usd, cell(usd)) for name, usd in amounts[:MOST_BARS]]
     dearest = max((usd for _, usd, _ in shown), default=Decimal(0))
     figures = max((len(figure) for _, _, figure in shown), default=0)
     room = width()
@@ -41,7 +41,7 @@ def print_bars(amounts: Sequence[tuple[str, Decimal]]) -> None:
         if beside:
             before = name + " " * (names - cell_len(name) + 1)
         else:
-            lines += wrapped(name, room)
+            lines += wrap(name, room)
             before = ""
         lines.append(f"{before}{_bar(usd, dearest, bar)} {figure:>{figures}}")
     if len(amounts) > MOST_BARS:

@@ -10,8 +10,8 @@ import traceback
 import typer
 from rich.text import Text
 
-from console.terminal.output import print_json, printable, screen, width
-from console.terminal.tables import hanging
+from console.terminal.output import make_printable, print_json, screen, width
+from console.terminal.tables import hang
 from errors import CommandUsageError, HeadraceError, InvalidInputError, joined
 from wording import of_settings, without_foreign_words
 
@@ -23,7 +23,7 @@ def report(error: HeadraceError, *, as_json: bool) -> int:
     """Report an error; the exit code. The traceback is shown only at HEADRACE_LOG_LEVEL=debug."""
     if as_json:
         print_json({"error": error.as_dict()})
-    _print(f"error: {printable(str(error))} [{error.code}]")
+    _print(f"error: {make_printable(str(error))} [{error.code}]")
     if os.environ.get("HEADRACE_LOG_LEVEL", "").lower() == "debug":
         traceback.print_exception(error)
     return REFUSED
@@ -38,12 +38,12 @@ def report_usage(error: typer.TyperException, *, as_json: bool) -> int:
         print_json({"error": CommandUsageError(message).as_dict()})
     context = getattr(error, "ctx", None)
     hint = f"See `{context.command_path} --help`." if context is not None else None
-    _print(f"error: {printable(joined(message, hint))} [{CommandUsageError.code}]")
+    _print(f"error: {make_printable(joined(message, hint))} [{CommandUsageError.code}]")
     return error.exit_code
 
 
 def _print(text: str) -> None:
-    fitting = hanging(text, width(to_error=True), indent=2)
+    fitting = hang(text, width(to_error=True), indent=2)
     screen(to_error=True).print(Text(fitting, style="red"), soft_wrap=True)
 
 

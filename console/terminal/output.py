@@ -38,10 +38,10 @@ _JOINER = re.compile("(?<=[\u2000-\U0010ffff])\u200d(?=[\u2000-\U0010ffff])")  #
 
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON document. Money becomes an exact string, an instant ISO 8601, an id text."""
-    typer.echo(dumped(document, indent=2 if sys.stdout.isatty() else None))
+    typer.echo(to_json(document, indent=2 if sys.stdout.isatty() else None))
 
 
-def dumped(value: Any, *, indent: int | None = None) -> str:
+def to_json(value: Any, *, indent: int | None = None) -> str:
     """A value as JSON."""
     return json.dumps(value, default=_as_json, indent=indent)
 
@@ -81,23 +81,23 @@ def print_facts(facts: Mapping[str, object]) -> None:
 
 def say(text: str) -> None:
     """Print a sentence that is the result, broken at blanks. Names in it come from outside."""
-    for line in tables.wrapped(printable(text), width()):
+    for line in tables.wrap(make_printable(text), width()):
         typer.echo(line)
 
 
 def say_wrapped(text: Text, *, indent: int) -> None:
     """Print a sentence that may be long, broken at blanks only; further lines are indented."""
-    first, *rest = tables.hanging(text.plain, width(), indent=indent).split("\n")
+    first, *rest = tables.hang(text.plain, width(), indent=indent).split("\n")
     screen().print(Text("\n").join([text[: len(first)], *map(Text, rest)]), soft_wrap=True)
 
 
 def note(text: str) -> None:
     """Print a note on standard error that does not belong to the result."""
-    for line in tables.wrapped(printable(text), width(to_error=True)):
+    for line in tables.wrap(make_printable(text), width(to_error=True)):
         screen(to_error=True).print(Text(line), soft_wrap=True)
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
+def count_of(count: int, one: str, many: str | None = None) -> str:
     """``1 job``, ``2,000 jobs``. ``many``: the plural, if an s alone does not make it."""
     return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
 
@@ -130,10 +130,10 @@ def cell(value: object) -> str:
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return printable(str(value))
+    return make_printable(str(value))
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """The text with control characters made visible: names and answers come from outside and could steer a terminal."""
     if text.isprintable():
         return text

@@ -94,7 +94,7 @@ def cards(names: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | N
     return Layout(_cards(whole, len(rows), width))
 
 
-def wrapped(text: str, width: int | None) -> list[str]:
+def wrap(text: str, width: int | None) -> list[str]:
     """The text in lines of that width at most, broken at blanks alone; a longer word has a line to itself."""
     if width is None or cell_len(text) <= width:
         return [text]
@@ -110,13 +110,13 @@ def wrapped(text: str, width: int | None) -> list[str]:
     return [*lines, line]
 
 
-def hanging(text: str, width: int | None, *, indent: int) -> str:
+def hang(text: str, width: int | None, *, indent: int) -> str:
     """The text as lines of that width at most; all but the first are indented."""
     if width is None or cell_len(text) <= width:
         return text
-    first, *rest = wrapped(text, width)
+    first, *rest = wrap(text, width)
     blanks = "\n" + " " * indent
-    return first + blanks + blanks.join(wrapped(" ".join(rest).lstrip(), max(width - indent, 1)))
+    return first + blanks + blanks.join(wrap(" ".join(rest).lstrip(), max(width - indent, 1)))
 
 
 def _widths(columns: Sequence[_Column], width: int) -> list[int] | None:
@@ -134,9 +134,7 @@ def _widths(columns: Sequence[_Column], width: int) -> list[int] | None:
         more = min(natural[place] - widths[place], left // (len(wanting) - n))
         widths[place] += more
         left -= more
-    high = max(
-        len(wrapped(text, widths[place])) for place, one in enumerate(columns) for text in (one.name, *one.cells)
-    )
+    high = max(len(wrap(text, widths[place])) for place, one in enumerate(columns) for text in (one.name, *one.cells))
     return widths if high <= MOST_LINES else None
 
 
@@ -149,7 +147,7 @@ def _drawn(columns: Sequence[_Column], widths: Sequence[int], rule: str) -> list
 
 
 def _row(texts: Sequence[str], columns: Sequence[_Column], widths: Sequence[int]) -> list[str]:
-    parts = [wrapped(text, width) for text, width in zip(texts, widths, strict=True)]
+    parts = [wrap(text, width) for text, width in zip(texts, widths, strict=True)]
     lines = []
     for n in range(max(map(len, parts), default=0)):
         cells = []
@@ -170,7 +168,7 @@ def _cards(columns: Sequence[_Column], rows: int, width: int | None) -> list[Tab
         for one in columns:
             if not one.cells[place]:
                 continue
-            first, *rest = wrapped(one.cells[place], None if width is None else max(width - names, 1))
+            first, *rest = wrap(one.cells[place], None if width is None else max(width - names, 1))
             blanks = " " * (names - cell_len(one.name))
             lines.append(TableLine(one.name, (blanks + first).replace(_UNBROKEN, " ").rstrip()))
             lines += [TableLine("", (" " * names + text).replace(_UNBROKEN, " ").rstrip()) for text in rest]

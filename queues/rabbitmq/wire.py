@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 import forks
 from errors import RabbitUnavailableError, UnknownLaneError
+from queues.cooldown import Cooldown
 from queues.rabbitmq.address import connection_parameters
 from queues.rabbitmq.answers import answer
 from queues.rabbitmq.intake import Receipt
@@ -32,7 +33,6 @@ from queues.rabbitmq.link import ChannelSession, Link, Step
 from queues.rabbitmq.partitions import DECLARED, LIGHT, encode, partition_of, queue_name
 from queues.rabbitmq.publisher import Parcel
 from queues.rabbitmq.starving import Starving
-from queues.silence import Silence
 from queues.turns import Turn, WireFacts
 from reachability import why_unreached
 from redaction import without_password
@@ -87,7 +87,7 @@ class RabbitWire:
             connection_parameters(url, setting=setting), lanes=self._lanes, heard=lambda: self._news.set()
         )
         forks.renew_in_child(self)
-        self._silence = Silence()
+        self._cooldown = Cooldown()
         self._starving = Starving()
 
     def renew_in_child(self) -> None:
@@ -221,13 +221,13 @@ class RabbitWire:
 
     def _ask(self, step: Step[T], within_s: float | None = None) -> T:
         within_s = self._answer_within_s if within_s is None else within_s
-        with self._silence.over() as worth_asking:
+        with self._cooldown.permission() as worth_asking:
             if not worth_asking:
                 raise self._unavailable("it was silent a moment ago")
             try:
                 return self._link.ask(step, within_s)
             except NoAnswer as error:
-                self._silence.met()
+                self._cooldown.begin()
                 raise self._unavailable(f"no answer within {within_s:g} s") from error
             except RabbitUnavailableError as error:
                 raise self._unavailable(error.message) from error

@@ -21,9 +21,9 @@ import redis
 
 import forks
 from errors import InvalidInputError, RedisUnavailableError, UnknownLaneError
+from queues.cooldown import Cooldown
 from queues.redis.client import ANSWER_WITHIN_S, WIRE_SETTING, client
 from queues.redis.cluster import Cluster
-from queues.silence import Silence
 from queues.turns import Turn, WireFacts
 from reachability import why_unreached
 from redaction import without_password
@@ -90,7 +90,7 @@ class RedisWire:
         self._client = client(url, setting=setting)
         # A connection of its own, since it blocks.
         self._listener = client(url, answer_within_s=LONGEST_WAIT_S + ANSWER_WITHIN_S, setting=setting)
-        self._silence = Silence()
+        self._cooldown = Cooldown()
         self._wake_key = _new_wake_key()
         forks.renew_in_child(self)
         self._offer = self._script("offer")
@@ -236,14 +236,14 @@ class RedisWire:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        with self._silence.over() as worth_asking:
+        with self._cooldown.permission() as worth_asking:
             if not worth_asking:
                 raise self._unavailable("it was silent a moment ago")
             try:
                 yield
             except redis.RedisError as error:
                 if isinstance(error, redis.TimeoutError):
-                    self._silence.met()
+                    self._cooldown.begin()
                 if isinstance(error, redis.exceptions.MovedError):
                     raise self._unavailable(
                         "it is a node of a cluster", hint=_OF_A_CLUSTER.format(setting=self._setting)

@@ -64,11 +64,11 @@ def known_feature(connection: Connection, given: str, *, retired: bool = False) 
     :raises InvalidInputError: it cannot be a name.
     :raises UnknownFeatureError: jobs cannot name it; the error says what there is.
     """
-    name = names.cleaned(given, field="feature", most=names.LONGEST_FEATURE)
+    name = names.clean_name(given, field="feature", most=names.LONGEST_FEATURE)
     known = features(connection)
     if name in known or (retired and was_there(connection, "feature", name)):
         return name
-    raise UnknownFeatureError(field="feature", value=name, hint=names.hint(name, known))
+    raise UnknownFeatureError(field="feature", value=name, hint=names.did_you_mean(name, known))
 
 
 def known_lane(connection: Connection, given: str, *, retired: bool = False) -> str:
@@ -77,11 +77,11 @@ def known_lane(connection: Connection, given: str, *, retired: bool = False) -> 
     :raises InvalidInputError: it cannot be a name.
     :raises UnknownLaneError: jobs cannot name it; the error says what there is.
     """
-    name = names.cleaned(given, field="lane", most=names.LONGEST_LANE)
+    name = names.clean_name(given, field="lane", most=names.LONGEST_LANE)
     known = lanes(connection)
     if name in known or (retired and was_there(connection, "lane", name)):
         return name
-    hint = names.hint(name, known, more="HEADRACE_LANE_WEIGHTS names the lanes.")
+    hint = names.did_you_mean(name, known, more="HEADRACE_LANE_WEIGHTS names the lanes.")
     raise UnknownLaneError(field="lane", value=name, hint=hint)
 
 

@@ -53,9 +53,9 @@ def add(
     :raises NameTakenError: another tenant has this name, or this external id.
     :raises InvalidInputError: a field cannot be what was given.
     """
-    name = names.cleaned(name, field="name")
+    name = names.clean_name(name, field="name")
     if external_id is not None:
-        external_id = names.cleaned(external_id, field="external_id")
+        external_id = names.clean_name(external_id, field="external_id")
     tenant_id = new_id()
     facts = {"id": tenant_id, "external_id": external_id, "name": name, "plan": plan, "daily_cap_usd": daily_cap_usd}
     for may_come_between in (same_name, False):
@@ -63,7 +63,7 @@ def add(
             connection.execute(sql("catalogue/tenants", "add"), {**facts, "same_name": same_name})
             break
         except psycopg.errors.ForeignKeyViolation as error:
-            hint = names.hint(plan, plans(connection))
+            hint = names.did_you_mean(plan, plans(connection))
             raise InvalidInputError("no such plan", field="plan", value=plan, hint=hint) from error
         except psycopg.errors.UniqueViolation as error:
             if error.diag.constraint_name != "tenants_one_name":
@@ -84,7 +84,7 @@ def add_if_missing(connection: Connection, *, name: str, plan: str, daily_cap_us
     :raises InvalidInputError: a field cannot be what was given, or several tenants have that name.
     """
     for _ in range(_TRIES):
-        known = ids_of(connection, names.cleaned(name, field="name"))
+        known = ids_of(connection, names.clean_name(name, field="name"))
         if known:
             return _only(known, name, field="name"), False
         try:
@@ -101,7 +101,7 @@ def plans(connection: Connection) -> list[str]:
 
 def find(connection: Connection, name_or_id: str) -> Tenant | None:
     """A tenant by id, external id or name (the newest of that name)."""
-    row = connection.execute(sql("catalogue/tenants", "find"), {"given": names.composed(name_or_id)}).fetchone()
+    row = connection.execute(sql("catalogue/tenants", "find"), {"given": names.compose(name_or_id)}).fetchone()
     return None if row is None else _tenant(row)
 
 
@@ -111,10 +111,10 @@ def resolve(connection: Connection, name_or_id: str) -> Tenant:
     :raises UnknownTenantError: there is none; the error says which names are near.
     :raises InvalidInputError: it can be neither an id nor a name, or several tenants have that name.
     """
-    given = names.cleaned(name_or_id, field="tenant")
+    given = names.clean_name(name_or_id, field="tenant")
     rows = connection.execute(sql("catalogue/tenants", "resolve"), {"given": given}).fetchall()
     if not rows:
-        hint = names.hint(given, recent_names(connection), more="`headrace tenants list` shows all.")
+        hint = names.did_you_mean(given, recent_names(connection), more="`headrace tenants list` shows all.")
         raise UnknownTenantError(field="tenant", value=given, hint=hint)
     _only([row["id"] for row in rows], given, field="tenant")
     return _tenant(rows[0])

@@ -86,13 +86,13 @@ def connect(url: str, *, setting: str = APPLICATION) -> Connection:
     """
     check_url(url, setting=setting)
     try:
-        connection = noted(psycopg.Connection[Row].connect(url, **SESSION))
+        connection = register_connection(psycopg.Connection[Row].connect(url, **SESSION))
         pin(connection)
     except psycopg.OperationalError as error:
         part = _BAD_VALUE.search(str(error))
         if part is not None:  # libpq's own look at the URL; it quotes the value
             raise _unusable(f"has a value of `{part[part.lastindex or 0]}` that cannot be one", setting) from None
-        raise unavailable(url, error, setting=setting) from error
+        raise as_unavailable(url, error, setting=setting) from error
     return connection
 
 
@@ -164,15 +164,15 @@ class _Open:
 _open = _Open()
 
 
-def noted(connection: Connection) -> Connection:
+def register_connection(connection: Connection) -> Connection:
     """The connection; a forked child lets go of it."""
     _open.connections.add(connection)
     return connection
 
 
-def unavailable(url: str, error: Exception, *, setting: str = APPLICATION) -> PostgresUnavailableError:
+def as_unavailable(url: str, error: Exception, *, setting: str = APPLICATION) -> PostgresUnavailableError:
     """The typed error for a server that does not answer, or answers that it cannot do this now."""
-    said = plainly(error)
+    said = one_line_reason(error)
     sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
     if sqlstate is None or sqlstate[:2] in _OF_THE_WAY:
         why = why_unreached(str(error))
@@ -191,7 +191,7 @@ def unavailable(url: str, error: Exception, *, setting: str = APPLICATION) -> Po
     )
 
 
-def plainly(error: Exception) -> str:
+def one_line_reason(error: Exception) -> str:
     """What a library says of a failure, on one line and without what it adds each time."""
     lines = str(error).strip().splitlines() or [repr(error)]
     # of several addresses it tells each, below a first line that tells nothing
@@ -199,12 +199,12 @@ def plainly(error: Exception) -> str:
     return re.sub(r"^(connection failed|connection is bad): ", "", line)
 
 
-def refused(error: psycopg.Error) -> StatementRefusedError:
+def as_refused(error: psycopg.Error) -> StatementRefusedError:
     """The typed error for a statement that would be refused again. It never tells what the statement carried."""
     return StatementRefusedError(f"Postgres refuses the statement: {_named(error)}", **_facts(error))
 
 
-def failed(error: psycopg.Error, *, tried_s: float) -> StatementFailedError:
+def as_failed(error: psycopg.Error, *, tried_s: float) -> StatementFailedError:
     """The typed error for a statement that failed for ``tried_s`` seconds."""
     return StatementFailedError(
         f"Postgres failed at the statement for {tried_s:.0f} s: {_named(error)}",

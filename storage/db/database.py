@@ -20,14 +20,14 @@ from storage.db.connect import (
     SESSION,
     Connection,
     Row,
+    as_failed,
+    as_refused,
+    as_unavailable,
     cause_of,
     connect,
-    failed,
-    noted,
+    one_line_reason,
     pin,
-    plainly,
-    refused,
-    unavailable,
+    register_connection,
 )
 from storage.db.sqlstates import Meaning, reading
 
@@ -71,15 +71,15 @@ class Database:
         with self.connection() as connection, _tenant_set(connection, tenant_id):
             yield connection
 
-    def patiently(
+    def retry_until_answered(
         self,
-        step: Callable[[Connection, bool], T],
+        step: Callable[[Connection], T],
         *,
         tenant_id: UUID | None = None,
         within_s: float | None = None,
         give_up: threading.Event | None = None,
     ) -> T:
-        """Run ``step(connection, repeat)`` until Postgres answers; ``repeat`` is False the first time only.
+        """Run ``step(connection)`` until Postgres answers.
 
         With ``tenant_id`` the step runs in a transaction in which that is set, as in :meth:`as_tenant`.
 
@@ -92,39 +92,39 @@ class Database:
         :raises StatementFailedError: it failed for half a minute, and may be what is too much for Postgres.
         """
         started = time.monotonic()
-        pause_s, repeat = _FIRST_PAUSE_S, False
+        pause_s = _FIRST_PAUSE_S
         strained_since: float | None = None
         while True:
             try:
                 with self.connection(within_s=_CONNECTION_WITHIN_S) as connection:
                     if tenant_id is None:
-                        return step(connection, repeat)
+                        return step(connection)
                     with _tenant_set(connection, tenant_id):
-                        return step(connection, repeat)
+                        return step(connection)
             except psycopg.Error as error:
                 now, meaning = time.monotonic(), reading(error).meaning
                 if meaning is Meaning.REFUSAL:
                     raise
                 if meaning is Meaning.FAULT:
-                    raise refused(error) from cause_of(error)
+                    raise as_refused(error) from cause_of(error)
                 gone_s = now - started
                 if (
                     isinstance(error, PoolClosed)
                     or (within_s is not None and gone_s >= within_s)
                     or (give_up is not None and give_up.is_set())
                 ):
-                    raise unavailable(self.url, error, setting=self._setting) from error
+                    raise as_unavailable(self.url, error, setting=self._setting) from error
                 strained_since = None if meaning is not Meaning.STRAIN else strained_since or now
                 if strained_since is not None and now - strained_since >= _STRAIN_S:
-                    raise failed(error, tried_s=now - strained_since) from cause_of(error)
+                    raise as_failed(error, tried_s=now - strained_since) from cause_of(error)
                 # The rest of what Postgres says may be somebody's text, and is in its own log.
                 _log.warning(
-                    "postgres.repeat", error=plainly(error), sqlstate=error.sqlstate, waited_s=round(gone_s, 2)
+                    "postgres.repeat", error=one_line_reason(error), sqlstate=error.sqlstate, waited_s=round(gone_s, 2)
                 )
                 if isinstance(error, PoolTimeout):
                     continue  # it has waited already, and nothing was done that could have to be repeated
                 time.sleep(random.uniform(0.5, 1.0) * pause_s)  # noqa: S311 (jitter, not a secret)
-                pause_s, repeat = min(pause_s * 2, _LONGEST_PAUSE_S), True
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     def close(self) -> None:
         """Close every connection."""
@@ -167,7 +167,7 @@ class Database:
 
 
 def _begin(connection: Connection) -> None:
-    pin(noted(connection))
+    pin(register_connection(connection))
 
 
 @contextmanager

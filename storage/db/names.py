@@ -2,7 +2,7 @@
 
 An id (of a user, an idempotency key) and a name (of a tenant, a feature, a lane, a prompt) are kept in Unicode's
 composed form (NFC), so that the same word is the same id wherever it was typed. What cannot be seen is refused and
-never taken out in silence: two users must not become one. ``headrace.composed`` and ``headrace.name_fault`` say the
+never taken out in silence: two users must not become one. ``headrace.compose`` and ``headrace.name_fault`` say the
 same in SQL (``storage/db/functions/name_fault.sql``). SQL has the last word, for its Unicode may be a newer one than
 Python's. A test holds both beside each other.
 
@@ -67,14 +67,14 @@ MARKS: Final = (
 _ROW_OF_MARKS: Final = re.compile(f"[{MARKS}]{{31}}")
 
 
-def composed(text: str) -> str:
+def compose(text: str) -> str:
     """The text in composed form. What is too long for an id, or holds too many marks in a row, stays as it is."""
     if text.isascii() or len(text) > _LONGEST_RAW or _ROW_OF_MARKS.search(text):
         return text
     return unicodedata.normalize("NFC", text)
 
 
-def fault(text: str, most: int = LONGEST_ID) -> str | None:
+def name_fault(text: str, most: int = LONGEST_ID) -> str | None:
     """Why a composed text cannot be an id or a name of at most ``most`` characters; None when it can."""
     if not 1 <= len(text) <= most:
         return f"needs 1 to {most} characters"
@@ -87,19 +87,19 @@ def fault(text: str, most: int = LONGEST_ID) -> str | None:
     return None
 
 
-def cleaned(text: str, *, field: str, most: int = LONGEST_ID) -> str:
+def clean_name(text: str, *, field: str, most: int = LONGEST_ID) -> str:
     """The id or name as it is kept.
 
     :raises InvalidInputError: it cannot be one, naming ``field``.
     """
-    text = composed(text)
-    why = fault(text, most)
+    text = compose(text)
+    why = name_fault(text, most)
     if why is not None:
         raise InvalidInputError(why, field=field, value=text)
     return text
 
 
-def hint(given: str, known: Iterable[str], *, more: str | None = None) -> str:
+def did_you_mean(given: str, known: Iterable[str], *, more: str | None = None) -> str:
     """What an unknown name may have meant, and what there is: at most :data:`SHOWN` names, those that are near first.
 
     ``known`` must be names that the reader may see. ``more``: where all of them are told.

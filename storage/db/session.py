@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from errors import ConfigurationError, MigrationError
-from storage.db.connect import APPLICATION, Connection, cause_of, connect, refused, unavailable
+from storage.db.connect import APPLICATION, Connection, as_refused, as_unavailable, cause_of, connect
 from storage.db.logins import refuse_unsafe_role
 from storage.db.sqlstates import Meaning, meaning
 
@@ -25,11 +25,11 @@ _NOT_THERE = (
 
 @contextmanager
 def session(url: str, *, setting: str = APPLICATION) -> Iterator[Connection]:
-    """One autocommit connection; raises what :func:`translated` does, and what :func:`storage.db.connect.connect` does.
+    """One autocommit connection; raises what :func:`translate_errors` and :func:`storage.db.connect.connect` do.
 
     ``setting`` is where the URL is from.
     """
-    with translated(url, setting=setting), connect(url, setting=setting) as connection:
+    with translate_errors(url, setting=setting), connect(url, setting=setting) as connection:
         yield connection
 
 
@@ -45,7 +45,7 @@ def operator_session(url: str) -> Iterator[Connection]:
 
 
 @contextmanager
-def translated(url: str, *, setting: str = APPLICATION) -> Iterator[None]:
+def translate_errors(url: str, *, setting: str = APPLICATION) -> Iterator[None]:
     """Turn what Postgres refuses to an operator into typed errors.
 
     :raises MigrationError: the schema is not there, or not this release's.
@@ -70,9 +70,9 @@ def translated(url: str, *, setting: str = APPLICATION) -> Iterator[None]:
             case Meaning.REFUSAL:
                 raise
             case Meaning.FAULT:
-                raise refused(error) from cause_of(error)
+                raise as_refused(error) from cause_of(error)
             case _:
-                raise unavailable(url, error, setting=setting) from error
+                raise as_unavailable(url, error, setting=setting) from error
 
 
 def _first_line(error: psycopg.Error) -> str:

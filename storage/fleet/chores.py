@@ -53,7 +53,7 @@ class SetAside:
     first_at: datetime
 
 
-def bounded(
+def run_bounded(
     connection: Connection, statement: LiteralString, facts: Sequence[Any] | Mapping[str, Any], *, quick: bool = True
 ) -> list[Row]:
     """Run one statement within its bounds of time, as one transaction; its rows.
@@ -74,13 +74,13 @@ def fail(connection: Connection, name: str, *, every_s: float, error: Exception)
     """Note that a pass of a chore ended with an unexpected error."""
     lines = str(error).splitlines()  # the first: what Postgres adds in detail may be somebody's text
     told = f"{type(error).__name__}: {lines[0] if lines else ''}".replace("\x00", "")[:_ERROR_LENGTH]
-    bounded(connection, sql("fleet/chores", "fail"), {"name": name, "every_s": every_s, "error": told})
+    run_bounded(connection, sql("fleet/chores", "fail"), {"name": name, "every_s": every_s, "error": told})
 
 
 def get_through(connection: Connection, every_s: Mapping[str, float]) -> None:
     """Note that some chores got through. ``every_s``: name → seconds between passes."""
     facts = {"names": list(every_s), "every_s": list(every_s.values())}
-    bounded(connection, sql("fleet/chores", "get_through"), facts)
+    run_bounded(connection, sql("fleet/chores", "get_through"), facts)
 
 
 def list_chores(connection: Connection) -> list[ChoreState]:

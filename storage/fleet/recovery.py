@@ -11,7 +11,7 @@ from uuid import UUID
 from storage.db.connect import Connection
 from storage.db.reading import as_row_of
 from storage.db.statements import sql
-from storage.fleet.chores import bounded
+from storage.fleet.chores import run_bounded
 
 Turns = Mapping[str, Mapping[UUID, int]]
 """lane → tenant → how many turns."""
@@ -37,10 +37,10 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenBack:
+class Reclaimed:
     """A job that was taken from a lost worker: queued again, or ended (``failed``: poison or on_unknown).
 
-    ``set_aside``: it could not be taken back. ``reason``: why it has failed.
+    ``set_aside``: it could not be reclaimed. ``reason``: why it has failed.
     """
 
     tenant_id: UUID
@@ -53,18 +53,20 @@ class TakenBack:
 def due_tenants(connection: Connection, *, after: UUID, look: int, limit: int) -> Looked:
     """Whose scheduled jobs are due, of those after ``after`` by id."""
     facts = {"after": after, "look": look, "limit": limit}
-    return Looked(**bounded(connection, sql("fleet/recovery", "due_tenants"), facts)[0])
+    return Looked(**run_bounded(connection, sql("fleet/recovery", "due_tenants"), facts)[0])
 
 
 def release_due(connection: Connection, *, limit: int = 500, tenants: Sequence[UUID] | None = None) -> Turns:
     """Queue the scheduled jobs whose time has come: the oldest, or an equal share of some tenants; the turns."""
     facts = {"limit": limit, "tenants": _listed(tenants)}
-    return by_lane(bounded(connection, sql("fleet/recovery", "release_due"), facts))
+    return by_lane(run_bounded(connection, sql("fleet/recovery", "release_due"), facts))
 
 
 def waiting_tenants(connection: Connection, *, after: UUID, limit: int) -> Looked:
     """Who has jobs that wait for room, of those after ``after`` by id."""
-    return Looked(**bounded(connection, sql("fleet/recovery", "waiting_tenants"), {"after": after, "limit": limit})[0])
+    return Looked(
+        **run_bounded(connection, sql("fleet/recovery", "waiting_tenants"), {"after": after, "limit": limit})[0]
+    )
 
 
 def release_for_money(
@@ -81,14 +83,14 @@ def release_for_money(
     :param limit: most jobs, and ``lists`` most lists that are looked at: an equal share of each tenant, two at least.
     """
     facts = _facts_of(turn) | {"limit": limit, "lists": lists, "within_s": within_s}
-    return _released(bounded(connection, sql("fleet/recovery", "release_for_money"), facts))
+    return _released(run_bounded(connection, sql("fleet/recovery", "release_for_money"), facts))
 
 
 def release_for_rates(connection: Connection, lists: Sequence[tuple[UUID, str, int]]) -> Turns:
     """Queue the first of lists that wait for a rate (tenant, list, how many), less those on their way; the turns."""
     tenants, names, ns = zip(*lists, strict=True)
     facts = {"tenants": list(tenants), "lists": list(names), "ns": list(ns)}
-    return by_lane(bounded(connection, sql("fleet/recovery", "release_for_rates"), facts))
+    return by_lane(run_bounded(connection, sql("fleet/recovery", "release_for_rates"), facts))
 
 
 def release_for_slots(
@@ -101,45 +103,47 @@ def release_for_slots(
 ) -> Released:
     """Queue the jobs that waited for a slot and find one free. See :func:`release_for_money`."""
     facts = _facts_of(turn) | {"limit": limit, "lists": lists, "within_s": within_s}
-    return _released(bounded(connection, sql("fleet/recovery", "release_for_slots"), facts))
+    return _released(run_bounded(connection, sql("fleet/recovery", "release_for_slots"), facts))
 
 
 def lend_slots(connection: Connection, *, silent_s: float, turns_per_tenant: int) -> Turns:
-    """Lend idle threads to the caps that may be passed, take back what others need; the turns to offer."""
-    return by_lane(bounded(connection, sql("fleet/recovery", "lend_slots"), [silent_s, turns_per_tenant]))
+    """Lend idle threads to the caps that may be passed, reclaim what others need; the turns to offer."""
+    return by_lane(run_bounded(connection, sql("fleet/recovery", "lend_slots"), [silent_s, turns_per_tenant]))
 
 
 def waking_tenants(connection: Connection, *, after: UUID, limit: int) -> Looked:
     """Who has left notes, of those after ``after`` by id."""
-    return Looked(**bounded(connection, sql("fleet/recovery", "waking_tenants"), {"after": after, "limit": limit})[0])
+    return Looked(
+        **run_bounded(connection, sql("fleet/recovery", "waking_tenants"), {"after": after, "limit": limit})[0]
+    )
 
 
 def drain_wakes(connection: Connection, *, limit: int = 5000, tenants: Sequence[UUID] | None = None) -> Turns:
     """Take the notes of foreign transactions: the oldest, or an equal share of some tenants; the turns to offer."""
     facts = {"limit": limit, "tenants": _listed(tenants)}
-    return by_lane(bounded(connection, sql("fleet/recovery", "drain_wakes"), facts))
+    return by_lane(run_bounded(connection, sql("fleet/recovery", "drain_wakes"), facts))
 
 
 def listen(connection: Connection) -> None:
     """Return when Postgres answers and takes writes, as a heartbeat would."""
-    bounded(connection, sql("fleet/recovery", "listen"), {})
+    run_bounded(connection, sql("fleet/recovery", "listen"), {})
 
 
-def take_back(connection: Connection, *, silent_s: float, max_deaths: int) -> TakenBack | None:
+def reclaim(connection: Connection, *, silent_s: float, max_deaths: int) -> Reclaimed | None:
     """Take one job back from a lost worker, or None when there is none."""
-    rows = bounded(connection, sql("fleet/recovery", "take_back"), [silent_s, max_deaths])
-    return as_row_of(TakenBack, rows[0]) if rows else None
+    rows = run_bounded(connection, sql("fleet/recovery", "reclaim"), [silent_s, max_deaths])
+    return as_row_of(Reclaimed, rows[0]) if rows else None
 
 
 def expiring_tenants(connection: Connection, *, after: UUID, look: int, limit: int) -> Looked:
     """Whose waiting jobs are past their deadline, of those after ``after`` by id."""
     facts = {"after": after, "look": look, "limit": limit}
-    return Looked(**bounded(connection, sql("fleet/recovery", "expiring_tenants"), facts)[0])
+    return Looked(**run_bounded(connection, sql("fleet/recovery", "expiring_tenants"), facts)[0])
 
 
 def expire(connection: Connection, *, limit: int = 500, tenants: Sequence[UUID] | None = None) -> int:
     """End waiting jobs past their deadline, the earliest or an equal share of some tenants; how many."""
-    (row,) = bounded(connection, sql("fleet/recovery", "expire"), {"limit": limit, "tenants": _listed(tenants)})
+    (row,) = run_bounded(connection, sql("fleet/recovery", "expire"), {"limit": limit, "tenants": _listed(tenants)})
     return int(row["expired"])
 
 
@@ -149,12 +153,12 @@ def turns_wanted(connection: Connection, *, turns_per_tenant: int) -> Turns:
 
     Nothing while another sweeper asks: one at a time is enough.
     """
-    return by_lane(bounded(connection, sql("fleet/recovery", "turns_wanted"), [turns_per_tenant]))
+    return by_lane(run_bounded(connection, sql("fleet/recovery", "turns_wanted"), [turns_per_tenant]))
 
 
 def without_claim(connection: Connection) -> set[tuple[str, UUID]]:
     """(lane, tenant) pairs with queued work of which nothing runs now."""
-    rows = bounded(connection, sql("fleet/recovery", "without_claim"), {})
+    rows = run_bounded(connection, sql("fleet/recovery", "without_claim"), {})
     return {(row["lane"], row["tenant_id"]) for row in rows}
 
 
@@ -173,19 +177,19 @@ class PartitionPass:
 
 def ensure_partitions(connection: Connection) -> PartitionPass:
     """Make the earliest partition that is missing. Call it again, in a transaction of its own, while one was made."""
-    (row,) = bounded(connection, sql("fleet/recovery", "ensure_partitions"), {}, quick=False)
+    (row,) = run_bounded(connection, sql("fleet/recovery", "ensure_partitions"), {}, quick=False)
     return PartitionPass(**row)
 
 
 def analyze_grown(connection: Connection) -> int:
     """Let the planner know of tables that have grown fourfold; how many there were."""
-    (row,) = bounded(connection, sql("fleet/recovery", "analyze_grown"), {}, quick=False)
+    (row,) = run_bounded(connection, sql("fleet/recovery", "analyze_grown"), {}, quick=False)
     return int(row["analyzed"])
 
 
 def ended_outweigh(connection: Connection, *, least: int = 10_000) -> bool:
     """Whether what has ended weighs on the queue's indexes: ``least`` rows, and a quarter of what is queued."""
-    (row,) = bounded(connection, sql("fleet/recovery", "ended_outweigh"), {"least": least})
+    (row,) = run_bounded(connection, sql("fleet/recovery", "ended_outweigh"), {"least": least})
     return bool(row["outweigh"])
 
 

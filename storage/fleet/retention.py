@@ -12,7 +12,7 @@ from uuid import UUID
 
 from storage.db.connect import Connection
 from storage.db.statements import sql
-from storage.fleet.chores import bounded
+from storage.fleet.chores import run_bounded
 
 #: Rows that one statement deletes at most.
 BATCH: Final = 5000
@@ -50,27 +50,27 @@ class Books:
 
 def forget_keys(connection: Connection, *, days: int, limit: int = BATCH) -> int:
     """Delete idempotency keys older than ``days``; how many."""
-    return _gone(bounded(connection, sql("fleet/retention", "forget_keys"), {"days": days, "limit": limit}))
+    return _gone(run_bounded(connection, sql("fleet/retention", "forget_keys"), {"days": days, "limit": limit}))
 
 
 def forget_events(connection: Connection, *, days: int, limit: int = BATCH) -> int:
     """Delete what happened to jobs more than ``days`` ago; how many."""
-    return _gone(bounded(connection, sql("fleet/retention", "forget_events"), {"days": days, "limit": limit}))
+    return _gone(run_bounded(connection, sql("fleet/retention", "forget_events"), {"days": days, "limit": limit}))
 
 
 def forget_outbox(connection: Connection, *, days: int, limit: int = BATCH) -> int:
     """Delete what was sent, and notices that nobody sends, older than ``days``; how many."""
-    return _gone(bounded(connection, sql("fleet/retention", "forget_outbox"), {"days": days, "limit": limit}))
+    return _gone(run_bounded(connection, sql("fleet/retention", "forget_outbox"), {"days": days, "limit": limit}))
 
 
 def forget_buckets(connection: Connection, *, days: int = BUCKET_DAYS, limit: int = BATCH) -> int:
     """Delete hourly spend older than ``days``; how many."""
-    return _gone(bounded(connection, sql("fleet/retention", "forget_buckets"), {"days": days, "limit": limit}))
+    return _gone(run_bounded(connection, sql("fleet/retention", "forget_buckets"), {"days": days, "limit": limit}))
 
 
 def forget_workers(connection: Connection, *, days: int = WORKER_DAYS, limit: int = BATCH) -> int:
     """Delete workers and schedulers that have been silent for ``days`` and hold no job; how many."""
-    return _gone(bounded(connection, sql("fleet/retention", "forget_workers"), {"days": days, "limit": limit}))
+    return _gone(run_bounded(connection, sql("fleet/retention", "forget_workers"), {"days": days, "limit": limit}))
 
 
 def forget_caps(
@@ -79,14 +79,14 @@ def forget_caps(
     """Look at caps after one and delete those that say nothing; how many, and the last one (None: that was all)."""
     tenant_id, scope, key = after
     facts = {"tenant_id": tenant_id, "scope": scope, "key": key, "days": days, "limit": limit}
-    (row,) = bounded(connection, sql("fleet/retention", "forget_caps"), facts)
+    (row,) = run_bounded(connection, sql("fleet/retention", "forget_caps"), facts)
     last = None if row["tenant_id"] is None else (row["tenant_id"], row["scope"], row["key"])
     return int(row["gone"]), last
 
 
 def forget_aside(connection: Connection) -> int:
     """Delete what was set aside and has been done since; how many."""
-    return _gone(bounded(connection, sql("fleet/retention", "forget_aside"), {}))
+    return _gone(run_bounded(connection, sql("fleet/retention", "forget_aside"), {}))
 
 
 def oldest(connection: Connection) -> Oldest:

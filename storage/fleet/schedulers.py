@@ -9,7 +9,7 @@ from uuid import UUID
 
 from storage.db.connect import Connection
 from storage.db.statements import sql
-from storage.fleet.chores import bounded
+from storage.fleet.chores import run_bounded
 
 #: Why a scheduler finds notes, where signals reach it.
 BY_SIGNAL: Final = "signal"
@@ -34,12 +34,12 @@ class SchedulerProcess:
 def heartbeat(connection: Connection, scheduler_id: UUID, *, host: str, pid: int, woken_by: str) -> None:
     """Say that this process lives (the first beat registers it)."""
     facts = {"id": scheduler_id, "host": host, "pid": pid, "woken_by": woken_by}
-    bounded(connection, sql("fleet/schedulers", "heartbeat"), facts)
+    run_bounded(connection, sql("fleet/schedulers", "heartbeat"), facts)
 
 
 def stopped(connection: Connection, scheduler_id: UUID) -> None:
     """Say that this process has ended."""
-    bounded(connection, sql("fleet/schedulers", "stopped"), {"id": scheduler_id})
+    run_bounded(connection, sql("fleet/schedulers", "stopped"), {"id": scheduler_id})
 
 
 def list_schedulers(connection: Connection) -> list[SchedulerProcess]:

@@ -103,7 +103,7 @@ def _arrives(connection: Connection, database: Database) -> bool:
     """Whether a signal arrives while this connection is idle, on a channel that nobody else will ever use."""
     channel = f"headrace_trial_{uuid4().hex}"
     connection.execute(SQL("listen {}").format(Identifier(channel)))
-    database.patiently(lambda other, _repeat: try_channel(other, channel), within_s=TRIAL_S)
+    database.retry_until_answered(lambda other: try_channel(other, channel), within_s=TRIAL_S)
     until = time.monotonic() + TRIAL_S
     arrived = False
     while not arrived and (left_s := until - time.monotonic()) > 0:

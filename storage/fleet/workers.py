@@ -35,7 +35,7 @@ def draining(connection: Connection, worker_id: UUID) -> None:
 
 
 def stopped(connection: Connection, worker_id: UUID) -> None:
-    """Say that this process has ended: whatever it still holds may be taken back at once."""
+    """Say that this process has ended: whatever it still holds may be reclaimed at once."""
     connection.execute(sql("fleet/workers", "stopped"), [worker_id])
 
 

@@ -31,7 +31,7 @@ create table headrace.billing_daily (
 create index billing_open on headrace.billing_daily (tenant_id, day) where exported_at is null;
 
 -- An event is tried until it is sent; the row is the lease of whoever tries. `unsure_since`: from then on the receiver
--- may have it without our knowing. It is set before a try, and taken back when the answer says that nothing was
+-- may have it without our knowing. It is set before a try, and reclaimed when the answer says that nothing was
 -- recorded.
 create table headrace.outbox (
     id                  bigint generated always as identity,

@@ -184,7 +184,7 @@ def set_plan(
     ).fetchone()
     if row is None:
         known = [one.name for one in plans(connection)]
-        raise InvalidInputError("no such plan", field="plan", value=plan, hint=names.hint(plan, known))
+        raise InvalidInputError("no such plan", field="plan", value=plan, hint=names.did_you_mean(plan, known))
     return TenantPlan(**row)
 
 
@@ -276,7 +276,7 @@ def _target(scope: Scope, key: str) -> str:
 
 def _asked(connection: Connection, user: str | None, feature: str | None) -> tuple[str | None, str | None]:
     return (
-        None if user is None else names.cleaned(user, field="user"),
+        None if user is None else names.clean_name(user, field="user"),
         None if feature is None else policy.known_feature(connection, feature),
     )
 
@@ -288,9 +288,9 @@ def _checked_key(connection: Connection, scope: Scope, key: str, *, clears: bool
             raise InvalidInputError("a tenant's own limit has no key", field="key", value=key)
         return key
     if key != "" and clears:
-        return names.composed(key)
+        return names.compose(key)
     if scope is Scope.USER:
-        return key if key == "" else names.cleaned(key, field="user")
+        return key if key == "" else names.clean_name(key, field="user")
     return policy.known_feature(connection, key)
 
 
@@ -301,7 +301,7 @@ def _checked_slot_key(connection: Connection, scope: SlotScope, key: str) -> str
         return policy.known_lane(connection, key)
     known = sorted({f"{price.provider}:{price.model}" for price in prices.list_prices(connection, None)})
     if key not in known:
-        hint = names.hint(key, known, more="`headrace prices list` shows all.")
+        hint = names.did_you_mean(key, known, more="`headrace prices list` shows all.")
         raise InvalidInputError("no such model", field="model", value=key, hint=hint)
     return key
 

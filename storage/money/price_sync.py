@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from storage.db.connect import Connection
 from storage.money import prices
 from storage.money.prices import BY_HAND, Change, ChangeKind, Model, Price, in_force
-from storage.money.published_prices import published
+from storage.money.published_prices import read_published
 
 _LEAST = timedelta(microseconds=1)  # of Postgres's clock
 _A_SECOND = timedelta(seconds=1)
@@ -24,11 +24,11 @@ class Drift:
 
 
 def drift(connection: Connection, models: Iterable[Model]) -> Drift:
-    """What :func:`sync` would add for these models now. Raises what :func:`published_prices.published` does."""
+    """What :func:`sync` would add for these models now. Raises what :func:`published_prices.read_published` does."""
     stored = prices.list_prices(connection)
     by_hand = {row.of for row in stored if row.source == BY_HAND}
     wanted = sorted(set(models))
-    changes = due(published(one for one in wanted if one not in by_hand), stored, prices.moment(connection))
+    changes = due(read_published(one for one in wanted if one not in by_hand), stored, prices.moment(connection))
     return Drift(changes, [one for one in wanted if one in by_hand])
 
 
@@ -36,7 +36,7 @@ def sync(connection: Connection, models: Iterable[Model]) -> Drift:
     """Add what is missing, in the caller's transaction; what was added. Rows that are there stay as they are.
 
     A model with a row by hand is left alone: who has taken its price on keeps it up to date. Raises what
-    :func:`storage.money.published_prices.published` does.
+    :func:`storage.money.published_prices.read_published` does.
     """
     prices.lock(connection)
     found = drift(connection, models)

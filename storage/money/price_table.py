@@ -16,7 +16,7 @@ COLUMNS = ("provider", "model", "effective_from", *RATES)
 """The table's columns. Dates are UTC days, amounts USD per million tokens; an empty cell is no rate of its own."""
 
 
-def written(rows: Iterable[Price]) -> str:
+def write_table(rows: Iterable[Price]) -> str:
     """The table as text: by provider and model, the oldest first."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -27,7 +27,7 @@ def written(rows: Iterable[Price]) -> str:
     return out.getvalue()
 
 
-def read(text: str) -> list[Price]:
+def read_table(text: str) -> list[Price]:
     """The rows of a table.
 
     :raises InvalidInputError: it is no such table; ``field`` is the line.
@@ -46,7 +46,7 @@ def read(text: str) -> list[Price]:
     return rows
 
 
-def compare(reviewed: Sequence[Price], announced: Sequence[Price]) -> list[Change]:
+def compare_tables(reviewed: Sequence[Price], announced: Sequence[Price]) -> list[Change]:
     """In what the published rows differ from the reviewed ones, by model and date."""
     before = {(row.of, row.effective_from): row for row in reviewed}
     after = {(row.of, row.effective_from): row for row in announced}

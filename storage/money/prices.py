@@ -124,7 +124,7 @@ def check_model(connection: Connection, given: str) -> None:
     """
     known = sorted({price.model for price in list_prices(connection)})
     if given not in known:
-        hint = names.hint(given, known, more="`headrace prices list` shows all.")
+        hint = names.did_you_mean(given, known, more="`headrace prices list` shows all.")
         raise InvalidInputError("no such model", field="model", value=given, hint=hint)
 
 

@@ -30,7 +30,7 @@ _APART = {
 }
 
 
-def published(models: Iterable[Model]) -> list[Price]:
+def read_published(models: Iterable[Model]) -> list[Price]:
     """The price rows of models as ``genai-prices`` knows them, each with the date from which it holds, in that order.
 
     Raises :class:`errors.UnpricedModelError` for a model that it does not know, or whose price no row can say: nothing

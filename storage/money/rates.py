@@ -8,7 +8,7 @@ from uuid import UUID
 
 from storage.db.connect import Connection
 from storage.db.statements import sql
-from storage.fleet.chores import bounded
+from storage.fleet.chores import run_bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def waiting(connection: Connection, turn: Mapping[UUID, str | None], *, lists: i
     ``lists``: most that are looked at, an equal share of each tenant, two at least.
     """
     facts = {"tenants": list(turn), "before": list(turn.values()), "lists": lists}
-    rows = bounded(connection, sql("money/rates", "waiting"), facts)
+    rows = run_bounded(connection, sql("money/rates", "waiting"), facts)
     return WaitingLists(
         [WaitingForRate(row["tenant_id"], row["waits_for"], row["per_minute"]) for row in rows if row["waits_for"]],
         {row["tenant_id"]: row["upto"] for row in rows if not row["waits_for"]},

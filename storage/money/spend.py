@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from storage.db.connect import Connection
 from storage.db.statements import sql
 from storage.money.spend_forecast import CapWindow
-from storage.money.spend_unusual import FLOOR_USD, LOOK_BACK_DAYS, usual
+from storage.money.spend_unusual import FLOOR_USD, LOOK_BACK_DAYS, usual_spend
 
 _EXACT = Context(prec=1000, traps=[Inexact])  # Python's own 28 digits would round a long sum without a word
 
@@ -204,7 +204,7 @@ def unusual(connection: Connection, *, since: date | None = None) -> list[Unusua
     found = []
     for one in candidates:
         days = past[one.tenant_id, one.scope, one.key]
-        was = usual([usd for day, usd in days if one.day - look_back <= day < one.day])
+        was = usual_spend([usd for day, usd in days if one.day - look_back <= day < one.day])
         if was is not None and one.spent_usd > was.bound_usd:
             found.append(Unusual(one, median_usd=was.median_usd, bound_usd=was.bound_usd, days=was.days))
     return found

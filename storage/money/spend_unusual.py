@@ -37,7 +37,7 @@ class Usual:
     bound_usd: Decimal
 
 
-def usual(history_usd: Sequence[Decimal]) -> Usual | None:
+def usual_spend(history_usd: Sequence[Decimal]) -> Usual | None:
     """What is usual after a history: the spend of days with spend, oldest first. None when it is too short to tell."""
     history = history_usd[-MOST_DAYS:]
     if len(history) < LEAST_DAYS:

@@ -19,7 +19,7 @@ from tests.chaos.schedule import SCHEDULERS, WORKERS, Action, Kind
 from tests.chaos.stage import Stage
 
 _LOOK_EVERY_S = 0.02
-_LONGER_S = 3.0  # at most, for a worker of which nothing is taken back
+_LONGER_S = 3.0  # at most, for a worker of which nothing is reclaimed
 _AT_WIRE_AFTER_S = 1.1  # by then it has begun a sweep, and it waits two seconds for the wire
 _LEAD_WITHIN_S = 1.0
 _FULL = 1  # byte: whatever is there is too much, so every write is refused
@@ -106,14 +106,14 @@ class Faults:
         if self.stage.lives[name].frozen:
             return "it is frozen already"
         process = self.stage.fleet.processes[name]
-        taken_back = self._taken_back()
+        reclaimed = self._reclaimed()
         give_up = time.monotonic() + seconds + _LONGER_S
         self.stage.freeze(name)
 
         def thaw() -> None:
             if process is not self.stage.fleet.processes[name] or process.poll() is not None:
                 return
-            if name in WORKERS and self._taken_back() == taken_back and time.monotonic() < give_up:
+            if name in WORKERS and self._reclaimed() == reclaimed and time.monotonic() < give_up:
                 self._after(_LOOK_EVERY_S, thaw)
                 return
             self.stage.thaw(name)
@@ -121,12 +121,12 @@ class Faults:
         self._after(seconds, thaw)
         return None
 
-    def _taken_back(self) -> int:
+    def _reclaimed(self) -> int:
         """How many jobs the schedulers say they took back. Read from their logs: Postgres may be frozen too.
 
         A worker wakes just after that, while its jobs run elsewhere: then its answers are a zombie's.
         """
-        return sum(self.stage.fleet.log(name).count('"job.taken_back"') for name in SCHEDULERS)
+        return sum(self.stage.fleet.log(name).count('"job.reclaimed"') for name in SCHEDULERS)
 
     def _freeze_at_wire(self, action: Action) -> str | None:
         """Stop a scheduler in the middle of a chore: a frozen wire has held it up there, for it sweeps every second."""

@@ -219,8 +219,8 @@ class Producer:
             return 0
         tenant_id, job_id = self._dice.choice(sure[-10:])
         try:
-            found = self._database.patiently(
-                lambda connection, _: jobs.cancel(connection, tenant_id, job_id, by="chaos"), within_s=5
+            found = self._database.retry_until_answered(
+                lambda connection: jobs.cancel(connection, tenant_id, job_id, by="chaos"), within_s=5
             )
         except ServiceError:
             return 1

@@ -48,7 +48,7 @@ class Report:
             f"seed {self.seed}: {len(self.actions)} actions ({len(self.missed)} missed)",
             f"{f.jobs} jobs: {endings}{f' (failed: {failures})' if failures else ''}",
             f"{f.runs} runs, {f.unknown_runs} unknown, ${f.cost_usd}",
-            f"{f.taken_back} taken back ({f.taken_from_the_living} from the living), {self.cancels} cancels",
+            f"{f.reclaimed} reclaimed ({f.taken_from_the_living} from the living), {self.cancels} cancels",
             f"{self.starts} starts of processes",
             f"longest pause {f.longest_pause_s:.1f} s, {self.settled_s:.1f} s to settle, {self.took_s:.0f} s in all",
             f"{len(self.breaches)} breaches",

@@ -49,7 +49,7 @@ CARDS: tuple[tuple[Kind, str], ...] = (
 
 _LASTS_S: dict[Kind, tuple[float, float]] = {
     Kind.KILL_WORKER: (0.0, 1.5),
-    Kind.FREEZE_WORKER: (2.1, 3.4),  # and on until its jobs were taken back, so that it wakes as a zombie
+    Kind.FREEZE_WORKER: (2.1, 3.4),  # and on until its jobs were reclaimed, so that it wakes as a zombie
     Kind.KILL_SCHEDULER: (0.0, 2.0),
     Kind.FREEZE_SCHEDULER: (1.0, 4.0),
     Kind.FREEZE_AT_WIRE: (2.0, 4.0),

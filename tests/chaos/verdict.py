@@ -44,7 +44,7 @@ _COUNTS = """
 _TAKEN_BACK = """
     select detail ->> 'worker_id' as worker_id,
            extract(epoch from at - headrace.time_of((detail ->> 'claim_id')::uuid)) as held_s
-    from headrace.job_events where event = 'taken_back'
+    from headrace.job_events where event = 'reclaimed'
 """
 _BY_OUTCOME = """
     select coalesce(outcome, 'live') as outcome, case when outcome = 'failed' then reason end as reason,
@@ -61,7 +61,7 @@ class Figures:
     runs: int
     unknown_runs: int
     cost_usd: str
-    taken_back: int  # jobs that were queued again because their worker seemed lost
+    reclaimed: int  # jobs that were queued again because their worker seemed lost
     taken_from_the_living: int  # of them, those whose worker nobody had touched and whose claim was not overdue
     endings: dict[str, int]
     failures: dict[str, int]  # the reasons of those that failed
@@ -85,7 +85,7 @@ def figures(stage: Stage) -> Figures:
             runs=counts["runs"],
             unknown_runs=counts["unknown_runs"],
             cost_usd=f"{counts['cost_usd']:.4f}",
-            taken_back=len(taken),
+            reclaimed=len(taken),
             taken_from_the_living=sum(
                 row["held_s"] < CLAIM_TIMEOUT_S and row["worker_id"] not in stage.disturbed for row in taken
             ),

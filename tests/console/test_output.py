@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from console.terminal.output import cell, dumped, printable
+from console.terminal.output import cell, make_printable, to_json
 from storage.jobs.jobs import State
 
 ID = UUID("01a20ca4-cb10-708b-97d0-a0022f528f85")
@@ -29,12 +29,12 @@ ID = UUID("01a20ca4-cb10-708b-97d0-a0022f528f85")
     ],
 )
 def test_programs_get_values_exactly(value: object, seen: str) -> None:
-    assert json.loads(dumped({"value": value})) == {"value": seen}
+    assert json.loads(to_json({"value": value})) == {"value": seen}
 
 
 def test_what_is_no_value_of_ours_is_a_bug_and_not_shown_as_text() -> None:
     with pytest.raises(TypeError, match="object"):
-        dumped({"value": object()})
+        to_json({"value": object()})
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_people_get_values_they_can_read(value: object, seen: str) -> None:
 
 
 def test_nothing_that_could_steer_a_terminal_gets_through() -> None:
-    assert printable("a\x1b[2J\x07\r\u202eb\n\tc") == "a�[2J���b\n\tc"
+    assert make_printable("a\x1b[2J\x07\r\u202eb\n\tc") == "a�[2J���b\n\tc"
 
 
 def test_blanks_of_all_widths_are_blanks_and_the_parts_of_an_emoji_stay_together() -> None:
-    assert printable("a\u00a0b\u3000c") == "a b c"
-    assert printable("👩\u200d👧 \u200d a\u200db") == "👩\u200d👧 � a�b"
-    assert printable("Zoë e\u0301 ❤\ufe0f") == "Zoë e\u0301 ❤\ufe0f"
-    assert printable("\udcff\ud800") == "��"
+    assert make_printable("a\u00a0b\u3000c") == "a b c"
+    assert make_printable("👩\u200d👧 \u200d a\u200db") == "👩\u200d👧 � a�b"
+    assert make_printable("Zoë e\u0301 ❤\ufe0f") == "Zoë e\u0301 ❤\ufe0f"
+    assert make_printable("\udcff\ud800") == "��"

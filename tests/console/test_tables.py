@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from console.terminal.output import printable
-from console.terminal.tables import MOST_LINES, Layout, cards, table, unbroken, wrapped
+from console.terminal.output import make_printable
+from console.terminal.tables import MOST_LINES, Layout, cards, table, unbroken, wrap
 
 ID = str(UUID("01a20ca4-cb10-708b-97d0-a0022f528f85"))
 COLUMNS = ["id", "who", "what happened", "cost USD", "empty"]
@@ -87,7 +87,7 @@ def test_wide_letters_are_counted_by_their_cells() -> None:
     )
 )
 def test_nothing_is_lost_or_broken_at_any_width(width: int, rows: list[tuple[str, str, object]]) -> None:
-    cells = [[printable(one).replace("\n", " ").replace("\t", " ") for one in map(str, row)] for row in rows]
+    cells = [[make_printable(one).replace("\n", " ").replace("\t", " ") for one in map(str, row)] for row in rows]
 
     lines = shown(table(["id", "words", "USD"], cells, width=width, to_right=["USD"]))
 
@@ -102,11 +102,11 @@ def test_nothing_is_lost_or_broken_at_any_width(width: int, rows: list[tuple[str
 
 
 def test_a_text_wraps_at_blanks_alone() -> None:
-    assert wrapped("one two three", 7) == ["one two", "three"]
-    assert wrapped(f"see {ID} there", 10) == ["see", ID, "there"]
-    assert wrapped(unbroken("2026-01-02 03:04:05"), 10) == [unbroken("2026-01-02 03:04:05")]
-    assert wrapped("", 5) == [""]
-    assert wrapped("one two", None) == ["one two"]
+    assert wrap("one two three", 7) == ["one two", "three"]
+    assert wrap(f"see {ID} there", 10) == ["see", ID, "there"]
+    assert wrap(unbroken("2026-01-02 03:04:05"), 10) == [unbroken("2026-01-02 03:04:05")]
+    assert wrap("", 5) == [""]
+    assert wrap("one two", None) == ["one two"]
 
 
 def test_a_card_leaves_out_what_is_not_there() -> None:

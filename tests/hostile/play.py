@@ -52,14 +52,14 @@ _OF_OTHERS = {
           and (status <> 'succeeded' or over_reserved_usd > 0)""",
     "a job of an ordinary tenant was asked more than once": """
         select job_id, count(*) from headrace.runs where tenant_id = any (%(others)s) group by 1 having count(*) > 1""",
-    "a job of an ordinary tenant was taken back": """
+    "a job of an ordinary tenant was reclaimed": """
         select e.job_id, e.detail from headrace.job_events e where e.tenant_id = any (%(others)s)
-          and e.event = 'taken_back'""",
+          and e.event = 'reclaimed'""",
     "a job of the hostile tenant is poison, and no worker died": """
         select id, error from headrace.jobs where tenant_id = %(hostile)s and reason = 'poison'""",
-    "a job of the hostile tenant was taken back": """
+    "a job of the hostile tenant was reclaimed": """
         select e.job_id, e.detail from headrace.job_events e where e.tenant_id = %(hostile)s
-          and e.event = 'taken_back'""",
+          and e.event = 'reclaimed'""",
 }
 
 

@@ -96,7 +96,7 @@ def _usage(openai: str, anthropic: str) -> Odd:
 
 
 def _raw(body: bytes, status: int = 200, **headers: str) -> Odd:
-    return lambda handler, _: handler.say(body, status, **headers)
+    return lambda handler: handler.say(body, status, **headers)
 
 
 def _endless(handler: Handler, _: bool) -> None:

@@ -157,7 +157,7 @@ def test_a_repeated_claim_holds_the_slots_that_it_took(app: Database, ops: Datab
     assert slots(ops, tenant) == {"interactive": (2, 1, 2)}
 
 
-@pytest.mark.parametrize("way", ["ended", "retry", "defer", "hand_back", "take_back", "cancel", "expire"])
+@pytest.mark.parametrize("way", ["ended", "retry", "defer", "hand_back", "reclaim", "cancel", "expire"])
 @pytest.mark.parametrize("scope", [LANE, FEATURE])
 def test_every_way_out_frees_the_slot(app: Database, ops: Database, tenant: UUID, way: str, scope: SlotScope) -> None:
     deadline = datetime.now(UTC) + timedelta(minutes=10)
@@ -167,11 +167,11 @@ def test_every_way_out_frees_the_slot(app: Database, ops: Database, tenant: UUID
     next_one = some(app, tenant, 1)
     assert isinstance(claim(app, tenant), Stopped)
 
-    if way == "take_back":
+    if way == "reclaim":
         with ops.connection() as connection:
             recovery.drain_wakes(connection)
             connection.execute("update headrace.workers set heartbeat_at = heartbeat_at - interval '1 hour'")
-            taken = recovery.take_back(connection, silent_s=60, max_deaths=1)
+            taken = recovery.reclaim(connection, silent_s=60, max_deaths=1)
             assert taken is not None and taken.state == "failed"
             workers.heartbeat(connection, WORKER, host="h", pid=1, threads=8)
             assert recovery.drain_wakes(connection) == {"interactive": {tenant: 1}}
@@ -355,7 +355,7 @@ def test_never_more_than_the_cap_with_32_threads_and_kills(urls: Urls, app: Data
         workers.heartbeat(connection, WORKER, host="h", pid=1, threads=8)
         recovery.release_due(connection)
         recovery.release_for_slots(connection, all_waiting_tenants(connection))
-        while recovery.take_back(connection, silent_s=1.0, max_deaths=1000):
+        while recovery.reclaim(connection, silent_s=1.0, max_deaths=1000):
             pass
 
     with Watcher(urls, caps) as watcher, ThreadPoolExecutor(32) as threads:

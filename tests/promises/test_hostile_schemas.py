@@ -1,4 +1,4 @@
-"""One tenant's output schemas stop nobody else: a real worker, a scheduler that takes back what stands still, and two
+"""One tenant's output schemas stop nobody else: a real worker, a scheduler that reclaims what stands still, and two
 tenants. A's schemas and answers were made to hold the interpreter lock, to double, to fetch; B asks ordinary questions.
 """
 
@@ -145,13 +145,13 @@ def test_a_neighbours_jobs_go_on_while_hostile_schemas_are_read_and_answers_chec
     assert fetched == []
     assert worker.poll() is None
     with ops.connection() as connection:
-        taken_back = [
+        reclaimed = [
             event
             for job_id in ordinary + hostile
             for event in jobs.history(connection, job_id)
-            if event["what"] == "taken_back"
+            if event["what"] == "reclaimed"
         ]
-    assert taken_back == []
+    assert reclaimed == []
     eventually(lambda: fleet.log("worker").count("job.settled") >= len(ordinary))
     check_books(ops, fleet.journal())
 

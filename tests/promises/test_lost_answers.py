@@ -348,11 +348,11 @@ def test_a_zombies_settle_and_its_repeat_at_the_same_time(
         job_id = enqueue_job(connection, tenant, on_unknown="fail")
         claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
         begin_call(connection, tenant, job_id, claim_id, planned)
-        assert recovery.take_back(scheduler, silent_s=1, max_deaths=3) is not None
+        assert recovery.reclaim(scheduler, silent_s=1, max_deaths=3) is not None
 
     def settle() -> str:
-        return behind.patiently(
-            lambda connection, _repeat: settle_job(
+        return behind.retry_until_answered(
+            lambda connection: settle_job(
                 connection,
                 tenant,
                 job_id,

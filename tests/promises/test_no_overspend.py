@@ -101,7 +101,7 @@ def answer(run_id: UUID) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------- concurrency
 
 THREADS, JOBS_EACH = 64, 6
-ALIVE = new_id()  # the worker whose jobs are not taken back
+ALIVE = new_id()  # the worker whose jobs are not reclaimed
 _OVER = """
     select c.scope, c.key, c.spent_usd, c.reserved_usd, l.usd from headrace.caps c
     join headrace.tenants t on t.id = c.tenant_id join headrace.plans p on p.name = t.plan
@@ -130,7 +130,7 @@ class Watcher:
 
 @pytest.mark.parametrize("tight", ["tenant", "user", "feature"])
 def test_no_number_of_threads_passes_a_cap(ops: Database, urls: Urls, tight: str) -> None:
-    """Threads begin and settle at random under a cap that fits a part; some die in mid-call and are taken back."""
+    """Threads begin and settle at random under a cap that fits a part; some die in mid-call and are reclaimed."""
     limit = Decimal("0.02")  # of about 0.05 that all jobs together would spend
     tenant = new_tenant(ops, "Busy", daily_cap_usd={"tenant": limit, "user": limit * 5}.get(tight, Decimal(10)))
     users = ["u"] if tight == "user" else [f"u-{i}" for i in range(THREADS)]
@@ -146,10 +146,10 @@ def test_no_number_of_threads_passes_a_cap(ops: Database, urls: Urls, tight: str
     with Database(urls.app, connections=24) as app, ThreadPoolExecutor(THREADS + 2) as threads:
         for user in users:
             put(app, tenant, THREADS * JOBS_EACH // len(users), user_id=user)
-        background = [threads.submit(watcher.run, stop), threads.submit(_take_back_the_dead, ops, stop)]
+        background = [threads.submit(watcher.run, stop), threads.submit(_reclaim_the_dead, ops, stop)]
         try:
             ended = [one for many in threads.map(lambda seed: _work(app, tenant, seed), range(THREADS)) for one in many]
-            eventually(lambda: not _running(ops), why="what the dead held is taken back")
+            eventually(lambda: not _running(ops), why="what the dead held is reclaimed")
         finally:
             stop.set()
             for one in background:
@@ -195,10 +195,10 @@ def _work(app: Database, tenant: UUID, seed: int) -> list[str]:
     return ended
 
 
-def _take_back_the_dead(ops: Database, stop: threading.Event) -> None:
+def _reclaim_the_dead(ops: Database, stop: threading.Event) -> None:
     while not stop.wait(0.005):
         with ops.connection() as connection:
-            recovery.take_back(connection, silent_s=3600, max_deaths=1)
+            recovery.reclaim(connection, silent_s=3600, max_deaths=1)
 
 
 def _running(ops: Database) -> list[Any]:
@@ -400,7 +400,7 @@ def test_several_bookings_of_one_instant_are_one_crossing(spender: Spender, cloc
     for output in (9_000, 2_000):  # 85 %, then 95 %
         assert claim.begin(call(0, output)).verdict == "granted"
     with spender.ops.connection() as connection:
-        taken = recovery.take_back(connection, silent_s=0, max_deaths=1)
+        taken = recovery.reclaim(connection, silent_s=0, max_deaths=1)
     assert taken is not None and taken.state == "failed"
     assert spender.cap()["spent_usd"] == Decimal("0.0095")
     assert len(spender.warnings()) == 1

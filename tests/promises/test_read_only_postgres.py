@@ -1,4 +1,4 @@
-"""Postgres takes no writes for a while: a failover, a full disk. Nothing is lost, repeated or taken back for it.
+"""Postgres takes no writes for a while: a failover, a full disk. Nothing is lost, repeated or reclaimed for it.
 
 Four times as long as a worker may be silent, so that hearts, claims, settles and every chore meet it.
 """
@@ -42,7 +42,7 @@ def test_a_read_only_postgres_costs_time_and_nothing_else(
     eventually(lambda: ended(ops) == JOBS, within_s=90, why="every job ends")
     outcomes = read(ops, "select outcome, attempts, count(*)::integer as n from headrace.jobs group by 1, 2")
     assert [(row["outcome"], row["attempts"], row["n"]) for row in outcomes] == [("succeeded", 1, JOBS)]
-    assert read(ops, "select job_id from headrace.job_events where event = 'taken_back'") == []
+    assert read(ops, "select job_id from headrace.job_events where event = 'reclaimed'") == []
     check_books(ops, fleet.journal())
     assert len(fleet.journal()) == JOBS, "no answer was paid twice"
     for name in PROCESSES:
@@ -59,4 +59,4 @@ def running(ops: Database) -> int:
 
 
 def read(ops: Database, statement: str) -> list[dict[str, object]]:
-    return ops.patiently(lambda connection, _: connection.execute(statement).fetchall())
+    return ops.retry_until_answered(lambda connection: connection.execute(statement).fetchall())

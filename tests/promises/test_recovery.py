@@ -89,9 +89,9 @@ def die_with(app: Database, tenant: UUID, *, in_mid_call: bool = True) -> UUID:
     return claim_id
 
 
-def take_back(ops: Database) -> recovery.TakenBack | None:
+def reclaim(ops: Database) -> recovery.Reclaimed | None:
     with ops.connection() as connection:
-        return recovery.take_back(connection, silent_s=SILENT_S, max_deaths=3)
+        return recovery.reclaim(connection, silent_s=SILENT_S, max_deaths=3)
 
 
 def test_a_job_that_three_workers_died_of_is_poison(app: Database, ops: Database, tenant: UUID, client: Client) -> None:
@@ -100,7 +100,7 @@ def test_a_job_that_three_workers_died_of_is_poison(app: Database, ops: Database
     states = []
     for _ in range(3):
         die_with(app, tenant)
-        taken = take_back(ops)
+        taken = reclaim(ops)
         assert taken is not None
         states.append(taken.state)
     assert states == ["queued", "queued", "failed"]
@@ -109,7 +109,7 @@ def test_a_job_that_three_workers_died_of_is_poison(app: Database, ops: Database
     assert result.error is not None
     assert result.error["message"] == "3 workers fell silent while they ran this job"
     history = events(ops, job_id)
-    assert (history.count("call unknown"), history.count("taken_back"), history[-1]) == (3, 2, "failed")
+    assert (history.count("call unknown"), history.count("reclaimed"), history[-1]) == (3, 2, "failed")
     check_books(ops, None)
 
 
@@ -132,7 +132,7 @@ def test_a_drain_in_the_middle_of_a_long_job_is_not_a_death(app: Database, ops: 
         worker_id = hold_in_worker(app, ops, tenant)
         with ops.connection() as connection:
             workers.stopped(connection, worker_id)
-        assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, "queued")
+        assert reclaim(ops) == recovery.Reclaimed(tenant, "interactive", job_id, "queued")
     (queued,) = rows(ops, "select attempts, deaths, overdue from headrace.queue")
     assert queued == {"attempts": 0, "deaths": 0, "overdue": 0}
     assert events(ops, job_id).count("call unknown") == 5
@@ -147,7 +147,7 @@ def test_claims_past_their_time_in_live_workers_end_a_job_but_not_as_poison(
     states = []
     for _ in range(3):
         hold_in_worker(app, ops, tenant, timeout_s=0.0)
-        taken = take_back(ops)
+        taken = reclaim(ops)
         assert taken is not None
         states.append(taken.state)
     assert states == ["queued", "queued", "failed"]
@@ -166,11 +166,11 @@ def test_the_error_tells_deaths_from_claims_past_their_time(
     with app.connection() as connection:
         job_id = enqueue_job(connection, tenant)
     die_with(app, tenant)
-    assert take_back(ops) is not None
+    assert reclaim(ops) is not None
     hold_in_worker(app, ops, tenant, timeout_s=0.0)
-    assert take_back(ops) is not None
+    assert reclaim(ops) is not None
     die_with(app, tenant)
-    assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, "failed", "overdue")
+    assert reclaim(ops) == recovery.Reclaimed(tenant, "interactive", job_id, "failed", "overdue")
     result = ended(client, tenant, job_id)
     assert result.error is not None
     assert (result.reason, result.error["deaths"], result.error["overdue"]) == ("overdue", 2, 1)
@@ -185,7 +185,7 @@ def test_a_job_that_must_not_be_repeated_ends_if_a_call_was_under_way(
         job_id = enqueue_job(connection, tenant, on_unknown="fail")
     die_with(app, tenant, in_mid_call=in_mid_call)
     reason = "outcome_unknown" if in_mid_call else None
-    assert take_back(ops) == recovery.TakenBack(tenant, "interactive", job_id, state, reason)
+    assert reclaim(ops) == recovery.Reclaimed(tenant, "interactive", job_id, state, reason)
     (row,) = rows(ops, "select state, reason from headrace.job_status")
     assert row == {"state": state, "reason": "outcome_unknown" if state == "failed" else None}
     check_books(ops, None, all_ended=state == "failed")
@@ -195,7 +195,7 @@ def test_whoever_lost_a_job_is_told_so_even_when_it_has_ended(app: Database, ops
     with app.connection() as connection:
         job_id = enqueue_job(connection, tenant, on_unknown="fail")
     claim_id = die_with(app, tenant)
-    take_back(ops)
+    reclaim(ops)
     (run,) = rows(ops, "select id from headrace.runs")
     with app.connection() as connection:
         state = settle_job(
@@ -210,14 +210,14 @@ def test_whoever_lost_a_job_is_told_so_even_when_it_has_ended(app: Database, ops
 
 
 def test_a_worker_that_lost_its_job_is_not_told_to_call(app: Database, ops: Database, tenant: UUID) -> None:
-    """Its begin was done and the answer lost; before the repeat, the job was taken back."""
+    """Its begin was done and the answer lost; before the repeat, the job was reclaimed."""
     with app.connection() as connection:
         enqueue_job(connection, tenant)
         claim_id, planned = new_id(), planned_call()
         job = claim_job(connection, tenant, claim_id=claim_id, worker_id=new_id())
         assert job is not None
         assert begin_call(connection, tenant, job.job_id, claim_id, planned).verdict == "granted"
-        take_back(ops)
+        reclaim(ops)
         assert begin_call(connection, tenant, job.job_id, claim_id, planned).verdict == "lost"
 
 
@@ -245,20 +245,20 @@ def test_a_stopped_worker_that_goes_on_ends_nothing_and_its_usage_is_on_its_own_
 
     assert late["cost_usd"] < late["reserved_usd"]
     history = events(ops, job_id)
-    assert (history.count("succeeded"), history.count("taken_back")) == (1, 1)
+    assert (history.count("succeeded"), history.count("reclaimed")) == (1, 1)
     (result,) = rows(ops, "select run_id from headrace.results")
     assert result["run_id"] == second["id"]
     assert len(fleet.journal()) == 2
     check_books(ops, fleet.journal())
 
 
-def test_a_claim_past_its_deadline_is_taken_back_though_the_process_lives(
+def test_a_claim_past_its_deadline_is_reclaimed_though_the_process_lives(
     client: Client, fleet: Fleet, ops: Database, tenant: UUID, scheduler: Scheduler
 ) -> None:
     fleet.simulator(openai={"fault": "hang"})
     hung = fleet.worker("hung", threads=1, HEADRACE_CLAIM_TIMEOUT_S="3")
     job_id = client.enqueue(**asked(tenant))
-    eventually(lambda: "taken_back" in events(ops, job_id), why="it is taken back")
+    eventually(lambda: "reclaimed" in events(ops, job_id), why="it is reclaimed")
     assert hung.poll() is None
     with ops.connection() as connection:
         assert [one["pid"] for one in workers.alive(connection, SILENT_S)] == [hung.pid]
@@ -279,10 +279,10 @@ def test_a_live_worker_keeps_its_job(app: Database, ops: Database, tenant: UUID)
     with app.connection() as connection:
         enqueue_job(connection, tenant)
         assert claim_job(connection, tenant, claim_id=new_id(), worker_id=worker_id) is not None
-    assert take_back(ops) is None
+    assert reclaim(ops) is None
     with ops.connection() as connection:
         workers.stopped(connection, worker_id)
-    assert take_back(ops) is not None
+    assert reclaim(ops) is not None
 
 
 # ------------------------------------------------------------------------------------------------------ what fails

@@ -152,7 +152,9 @@ class Work:
             assert self.fleet.processes[name].poll() is None, self.fleet.log(name)
 
     def _count(self, statement: str) -> int:
-        (row,) = self.ops.patiently(lambda connection, _: connection.execute(statement, [self.tenants]).fetchall())
+        (row,) = self.ops.retry_until_answered(
+            lambda connection: connection.execute(statement, [self.tenants]).fetchall()
+        )
         return int(row["n"])
 
 

@@ -184,7 +184,7 @@ class TheRoad(RuleBasedStateMachine):
     # ---------------------------------------------------------------------------------------------------- claim
 
     def claim_again(self, old: Claim) -> None:
-        """When the job was taken back meanwhile, the repeat is a claim like any other."""
+        """When the job was reclaimed meanwhile, the repeat is a claim like any other."""
         if old.runs or old.has_settled or old not in self.road.claims:
             return  # so its answer had arrived
         if not old.live:
@@ -304,7 +304,7 @@ class TheRoad(RuleBasedStateMachine):
         elif verdict == "next_call":
             expected = "kept"
         elif verdict == "hand_back":
-            expected = job.put_back(self.now, None, burns_attempt=False, by=claim)
+            expected = job.requeue(self.now, None, burns_attempt=False, by=claim)
         elif verdict == "ended":
             state = "cancelled" if job.cancelling else facts["outcome"]
             job.end(state, by=claim)
@@ -312,7 +312,7 @@ class TheRoad(RuleBasedStateMachine):
         else:
             until = facts.get("until")
             run_at = datetime.fromisoformat(until) if until else self.now + timedelta(seconds=facts["delay_s"])
-            expected = job.put_back(self.now, run_at, burns_attempt=verdict == "retry", by=claim)
+            expected = job.requeue(self.now, run_at, burns_attempt=verdict == "retry", by=claim)
         assert got == expected
 
     # ---------------------------------------------------------------------------------------- any step once more
@@ -398,26 +398,26 @@ class TheRoad(RuleBasedStateMachine):
     def do_all_chores(self) -> None:
         self.release_due(1000)
         self.expire(1000)
-        while self.take_back():
+        while self.reclaim():
             pass
 
-    @rule(chore=st.sampled_from(["take_back", "release_due", "expire"]), limit=st.sampled_from([1, 1000]))
+    @rule(chore=st.sampled_from(["reclaim", "release_due", "expire"]), limit=st.sampled_from([1, 1000]))
     def schedule(self, chore, limit):
         {
-            "take_back": lambda: self.take_back(),
+            "reclaim": lambda: self.reclaim(),
             "release_due": lambda: self.release_due(limit),
             "expire": lambda: self.expire(limit),
         }[chore]()
 
-    def take_back(self) -> bool:
+    def reclaim(self) -> bool:
         lost = self.road.lost(self.now, SILENT_S)
-        got = recovery.take_back(self.world.ops, silent_s=SILENT_S, max_deaths=MAX_DEATHS)
+        got = recovery.reclaim(self.world.ops, silent_s=SILENT_S, max_deaths=MAX_DEATHS)
         if got is None:
             assert lost == []
             return False
         job = self.road.jobs[got.job_id]
         assert job in lost
-        assert got.state == job.take_back(self.now, SILENT_S)
+        assert got.state == job.reclaim(self.now, SILENT_S)
         return True
 
     def release_due(self, limit: int) -> None:

@@ -207,7 +207,7 @@ def test_a_row_that_cannot_be_queued_is_set_aside_and_the_others_are_queued(
     assert aside(ops) == [("due", tenant, jobs[2], "this row cannot be")]
 
 
-def test_a_job_that_cannot_be_taken_back_stands_in_nobody_s_way(
+def test_a_job_that_cannot_be_reclaimed_stands_in_nobody_s_way(
     app: Database, ops: Database, urls: Urls, tenant: UUID
 ) -> None:
     lost = new_id()
@@ -218,13 +218,13 @@ def test_a_job_that_cannot_be_taken_back_stands_in_nobody_s_way(
     break_at(urls, jobs[1])
 
     with ops.connection() as connection:
-        taken = [recovery.take_back(connection, silent_s=60, max_deaths=3) for _ in range(4)]
+        taken = [recovery.reclaim(connection, silent_s=60, max_deaths=3) for _ in range(4)]
 
     assert {one.job_id: one.state for one in taken if one} == {
         jobs[0]: "queued", jobs[1]: "set_aside", jobs[2]: "queued",
     }  # fmt: skip
     assert taken[-1] is None
-    assert aside(ops) == [("take_back", tenant, jobs[1], "this row cannot be")]
+    assert aside(ops) == [("reclaim", tenant, jobs[1], "this row cannot be")]
 
 
 @pytest.mark.parametrize("waits_for", ["room:tenant:", "rate:tenant:", "slot:model:openai:x"])

@@ -329,7 +329,7 @@ def test_the_answer_to_a_closing_is_lost_and_it_is_repeated(
         next_day(clock)
     with PostgresProxy(urls.ops) as proxy, Database(proxy.url) as behind:
         loss = proxy.lose(b"headrace.close_day", times=2)
-        behind.patiently(lambda connection, _repeat: billing.close_days(connection), within_s=20)
+        behind.retry_until_answered(lambda connection: billing.close_days(connection), within_s=20)
         assert loss.left == 0
 
     assert [one["payload"]["value"] for one in events(ops)] == ["1000000"] * 3

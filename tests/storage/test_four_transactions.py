@@ -145,7 +145,7 @@ def test_a_key_used_again_gives_the_first_job_and_another_body_a_conflict(app: D
 
 
 @pytest.mark.parametrize("verdict", ["retry", "defer"])
-def test_put_back_later_counts_an_attempt_only_when_it_failed(app: Database, tenant: UUID, verdict: str) -> None:
+def test_requeue_later_counts_an_attempt_only_when_it_failed(app: Database, tenant: UUID, verdict: str) -> None:
     put(app, tenant, request())
     claim_id = new_id()
     job = take(app, tenant, claim_id)
@@ -165,7 +165,7 @@ def test_a_zombie_cannot_end_the_job_but_its_usage_corrects_its_run(app: Databas
     planned = call()
     grant = ask(app, tenant, job.job_id, claim_id, planned)
     with ops.connection() as connection:  # the worker never sent a heartbeat: it is silent
-        row = connection.execute("select state from headrace.take_back(0, 3)").fetchone()
+        row = connection.execute("select state from headrace.reclaim(0, 3)").fetchone()
     assert row == {"state": "queued"}
     assert caps(app, tenant)["tenant"] == (grant.reserved_usd, 0)
 
@@ -188,7 +188,7 @@ def test_a_zombie_moves_nothing_while_the_job_runs_elsewhere(
     late, planned = call(), call()
     ask(app, tenant, job.job_id, zombie, late)
     with ops.connection() as connection:
-        connection.execute("select headrace.take_back(0, 3)")
+        connection.execute("select headrace.reclaim(0, 3)")
     again = take(app, tenant, heir)
     assert again is not None and again.job_id == job.job_id
     grant = ask(app, tenant, job.job_id, heir, planned)

@@ -287,7 +287,7 @@ def test_every_change_of_a_rate_is_in_the_audit(ops: Database, acme: UUID) -> No
     ]
 
 
-def test_the_policys_rate_of_a_feature_is_published_and_taken_back(
+def test_the_policys_rate_of_a_feature_is_published_and_reclaimed(
     app: Database, ops: Database, acme: UUID, urls: Urls, tmp_path: Path
 ) -> None:
     plan(ops, "pro", user_per_minute=60)

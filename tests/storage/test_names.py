@@ -51,18 +51,18 @@ def test_python_and_sql_say_the_same_of_every_text(urls: Urls) -> None:
         rows = connection.execute(
             "select headrace.composed(t), headrace.name_fault(headrace.composed(t), 200),"
             "       headrace.composed(p) from unnest(%s::text[], %s::text[]) with ordinality x(t, p, n) order by n",
-            [list(texts), [names.composed(one) for one in texts]],
+            [list(texts), [names.compose(one) for one in texts]],
         ).fetchall()
     apart = 0
     for text, (sql, fault, after_python) in zip(texts, rows, strict=True):
-        python = names.composed(text)
+        python = names.compose(text)
         assert after_python == sql, ascii(text)[:80]  # what Python does first never leads to another id
         if python == sql:
-            assert names.fault(python) == fault, ascii(text)[:80]
+            assert names.name_fault(python) == fault, ascii(text)[:80]
         else:  # Postgres knows a newer Unicode
             apart += 1
             assert any(unicodedata.category(one) == "Cn" for one in text), ascii(text)[:80]
-            assert (names.fault(python), fault) == (None, None)
+            assert (names.name_fault(python), fault) == (None, None)
     assert apart <= len(odd_texts.NEWER)
     said = {fault for _, fault, _ in rows}
     assert said == {None, ODD, UNSEEN, MARKED, "needs 1 to 200 characters"}
@@ -94,23 +94,23 @@ def _escaped(point: int) -> str:
 
 def test_a_row_of_marks_is_refused_before_it_is_sorted(urls: Urls, tenant: UUID) -> None:
     for marks in ("\u0345" * 16 + "\u0334" * 15, "\u0301" * 31, "\U0001e8d0\u093c" * 16):
-        assert names.composed("e" + marks) == "e" + marks
-        assert names.fault("e" + marks) == MARKED
+        assert names.compose("e" + marks) == "e" + marks
+        assert names.name_fault("e" + marks) == MARKED
         refused = pytest.raises(InvalidInputError, match="combining marks in a row")
         with psycopg.connect(urls.producer, autocommit=True) as producer, refused:
             enqueue_by_sql(producer, tenant_id=tenant, **{**CHAT, "user_id": "e" + marks})
-    assert names.fault(names.composed("e" + "\u0301" * 30)) is None
+    assert names.name_fault(names.compose("e" + "\u0301" * 30)) is None
 
 
 @pytest.mark.parametrize("text", odd_texts.UNSTORABLE)
 def test_what_postgres_cannot_hold_is_refused_by_the_same_words(text: str) -> None:
-    assert names.fault(names.composed(text)) == ODD
+    assert names.name_fault(names.compose(text)) == ODD
 
 
 def test_a_long_text_is_refused_before_it_is_composed() -> None:
     """Composing sorts each row of marks, in a time that grows with its square."""
     with pytest.raises(InvalidInputError, match="needs 1 to 200 characters") as refused:
-        names.cleaned("a" + "\u0316\u0301" * 5_000_000, field="user_id")
+        names.clean_name("a" + "\u0316\u0301" * 5_000_000, field="user_id")
     assert len(str(refused.value)) < 400
 
 
@@ -258,16 +258,16 @@ def test_a_limit_that_was_set_for_another_form_of_an_id_is_found(ops: Database, 
 
 def test_an_unknown_name_is_told_what_is_near_and_what_there_is() -> None:
     some = ["chat", "report", "sql_generation"]
-    assert names.hint("caht", some) == "Did you mean chat? There are: chat, report, sql_generation."
-    assert names.hint("CHAT", some).startswith("Did you mean chat?")
-    assert names.hint("zzz", some) == "There are: chat, report, sql_generation."
-    assert names.hint("chat", []) == "There are none yet."
-    assert names.hint("x", ["chat"], more="See there.") == "There is: chat. See there."
+    assert names.did_you_mean("caht", some) == "Did you mean chat? There are: chat, report, sql_generation."
+    assert names.did_you_mean("CHAT", some).startswith("Did you mean chat?")
+    assert names.did_you_mean("zzz", some) == "There are: chat, report, sql_generation."
+    assert names.did_you_mean("chat", []) == "There are none yet."
+    assert names.did_you_mean("x", ["chat"], more="See there.") == "There is: chat. See there."
     many = [f"name-{n}" for n in range(500)]
-    told = names.hint("name-499x", many)
+    told = names.did_you_mean("name-499x", many)
     assert told.startswith("Did you mean name-499")
     assert 10 <= told.count("name-") <= 13
-    assert len(names.hint("x" * 10**6, ["y" * 200] * 10**4)) < 2500
+    assert len(names.did_you_mean("x" * 10**6, ["y" * 200] * 10**4)) < 2500
 
 
 PUBLISH = """

@@ -30,9 +30,9 @@ from storage.db.database import Database
 from storage.db.ids import new_id
 from storage.money import price_sync, price_table, prices
 from storage.money.price_sync import due
-from storage.money.price_table import compare
+from storage.money.price_table import compare_tables
 from storage.money.prices import BY_HAND, ChangeKind, Model, Price, in_force
-from storage.money.published_prices import published
+from storage.money.published_prices import read_published
 from tests.conftest import TEMPLATE, new_tenant
 from tests.support.audit import check_books
 from tests.support.fleet import Urls
@@ -138,7 +138,7 @@ def priceable() -> list[Model]:
     for provider in get_snapshot().providers:
         for model in provider.models if provider.id in ("openai", "anthropic") else ():
             try:
-                published([(provider.id, model.id)])
+                read_published([(provider.id, model.id)])
             except UnpricedModelError:
                 continue
             if provider.find_model(model.id) is model:  # not a pattern of fine-tuned models
@@ -151,7 +151,7 @@ def test_any_model_that_could_be_routed_costs_what_its_provider_bills(schema: ps
     assert len(models) > 100
     assert set(ROUTED) < set(models)
     exact = least = 0
-    for row in published(models):
+    for row in read_published(models):
         at = max(row.effective_from, START) + timedelta(hours=1)
         facts = Jsonb({name: str(value) for name, value in row.rates().items() if value is not None})
         for in_batch in (False, True):
@@ -213,25 +213,25 @@ def _dearer(operator: Connection, at: datetime) -> None:
 
 
 def test_the_reviewed_table_is_what_the_installed_package_says() -> None:
-    announced = published(ROUTED)
+    announced = read_published(ROUTED)
     text = REVIEWED.read_text("utf-8")
 
-    assert compare(price_table.read(text), announced) == []
-    assert text == price_table.written(announced)
+    assert compare_tables(price_table.read_table(text), announced) == []
+    assert text == price_table.write_table(announced)
 
 
 def test_each_step_has_the_date_from_which_it_holds() -> None:
-    steps = [row for row in published([("anthropic", "claude-sonnet-4-6")]) if row.effective_from.year > 2020]
-    first, *_ = published([("openai", "o3")])
+    steps = [row for row in read_published([("anthropic", "claude-sonnet-4-6")]) if row.effective_from.year > 2020]
+    first, *_ = read_published([("openai", "o3")])
 
     assert steps[0].effective_from == datetime(2026, 3, 13, tzinfo=UTC)
     assert (first.effective_from, first.input_usd) == (START, Decimal(10)), "what o3 cost before it became cheaper"
-    assert [row.effective_from for row in published(ROUTED)].count(START) == len(ROUTED)
+    assert [row.effective_from for row in read_published(ROUTED)].count(START) == len(ROUTED)
 
 
 def test_a_batch_has_the_discount_that_all_its_tokens_have_or_the_least_of_several() -> None:
-    luna = published([LUNA])
-    uneven = published([UNROUTED])  # its cached input is half a cent dearer than half
+    luna = read_published([LUNA])
+    uneven = read_published([UNROUTED])  # its cached input is half a cent dearer than half
 
     assert [(row.batch_discount, row.source) for row in luna] == [
         (Decimal(0), luna[0].source),
@@ -265,7 +265,7 @@ def test_what_no_row_can_say_is_refused_with_the_reason() -> None:
     ):
         assert name is not None, why
         with pytest.raises(UnpricedModelError, match=why) as refused:
-            published([name])
+            read_published([name])
         assert refused.value.value == f"{name[0]}:{name[1]}"
         assert "by hand" in str(refused.value.hint)
 
@@ -372,7 +372,7 @@ def test_a_provisioned_database_has_not_drifted(ops: Database) -> None:
     with ops.connection() as connection, connection.transaction():
         assert price_sync.sync(connection, ROUTED) == price_sync.Drift([], [])
         stored = prices.list_prices(connection)
-    announced = published(ROUTED)
+    announced = read_published(ROUTED)
     assert [(one.of, one.effective_from, one.rates(), one.source) for one in stored] == [
         (one.of, one.effective_from, one.rates(), one.source) for one in announced
     ]
@@ -402,7 +402,7 @@ def test_a_sync_adds_new_models_steps_and_rates_and_leaves_what_is_there(ops: Da
     assert [one for one in after if one in before] == before
     assert len(after) == len(before) + len(done.changes)
     current = in_force(after, now)
-    for model, right in in_force(published(wanted), now).items():
+    for model, right in in_force(read_published(wanted), now).items():
         assert current[model].rates() == right.rates()
     (step,) = (one.row for one in done.changes if one.kind == ChangeKind.NEW_STEP)
     assert step.effective_from == datetime(2026, 10, 14, tzinfo=UTC)
@@ -520,12 +520,12 @@ def tables(draw: st.DrawFn) -> list[Price]:
 @given(rows=tables())
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_table_reads_as_it_was_written(rows: list[Price]) -> None:
-    text = price_table.written(rows)
-    again = price_table.read(text)
+    text = price_table.write_table(rows)
+    again = price_table.read_table(text)
 
     assert again == sorted(rows, key=lambda one: (one.of, one.effective_from))
-    assert compare(rows, again) == []
-    assert price_table.written(again) == text
+    assert compare_tables(rows, again) == []
+    assert price_table.write_table(again) == text
     assert len(text.splitlines()) == len(rows) + 1
 
 
@@ -533,7 +533,7 @@ def test_differences_are_named_by_model_date_and_rate() -> None:
     before = [row(START, 1), row(days(-50), 2), replace(row(START, 5), model="old")]
     after = [row(START, 3), row(days(-50), 2), row(days(-1), 4), replace(row(START, 6), model="new")]
 
-    changes = compare(before, after)
+    changes = compare_tables(before, after)
 
     assert [(one.kind, one.row.model, one.rates()) for one in changes] == [
         (ChangeKind.NEW_MODEL, "new", _all(None, 6)),
@@ -564,5 +564,5 @@ def _all(before: int | None, after: int | None) -> dict[str, tuple[int | None, i
 def test_what_is_no_table_is_refused_with_its_line(lines: Sequence[str | None], at: str) -> None:
     text = "\n".join(",".join(price_table.COLUMNS) if line is None else line for line in lines)
     with pytest.raises(InvalidInputError) as refused:
-        price_table.read(text)
+        price_table.read_table(text)
     assert refused.value.field == at

@@ -65,12 +65,12 @@ def tries_of(database: Database, sqlstate: str, **patience: float) -> tuple[int,
     """How often a step is tried that Postgres answers so, and what is raised in the end."""
     backends = []
 
-    def step(connection: Connection, _repeat: bool) -> None:
+    def step(connection: Connection) -> None:
         backends.append(connection.info.backend_pid)
         says(connection, sqlstate)
 
     with pytest.raises(Exception, match=r".") as raised:
-        database.patiently(step, **patience)
+        database.retry_until_answered(step, **patience)
     return len(backends), raised.value
 
 
@@ -92,7 +92,7 @@ def test_a_fault_does_not_tell_what_the_statement_carried(app: Database, code: s
 def test_a_statement_that_is_too_large_is_no_outage(app: Database) -> None:
     """Really: nested deeper than Postgres reads."""
     with pytest.raises(StatementRefusedError, match="54001"):
-        app.patiently(lambda connection, _: connection.execute("select repeat('[', 1000000)::jsonb"))
+        app.retry_until_answered(lambda connection: connection.execute("select repeat('[', 1000000)::jsonb"))
 
 
 @pytest.mark.parametrize("code", ["25006", "53100", "53300", "53200", "57014", "40001", "55P03", "XX000"])
@@ -115,14 +115,14 @@ def test_a_pool_that_was_closed_is_not_waited_for(urls: Urls) -> None:
     database = Database(urls.app)
     database.close()
     with pytest.raises(PostgresUnavailableError):
-        database.patiently(lambda connection, _: connection.execute("select 1"))
+        database.retry_until_answered(lambda connection: connection.execute("select 1"))
 
 
 def test_a_read_only_postgres_is_waited_for_and_then_met_anew(urls: Urls) -> None:
     """The connections that are read-only may belong to a primary that is one no longer."""
     backends = []
 
-    def write(connection: Connection, _repeat: bool) -> str:
+    def write(connection: Connection) -> str:
         backends.append(connection.info.backend_pid)
         connection.execute(
             "insert into headrace.workers (id, host, pid, threads) values (gen_random_uuid(), 'h', 1, 1)"
@@ -131,7 +131,7 @@ def test_a_read_only_postgres_is_waited_for_and_then_met_anew(urls: Urls) -> Non
 
     with Database(urls.ops, connections=1) as ops, ThreadPoolExecutor() as threads:
         with read_only(urls.owner):
-            waiting = threads.submit(ops.patiently, write)
+            waiting = threads.submit(ops.retry_until_answered, write)
             eventually(lambda: len(backends) > 3, why="it is repeated")
         assert waiting.result() == "written"
     assert all(one != other for one, other in pairwise(backends)), "no read-only connection is kept"
@@ -146,4 +146,4 @@ def test_giving_up_ends_the_patience_with_a_read_only_postgres(urls: Urls) -> No
     give_up = threading.Event()
     give_up.set()
     with read_only(urls.owner), Database(urls.ops) as ops, pytest.raises(PostgresUnavailableError):
-        ops.patiently(lambda connection, _: connection.execute("delete from headrace.wakes"), give_up=give_up)
+        ops.retry_until_answered(lambda connection: connection.execute("delete from headrace.wakes"), give_up=give_up)

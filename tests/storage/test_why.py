@@ -133,7 +133,7 @@ def test_a_pause_comes_before_all_that_time_brings_about(
         ("defer", "never_heard_of_it", "room:user:ada", Why.WAITS),
     ],
 )
-def test_what_is_put_back_names_what_it_waits_for(
+def test_what_is_requeue_names_what_it_waits_for(
     app: Database, ops: Database, tenant: UUID, verdict: str, reason: str, waits_for: str | None, expected: Why
 ) -> None:
     worker = staffed(ops)

@@ -35,8 +35,8 @@ def staff(fleet: Fleet, ops: Database) -> list[UUID]:
 
 def ended(ops: Database) -> int:
     """How many jobs have ended."""
-    (row,) = ops.patiently(
-        lambda connection, _: connection.execute(
+    (row,) = ops.retry_until_answered(
+        lambda connection: connection.execute(
             "select count(*)::integer as n from headrace.jobs where outcome is not null"
         ).fetchall()
     )

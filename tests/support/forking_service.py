@@ -122,7 +122,7 @@ def fork_in_a_thread() -> None:
 def locks_are_held() -> None:
     """The worst moment: other threads hold every lock of ours that a call takes."""
     client = default_client()
-    held = [client._quoter_lock, client._database._opening, client._wire._silence._lock]  # type: ignore[attr-defined]
+    held = [client._quoter_lock, client._database._opening, client._wire._cooldown._lock]  # type: ignore[attr-defined]
     with held[0], held[1], held[2], client._database._pool._lock:  # type: ignore[union-attr]
         pid = in_child(lambda: ask(1))
     wait_for(pid)

@@ -129,7 +129,7 @@ class Job:
         self.state, self.run_at, self.ended_by = state, None, by and by.id
         return state
 
-    def put_back(self, now: datetime, run_at: datetime | None, *, burns_attempt: bool, by: Claim | None) -> str:
+    def requeue(self, now: datetime, run_at: datetime | None, *, burns_attempt: bool, by: Claim | None) -> str:
         """Out of *running*, to run again; a cancelled or late job ends instead."""
         assert self.claim is not None
         if self.cancelling:
@@ -141,7 +141,7 @@ class Job:
         self.state, self.run_at = ("queued", None) if run_at is None else ("scheduled", run_at)
         return self.state
 
-    def take_back(self, now: datetime, silent_s: float) -> str:
+    def reclaim(self, now: datetime, silent_s: float) -> str:
         """Its worker is silent, or lives and has let the claim run past its time."""
         assert self.claim is not None
         died = self.claim.worker.silent(now, silent_s)
@@ -150,7 +150,7 @@ class Job:
             return self.end("failed")
         if self.deaths + self.overdue + 1 >= MAX_DEATHS:
             return self.end("failed")
-        state = self.put_back(now, None, burns_attempt=True, by=None)
+        state = self.requeue(now, None, burns_attempt=True, by=None)
         self.deaths += died and not self.ended
         self.overdue += not died and not self.ended
         return state

@@ -204,8 +204,8 @@ def test_an_answer_that_is_lost_is_asked_for_again(urls: Urls, ops: Database, te
                 for one, planned in zip(claims[3:], ends, strict=True)
             ),
         ]
-        done = behind.patiently(
-            lambda connection, _repeat: group_commit.run(connection, [(tenant, one) for one in steps], wait=True)
+        done = behind.retry_until_answered(
+            lambda connection: group_commit.run(connection, [(tenant, one) for one in steps], wait=True)
         )
         assert loss.done.is_set()
     assert [one.verdict if isinstance(one, Grant) else one for one in done] == ["granted"] * 3 + [Settled("ended")] * 3

@@ -759,10 +759,10 @@ def test_a_job_that_ends_between_two_calls_is_a_dead_letter_and_asks_nobody_else
     ]
 
 
-def test_a_job_that_was_taken_back_in_mid_call_is_not_ended_by_the_late_answer(stage: Stage) -> None:
+def test_a_job_that_was_reclaimed_in_mid_call_is_not_ended_by_the_late_answer(stage: Stage) -> None:
     def too_late(_: CallRequest) -> str:
         with stage.ops.connection() as connection:
-            taken = recovery.take_back(connection, silent_s=0, max_deaths=3)
+            taken = recovery.reclaim(connection, silent_s=0, max_deaths=3)
         assert taken is not None and taken.state == "queued"
         return "too late"
 

@@ -66,7 +66,7 @@ def test_one_sweeper_at_a_time_asks(urls: Urls, app: Database, ops: Database, te
 
 
 def test_an_outage_of_postgres_is_no_worker_s_death(urls: Urls, app: Database, ops: Database, tenant: UUID) -> None:
-    """Longer than the silence limit. The job of a worker that is really gone is taken back, the other one is not."""
+    """Longer than the silence limit. The job of a worker that is really gone is reclaimed, the other one is not."""
     silent_s = 3.0
     living, gone = new_id(), new_id()
     with app.connection() as connection:
@@ -87,7 +87,7 @@ def test_an_outage_of_postgres_is_no_worker_s_death(urls: Urls, app: Database, o
             gate.shut()
             eventually(lambda: not alive(ops, silent_s), why="no heart was heard for longer than the limit")
             gate.open()
-            eventually(lambda: taken_back(ops), why="the lost worker's job is taken back")
+            eventually(lambda: reclaimed(ops), why="the lost worker's job is reclaimed")
         finally:
             stopping.set()
             gate.open()
@@ -95,7 +95,7 @@ def test_an_outage_of_postgres_is_no_worker_s_death(urls: Urls, app: Database, o
             heart.stop()
             wire.close()
 
-    assert taken_back(ops) == [jobs[gone]]
+    assert reclaimed(ops) == [jobs[gone]]
 
 
 class WireThatBreaks(RedisWire):
@@ -136,7 +136,7 @@ def test_a_chore_that_waits_for_a_lock_is_cut_off_and_others_go_on(urls: Urls, o
             eventually(lambda: failures(ops).get("lend", 0) >= 1, why="the chore is cut off")
             with ops.connection() as connection:
                 assert health.scheduler_answers(connection, within_s=10)
-            assert not failures(ops).keys() & {"wakes", "due", "take_back", "expire"}
+            assert not failures(ops).keys() & {"wakes", "due", "reclaim", "expire"}
         finally:
             stopping.set()
             thread.join()
@@ -154,7 +154,7 @@ def alive(ops: Database, silent_s: float) -> list[object]:
         return list(workers.alive(connection, silent_s))
 
 
-def taken_back(ops: Database) -> list[UUID]:
+def reclaimed(ops: Database) -> list[UUID]:
     with ops.connection() as connection:
-        rows = connection.execute("select job_id from headrace.job_events where event = 'taken_back'").fetchall()
+        rows = connection.execute("select job_id from headrace.job_events where event = 'reclaimed'").fetchall()
     return [row["job_id"] for row in rows]

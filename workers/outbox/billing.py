@@ -73,8 +73,8 @@ class Biller:
 
     def close_days(self) -> list[ClosedDay]:
         """Close every past day that can be closed."""
-        closed = self._database.patiently(
-            lambda connection, _repeat: billing.close_days(connection), within_s=_POSTGRES_WITHIN_S
+        closed = self._database.retry_until_answered(
+            lambda connection: billing.close_days(connection), within_s=_POSTGRES_WITHIN_S
         )
         if closed:
             log.info("billing.days_closed", days=len(closed))
@@ -111,16 +111,14 @@ class Biller:
         return Round(sent, failed)
 
     def _take(self) -> TakenEvent | None:
-        return self._database.patiently(
-            lambda connection, _repeat: outbox.take(
-                connection, billing.METER_EVENT, lease_s=LEASE_S, sure_s=billing.SURE_S
-            ),
+        return self._database.retry_until_answered(
+            lambda connection: outbox.take(connection, billing.METER_EVENT, lease_s=LEASE_S, sure_s=billing.SURE_S),
             within_s=_POSTGRES_WITHIN_S,
         )
 
     def _sent(self, taken: TakenEvent) -> None:
-        self._database.patiently(
-            lambda connection, _repeat: outbox.mark_sent(connection, taken), within_s=_POSTGRES_WITHIN_S
+        self._database.retry_until_answered(
+            lambda connection: outbox.mark_sent(connection, taken), within_s=_POSTGRES_WITHIN_S
         )
 
     def _put_off(self, taken: TakenEvent, error: BillerError) -> None:
@@ -128,8 +126,8 @@ class Biller:
         asked_s = min(error.retry_after_s or 0.0, _MOST_RETRY_AFTER_S)
         least_s = max(_LEAST_AGAIN_REFUSED_S if refused else _LEAST_AGAIN_S, asked_s)
         again_in_s = self._backoff.delay_s(min(taken.attempt, _MOST_DOUBLINGS), at_least_s=least_s)
-        self._database.patiently(
-            lambda connection, _repeat: outbox.mark_failed(
+        self._database.retry_until_answered(
+            lambda connection: outbox.mark_failed(
                 connection, taken, error=str(error), again_in_s=again_in_s, received=error.received
             ),
             within_s=_POSTGRES_WITHIN_S,

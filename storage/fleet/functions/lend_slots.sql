@@ -2,7 +2,7 @@
 -- work for those threads, the slots go back: free ones at once, taken ones when they are let go. So a claim knows
 -- nothing of bursts, and nothing is counted by it. docs/decisions/0017-slots.md.
 
--- Lend what is idle, shared by weight among those that can use it, and take back what others need. p_w: turns of a
+-- Lend what is idle, shared by weight among those that can use it, and reclaim what others need. p_w: turns of a
 -- tenant at most (what the sweep would offer is what is runnable). Returns the turns to offer. One at a time. Whatever
 -- is locked just now is left for the next look.
 create or replace function headrace.lend_slots(p_silent_s double precision, p_w integer)

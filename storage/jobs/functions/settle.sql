@@ -59,7 +59,7 @@ begin
             settled := 'ended';
         end if;
     when 'retry', 'defer' then
-        settled := headrace.put_back(p_tenant, q,
+        settled := headrace.requeue(p_tenant, q,
             coalesce((p_outcome ->> 'until')::timestamptz,
                      v_now + least(greatest((p_outcome ->> 'delay_s')::numeric, 0),
                          1e9)::double precision * interval '1 second'),
@@ -70,7 +70,7 @@ begin
             where x.id = p_job and x.tenant_id = p_tenant;
         end if;
     when 'hand_back' then
-        settled := headrace.put_back(p_tenant, q, null, 'handed_back', false, false, v_now, null, null, v_admitted);
+        settled := headrace.requeue(p_tenant, q, null, 'handed_back', false, false, v_now, null, null, v_admitted);
     end case;
     if exists (select from headrace.slots s where s.claim_id = p_claim and s.of_tenant = p_tenant) then
         offers := headrace.free_slots(p_tenant, p_claim, p_verdict = 'next_call');

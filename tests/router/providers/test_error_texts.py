@@ -101,7 +101,7 @@ def test_refused_reset_and_without_tls_are_told_apart(provider, ask, wire, told)
         refused = taken.getsockname()[1]
         tells = [(f"http://127.0.0.1:{refused}", f"127.0.0.1:{refused} refuses connections")]
         tells.append((told.url.replace("http:", "https:"), f"no TLS connection to {told.url[7:]} ("))
-        closing = wire(lambda connection, _: connection.recv(1))
+        closing = wire(lambda connection: connection.recv(1))
         tells.append((closing.url.replace("http:", "https:"), f"127.0.0.1:{closing.port}"))
         said = []
         for url, starts in tells:

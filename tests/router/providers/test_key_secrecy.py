@@ -45,7 +45,7 @@ def test_an_answer_that_quotes_the_key_does_not_show_it(provider, adapter_to, to
 
 def test_a_lost_connection_does_not_show_the_key(provider, adapter_to, wire, ask, caplog):
     caplog.set_level(logging.DEBUG)
-    server = wire(lambda connection, _: connection.recv(10))
+    server = wire(lambda connection: connection.recv(10))
 
     with pytest.raises(ProviderError) as caught:
         adapter_to(provider, server.url).call(ask(api_key=OWN_KEY))

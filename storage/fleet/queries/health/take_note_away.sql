@@ -1,2 +1,2 @@
--- Take back a note that no scheduler took. Index: primary key.
+-- Reclaim a note that no scheduler took. Index: primary key.
 delete from headrace.wakes where id = %s;

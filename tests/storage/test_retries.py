@@ -15,16 +15,16 @@ from tests.support.fleet import Urls, eventually
 WITHIN_S = 8.0  # less than a pool's own patience with those who wait in it
 
 
-def ask(connection: Connection, _repeat: bool) -> object:
+def ask(connection: Connection) -> object:
     return connection.execute("select 1 as one").fetchone()
 
 
 def test_a_step_gets_through_soon_after_an_outage(urls: Urls) -> None:
     with Gate(urls.app) as gate, Database(gate.url, connections=1) as database, ThreadPoolExecutor() as threads:
-        assert database.patiently(ask) == {"one": 1}
+        assert database.retry_until_answered(ask) == {"one": 1}
 
         gate.shut()
-        waiting = threads.submit(database.patiently, ask, within_s=WITHIN_S)
+        waiting = threads.submit(database.retry_until_answered, ask, within_s=WITHIN_S)
         # the connection that was cut is replaced in vain, then another one is made in vain for whoever waits for one
         eventually(lambda: gate.refused >= 4, why="the pool has given up")
         gate.open()
@@ -35,10 +35,10 @@ def test_a_step_gets_through_soon_after_an_outage(urls: Urls) -> None:
 def test_what_a_function_of_ours_raises_is_no_outage(app: Database) -> None:
     tries = []
 
-    def fail(connection: Connection, repeat: bool) -> None:
-        tries.append(repeat)
+    def fail(connection: Connection) -> None:
+        tries.append(1)
         connection.execute("do $$ begin raise exception 'impossible' using errcode = 'HR500'; end $$")
 
     with pytest.raises(psycopg.Error, match="impossible"):
-        app.patiently(fail)
-    assert tries == [False]
+        app.retry_until_answered(fail)
+    assert tries == [1]

@@ -2,7 +2,7 @@
 -- the reason). Its reservation is released; the caller frees its slots when all else is done. An attempt that was not
 -- the job's own doing (hand back, defer) is not counted. p_admitted: its request rates have counted it. p_waits_for:
 -- what has to have room first (queue.waits_for). A cancelled or expired job ends instead. Returns the job's new state.
-create or replace function headrace.put_back(
+create or replace function headrace.requeue(
     p_tenant uuid, q headrace.queue, p_run_at timestamptz, p_reason text, p_burns_attempt boolean, p_died boolean,
     v_now timestamptz, p_waits_for text default null, p_need numeric default null, p_admitted boolean default false)
 returns text language plpgsql as $$

@@ -1,4 +1,4 @@
--- Take back one job that its worker does not go on with:
+-- Reclaim one job that its worker does not go on with:
 --   died     the worker is silent: no heartbeat for p_silent_s, or no row of it
 --   stopped  the worker said that it stops, and the job was not at its end: a drain, which is not the job's doing
 --   overdue  the worker lives, and the claim is past its deadline: a hung thread
@@ -6,10 +6,10 @@
 -- p_max_deaths deaths, as *overdue* when deaths and overdue claims together are as many, or when the job asked for
 -- on_unknown = fail. A drain counts for neither, and burns no attempt.
 -- One job a transaction (locks of several tenants' caps are never held together); the caller repeats until no row.
--- A job that cannot be taken back, for what it carries or because somebody holds its caps, is set aside (state
+-- A job that cannot be reclaimed, for what it carries or because somebody holds its caps, is set aside (state
 -- *set_aside*).
 -- reason: why a job has failed by that.
-create or replace function headrace.take_back(p_silent_s double precision, p_max_deaths integer)
+create or replace function headrace.reclaim(p_silent_s double precision, p_max_deaths integer)
 returns table (tenant_id uuid, lane text, job_id uuid, state text, reason text) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -25,14 +25,14 @@ begin
     -- indexes: queue_overdue, queue_by_worker (for each worker that is gone)
     select x.* into q from headrace.queue x
     where x.state = 'running' and x.claim_deadline < v_now
-      and not headrace.is_aside('take_back', x.tenant_id, x.id, v_now)
+      and not headrace.is_aside('reclaim', x.tenant_id, x.id, v_now)
     order by x.claim_deadline limit 1 for update skip locked;
     if not found then
         select x.* into q from headrace.queue x
         where x.state = 'running' and not exists (
             select from headrace.workers w where w.id = x.worker_id and w.stopped_at is null
               and w.heartbeat_at >= v_now - make_interval(secs => p_silent_s))
-          and not headrace.is_aside('take_back', x.tenant_id, x.id, v_now)
+          and not headrace.is_aside('reclaim', x.tenant_id, x.id, v_now)
         limit 1 for update skip locked;
     end if;
     if not found then return; end if;
@@ -69,7 +69,7 @@ begin
                     'deaths', v_deaths, 'overdue', v_overdue), v_now);
             state := 'failed';
         else
-            state := headrace.put_back(q.tenant_id, q, null, 'taken_back', v_why <> 'stopped', v_why = 'died', v_now,
+            state := headrace.requeue(q.tenant_id, q, null, 'reclaimed', v_why <> 'stopped', v_why = 'died', v_now,
                 p_admitted => v_unknown);
             if v_why = 'overdue' and state = 'queued' then
                 update headrace.queue x set overdue = v_overdue where x.id = q.id and x.tenant_id = q.tenant_id;
@@ -81,7 +81,7 @@ begin
         perform headrace.free_slots_with_notes(q.tenant_id, q.claim_id);
     exception when others then
         if not headrace.is_of_the_row(sqlstate) and sqlstate <> '55P03' then raise; end if;
-        perform headrace.put_aside('take_back', q.tenant_id, q.id, sqlerrm, sqlstate);
+        perform headrace.put_aside('reclaim', q.tenant_id, q.id, sqlerrm, sqlstate);
         state := 'set_aside';
     end;
     return next;

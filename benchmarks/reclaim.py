@@ -1,6 +1,6 @@
 """kill -9 of a worker in the middle of 500 jobs with 1 s calls: when do its jobs run elsewhere? Default settings.
 
-python -m benchmarks.take_back
+python -m benchmarks.reclaim
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def main() -> None:
         bench.wait_ended(JOBS)
         (row,) = bench.query(
             "select count(*) as jobs, count(*) filter (where outcome = 'succeeded') as answered,"
-            " (select count(*) from headrace.job_events where event = 'taken_back') as taken_back,"
+            " (select count(*) from headrace.job_events where event = 'reclaimed') as reclaimed,"
             " (select count(*) from headrace.runs where status = 'unknown') as unknown,"
             " (select extract(epoch from max(r.created_at)) from headrace.runs r join headrace.job_events e"
-            "  on e.job_id = r.job_id where e.event = 'taken_back' and r.created_at > e.at) as last_elsewhere"
+            "  on e.job_id = r.job_id where e.event = 'reclaimed' and r.created_at > e.at) as last_elsewhere"
             " from headrace.jobs"
         )
         print(
-            f"{row['answered']} of {row['jobs']} jobs answered, each once; {row['taken_back']} were taken back "
+            f"{row['answered']} of {row['jobs']} jobs answered, each once; {row['reclaimed']} were reclaimed "
             f"({row['unknown']} calls unknown); the last of them ran elsewhere "
             f"{float(row['last_elsewhere']) - killed:.1f} s after the kill"
         )

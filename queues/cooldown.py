@@ -15,7 +15,7 @@ import forks
 SILENT_FOR_S: Final = 1.0
 
 
-class Silence:
+class Cooldown:
     """Lets one caller at a time try a server that was silent; the others need not.
 
     A server that refuses connections says so at once and costs no caller any time. One that is frozen, or behind a
@@ -32,13 +32,13 @@ class Silence:
         self._lock = threading.Lock()
         self._try_again_at = None
 
-    def met(self) -> None:
+    def begin(self) -> None:
         """Record that a caller waited in vain."""
         with self._lock:
             self._try_again_at = time.monotonic() + SILENT_FOR_S
 
     @contextmanager
-    def over(self) -> Iterator[bool]:
+    def permission(self) -> Iterator[bool]:
         """Whether it is worth asking: yes, unless it was silent a moment ago or another caller is finding out."""
         with self._lock:
             again_at = self._try_again_at
