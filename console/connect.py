@@ -10,7 +10,7 @@ from console.endpoints import Endpoints, Prepare, check_whole, endpoints, privat
 from console.processes.logs import configure_logs
 from console.set_urls import VARIABLES
 from console.terminal.output import note
-from embedded import place
+from embedded import paths
 from embedded.launch import EVERY_SERVICE, ServiceName
 from settings import Settings
 
@@ -54,4 +54,4 @@ def _announce(settings: Settings, needs: Collection[ServiceName]) -> None:
         up = {entry.name for entry in status(settings.dir) if entry.condition in ("running", "restarting", "starting")}
         missing = [_SPOKEN[name] for name in EVERY_SERVICE if name in wanted - up]
         if missing:
-            note(f"starting private {', '.join(missing)} in {place.described(settings.dir)} …")
+            note(f"starting private {', '.join(missing)} in {paths.described(settings.dir)} …")

@@ -20,9 +20,9 @@ from console.set_urls import (
     refuse_without_provider,
     simulated,
 )
-from embedded import launch, place, postgres, simulator, valkey
+from embedded import launch, paths, postgres, simulator, valkey
 from embedded.launch import EVERY_SERVICE, ServiceName
-from embedded.place import Place
+from embedded.paths import Paths
 from embedded.server import Condition
 from errors import ConfigurationError
 from settings import Settings
@@ -108,7 +108,7 @@ def endpoints(
     private = private_services(settings)
     services = private & frozenset(needs)
     if not services:
-        yield _resolve(settings, private, place.known(place.of(settings.dir)))
+        yield _resolve(settings, private, paths.known_paths(paths.paths_of(settings.dir)))
         return
     with launch.held_up(settings.dir, services, prepare=prepare or _provisioner(settings)) as here:
         yield _resolve(settings, private, here)
@@ -133,7 +133,7 @@ def start(
     services = private_services(named) if which is None else frozenset(which)
     _check_complete(named, services)
     if not services:
-        return _resolve(named, services, place.known(place.of(directory)))
+        return _resolve(named, services, paths.known_paths(paths.paths_of(directory)))
     with launch.held_up(directory, services, prepare=prepare or _provisioner(named), stay=True) as here:
         return _resolve(named, services, here)
 
@@ -152,7 +152,7 @@ def status(directory: Path) -> list[ServiceStatus]:
     :raises ConfigurationError: the directory belongs to another user.
     """
     states = launch.states(directory)
-    here = place.known(place.of(directory))
+    here = paths.known_paths(paths.paths_of(directory))
     found = []
     for name in EVERY_SERVICE:
         state = states.get(name)
@@ -175,7 +175,7 @@ def status(directory: Path) -> list[ServiceStatus]:
 
 def running_environment(directory: Path) -> dict[str, str]:
     """The environment variables that lead to the private services of a directory that run now."""
-    here = place.known(place.of(directory))
+    here = paths.known_paths(paths.paths_of(directory))
     up = {entry.name for entry in status(directory) if entry.condition in ("running", "restarting")}
     facts: dict[str, str | None] = {}
     for name in EVERY_SERVICE:
@@ -190,7 +190,7 @@ def private_services(settings: Settings) -> frozenset[ServiceName]:
     A URL that leads to that directory's own servers counts as unset: a shell that evaluated the output of ``headrace
     services env`` starts them again when they are down.
     """
-    return left_private(as_set(settings), elsewhere(settings, place.known(place.of(settings.dir))))
+    return left_private(as_set(settings), elsewhere(settings, paths.known_paths(paths.paths_of(settings.dir))))
 
 
 def check_whole(settings: Settings, needs: Collection[str]) -> None:
@@ -198,7 +198,7 @@ def check_whole(settings: Settings, needs: Collection[str]) -> None:
 
     :raises ConfigurationError: which variable is missing, or contradicts another one.
     """
-    here = place.known(place.of(settings.dir))
+    here = paths.known_paths(paths.paths_of(settings.dir))
     said, facts = as_set(settings), elsewhere(settings, here)
     refuse_half_set(said, facts, needs, private_servers(here))
     if "simulator" in needs:
@@ -229,7 +229,7 @@ def _check_complete(settings: Settings, services: frozenset[ServiceName]) -> Non
             raise ConfigurationError("is unset, and no private server is to be started for it", field=setting)
 
 
-def _resolve(settings: Settings, services: frozenset[ServiceName], here: Place) -> Endpoints:
+def _resolve(settings: Settings, services: frozenset[ServiceName], here: Paths) -> Endpoints:
     said, others = as_set(settings), elsewhere(settings, here)
     facts: Facts = {**said, "broker_url": others["broker_url"], **{name: others[name] for name in PROVIDER_SETTINGS}}
     facts["simulator_url"] = None if others["simulator_url"] == PRIVATE else others["simulator_url"]
@@ -257,7 +257,7 @@ def _resolve(settings: Settings, services: frozenset[ServiceName], here: Place) 
     )
 
 
-def _private(name: ServiceName, here: Place) -> Facts:
+def _private(name: ServiceName, here: Paths) -> Facts:
     if name == "simulator":
         url = simulator.url(here)
         return simulated(url) if url else {}
@@ -266,7 +266,7 @@ def _private(name: ServiceName, here: Place) -> Facts:
     return {setting: servers[setting] for setting in mine}
 
 
-def _address(name: ServiceName, here: Place) -> str | None:
+def _address(name: ServiceName, here: Paths) -> str | None:
     if name == "postgres":
         return postgres.url(here, "headrace_app")
     return valkey.url(here) if name == "redis" else simulator.url(here)

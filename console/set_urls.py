@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from embedded import postgres, simulator, valkey
 from embedded.launch import ServiceName
-from embedded.place import Place
+from embedded.paths import Paths
 from errors import ConfigurationError
 from settings import Settings
 
@@ -53,7 +53,7 @@ def as_set(settings: Settings) -> Facts:
     return {name: _text(getattr(settings, name)) for name in VARIABLES}
 
 
-def elsewhere(settings: Settings, here: Place) -> Facts:
+def elsewhere(settings: Settings, here: Paths) -> Facts:
     """The settings that lead elsewhere than to private servers; the others are None."""
     facts = as_set(settings)
     for name, url in private_servers(here).items():
@@ -72,7 +72,7 @@ def elsewhere(settings: Settings, here: Place) -> Facts:
     return facts
 
 
-def private_servers(here: Place) -> dict[str, str]:
+def private_servers(here: Paths) -> dict[str, str]:
     """The settings that lead to the private Postgres and Valkey of a directory."""
     return {
         "database_url": postgres.url(here, "headrace_app"),

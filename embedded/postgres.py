@@ -13,7 +13,7 @@ import psutil
 
 from embedded import binaries
 from embedded.account import Account
-from embedded.place import Place
+from embedded.paths import Paths
 from embedded.server import Server
 from errors import PostgresUnavailableError
 
@@ -40,17 +40,17 @@ _SETTINGS = {
 }
 
 
-def url(place: Place, role: str) -> str:
+def url(place: Paths, role: str) -> str:
     """The URL by which a role connects to the private database. No password: only we can reach the socket."""
     return f"postgresql://{role}@/{DATABASE}?host={quote(str(place.sockets))}&port={_PORT}"
 
 
-def socket(place: Place) -> Path:
+def socket(place: Paths) -> Path:
     """The socket that it listens on."""
     return place.sockets / f".s.PGSQL.{_PORT}"
 
 
-def prepare(place: Place, account: Account, request: str) -> Server:
+def prepare(place: Paths, account: Account, request: str) -> Server:
     """Make the cluster if it is missing, and describe how to run it. Call it with no Postgres running on it.
 
     :raises ConfigurationError: the programs cannot run.
@@ -87,7 +87,7 @@ def prepare(place: Place, account: Account, request: str) -> Server:
     )
 
 
-def _make_cluster(place: Place, programs: Path, account: Account) -> None:
+def _make_cluster(place: Paths, programs: Path, account: Account) -> None:
     """Build the cluster aside and move it into place whole, so that an interrupted start leaves no broken one."""
     for remains in place.home.glob("new-*"):
         shutil.rmtree(remains, ignore_errors=True)
@@ -112,7 +112,7 @@ def _make_cluster(place: Place, programs: Path, account: Account) -> None:
     draft.rename(place.cluster)
 
 
-def _run(command: list[str], draft: Path, place: Place, account: Account, *, said: str = "") -> None:
+def _run(command: list[str], draft: Path, place: Paths, account: Account, *, said: str = "") -> None:
     outcome = subprocess.run(  # noqa: S603
         command,
         cwd=place.home,
@@ -134,7 +134,7 @@ def _run(command: list[str], draft: Path, place: Place, account: Account, *, sai
         )
 
 
-def _forget_stranger(place: Place) -> None:
+def _forget_stranger(place: Paths) -> None:
     """Remove a postmaster.pid whose number belongs to a process that is not a postmaster of ours.
 
     Leftover postmasters have been ended before, so the process that now has that number is another program (or a zombie

@@ -1,4 +1,4 @@
-"""The facts that the keeper gets about a server, and those that it reports, as plain values in JSON files."""
+"""The facts that the supervisor gets about a server, and those that it reports, as plain values in JSON files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Server:
     """
 
     name: str
-    request: str  # changes when the keeper is to try again
+    request: str  # changes when the supervisor is to try again
     argv: tuple[str, ...]
     cwd: str
     env: dict[str, str]
@@ -39,14 +39,14 @@ class Server:
     stop_signals: tuple[int, ...] = (
         signal.SIGTERM,
     )  # each signal is given some seconds, then the next is sent; SIGKILL comes last
-    death_signal: int = signal.SIGKILL  # sent by the kernel when the keeper dies
+    death_signal: int = signal.SIGKILL  # sent by the kernel when the supervisor dies
     retry_on: tuple[str, ...] = ()
     scratch: str | None = None  # a directory to remove after it has stopped, if it is empty
 
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """The state of one server, as the keeper last saw it."""
+    """The state of one server, as the supervisor last saw it."""
 
     name: str
     request: str
@@ -58,8 +58,8 @@ class ServerState:
 
 
 @dataclass(frozen=True, slots=True)
-class KeeperState:
-    """The state that the keeper publishes."""
+class SupervisorState:
+    """The state that the supervisor publishes."""
 
     pid: int
     stopping: bool
@@ -68,7 +68,7 @@ class KeeperState:
 
 
 def write_server(path: Path, server: Server) -> None:
-    """Tell the keeper about a server."""
+    """Tell the supervisor about a server."""
     _write(path, asdict(server))
 
 
@@ -80,19 +80,19 @@ def read_server(path: Path) -> Server:
     return Server(**facts)
 
 
-def write_state(path: Path, state: KeeperState) -> None:
-    """Publish the keeper's state."""
+def write_state(path: Path, state: SupervisorState) -> None:
+    """Publish the supervisor's state."""
     _write(path, asdict(state))
 
 
-def read_state(path: Path) -> KeeperState | None:
+def read_state(path: Path) -> SupervisorState | None:
     """The state that was last published, if there is one."""
     try:
         facts = json.loads(path.read_text())
     except FileNotFoundError:
         return None
     servers = {name: ServerState(**entry) for name, entry in facts["servers"].items()}
-    return KeeperState(facts["pid"], facts["stopping"], facts["looks"], servers)
+    return SupervisorState(facts["pid"], facts["stopping"], facts["looks"], servers)
 
 
 def log_tail(path: Path, *, after: int = 0, limit: int = 1500) -> str:

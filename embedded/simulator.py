@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from embedded.place import Place
+from embedded.paths import Paths
 from embedded.server import PORT, Server
 
 OPENAI_KEY = "sim-openai"
@@ -15,13 +15,13 @@ ANTHROPIC_KEY = "sim-anthropic"
 _READY_WITHIN_S = 60.0
 
 
-def url(place: Place) -> str | None:
+def url(place: Paths) -> str | None:
     """Its address, or its last one; ``None`` if it never ran here."""
     number = port(place)
     return None if number is None else f"http://127.0.0.1:{number}"
 
 
-def port(place: Place) -> int | None:
+def port(place: Paths) -> int | None:
     """The port of that URL."""
     try:
         return int(place.port_file.read_text())
@@ -29,7 +29,7 @@ def port(place: Place) -> int | None:
         return None
 
 
-def prepare(place: Place, root: Path, environment: Mapping[str, str], request: str) -> Server:
+def prepare(place: Paths, root: Path, environment: Mapping[str, str], request: str) -> Server:
     """Describe how to run it.
 
     :param root: the folder that ``console`` is imported from.

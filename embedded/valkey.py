@@ -6,18 +6,18 @@ from urllib.parse import quote
 
 from embedded import binaries
 from embedded.account import Account
-from embedded.place import Place
+from embedded.paths import Paths
 from embedded.server import Server
 
 _READY_WITHIN_S = 30.0
 
 
-def url(place: Place) -> str:
+def url(place: Paths) -> str:
     """The URL of the private Valkey."""
     return f"unix://{quote(str(place.valkey_socket))}"
 
 
-def prepare(place: Place, account: Account, request: str) -> Server:
+def prepare(place: Paths, account: Account, request: str) -> Server:
     """Describe how to run it.
 
     :raises ConfigurationError: the program cannot run.

@@ -11,7 +11,7 @@ import typer
 
 from console.endpoints import ServiceStatus, running_environment, start, status, stop
 from console.terminal.output import Json, note, print_json, print_table, say
-from embedded import place
+from embedded import paths
 from errors import ServiceError
 from settings import Settings
 
@@ -27,7 +27,7 @@ def start_command(directory: Dir = None, as_json: Json = False) -> None:
     """Start the services for which no URL is set, and leave them up."""
     settings = Settings()
     where = directory or settings.dir
-    told = place.described(where)
+    told = paths.described(where)
     started = start(where, settings=settings).embedded
     if not started and not as_json:
         typer.echo("Every service has a URL or a key set: nothing to start.")
@@ -53,7 +53,7 @@ def status_command(directory: Dir = None, as_json: Json = False) -> None:
     where = directory or Settings().dir
     found = status(where)
     if not as_json:
-        note(f"private services in {place.described(where)}")
+        note(f"private services in {paths.described(where)}")
     _show(found, as_json=as_json)
     conditions = {entry.condition for entry in found} - {"stopped"}
     raise typer.Exit(0 if conditions == {"running"} else 1)
@@ -67,7 +67,7 @@ def env_command(directory: Dir = None, as_json: Json = False) -> None:
     if not variables:
         raise ServiceError(
             "there is no running private service here",
-            value=str(place.of(where)),
+            value=str(paths.paths_of(where)),
             hint="Run `headrace services start` first.",
         )
     if as_json:

@@ -18,7 +18,7 @@ import redis
 
 from console import endpoints as services
 from console.endpoints import Endpoints
-from embedded import place
+from embedded import paths
 from settings import Settings
 
 ROOT = Path(services.__file__).parents[1]
@@ -44,8 +44,8 @@ class Home:
         self._commands: list[subprocess.Popen[str]] = []
 
     @property
-    def place(self) -> place.Place:
-        return place.known(place.of(self.directory))
+    def place(self) -> paths.Paths:
+        return paths.known_paths(paths.paths_of(self.directory))
 
     def start(self) -> Endpoints:
         """Start Postgres and Valkey, to stay. The schema plays no part in most tests here."""
@@ -55,8 +55,8 @@ class Home:
         """The servers' process numbers."""
         return {entry.name: entry.pid for entry in services.status(self.directory) if entry.pid is not None}
 
-    def keeper(self) -> psutil.Process:
-        """The keeper's process."""
+    def supervisor(self) -> psutil.Process:
+        """The supervisor's process."""
         return psutil.Process(psutil.Process(self.pids()["redis"]).ppid())
 
     def processes(self) -> list[psutil.Process]:
@@ -95,13 +95,13 @@ class Home:
         for command in self._commands:
             command.kill()
             command.communicate()
-        here = place.known(place.of(self.directory))
+        here = paths.known_paths(paths.paths_of(self.directory))
         if self.directory.exists():
             services.stop(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
         for path in (here.home, here.sockets):
             shutil.rmtree(path, ignore_errors=True)
-        place.forget(here.home)
+        paths.forget(here.home)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from console.connect import child_environment
 from console.endpoints import check_whole, endpoints, private_services, running_environment, start
 from console.set_urls import private_servers, simulated
-from embedded import place
+from embedded import paths
 from errors import ConfigurationError
 from settings import Settings
 
@@ -172,7 +172,7 @@ def test_our_own_urls_in_the_environment_count_as_unset(home, blank, monkeypatch
     ids=["malformed", "user", "no user", "port", "database", "parameter"],
 )
 def test_a_mistake_in_a_private_url_is_told_of_that_url(given, tmp_path, name, mistake, says):
-    private = private_servers(place.known(place.of(tmp_path / "unused")))
+    private = private_servers(paths.known_paths(paths.paths_of(tmp_path / "unused")))
 
     with pytest.raises(ConfigurationError, match=says) as caught:
         check_whole(given(**{**private, name: mistake(private[name])}), ["postgres"])

@@ -99,12 +99,12 @@ def test_the_simulator_keeps_its_port_unless_somebody_else_took_it(started, last
 
 def test_an_orphaned_simulator_is_ended(started, lasting_home):
     argv = psutil.Process(lasting_home.pids()["simulator"]).cmdline()
-    lasting_home.keeper().kill()
-    orphan = subprocess.Popen([word if word != argv[-3] else "0" for word in argv], cwd=lasting_home.directory.parent)
+    lasting_home.supervisor().kill()
+    leftover = subprocess.Popen([word if word != argv[-3] else "0" for word in argv], cwd=lasting_home.directory.parent)
 
     services.start(lasting_home.directory)
 
-    assert orphan.wait(timeout=20) != 0
+    assert leftover.wait(timeout=20) != 0
 
 
 def test_a_simulator_alone_needs_no_home_and_no_system_user(home, blank, monkeypatch, eventually):

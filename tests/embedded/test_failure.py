@@ -49,5 +49,5 @@ def test_a_disk_that_takes_no_database(home, monkeypatch):
 def test_a_keeper_that_cannot_start(stopped_home, monkeypatch):
     monkeypatch.setattr("sys.executable", "/bin/false")
 
-    with pytest.raises(ServiceError, match="keeper of the private services did not start"):
+    with pytest.raises(ServiceError, match="supervisor of the private services did not start"):
         stopped_home.start()

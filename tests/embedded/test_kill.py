@@ -55,10 +55,10 @@ def test_postgres_survives_a_killed_backend(lasting_home, started, servers_are_w
 
 @linux
 def test_a_killed_keeper_takes_its_servers_along(lasting_home, started, servers_are_well, eventually):
-    keeper = lasting_home.keeper()
-    servers = keeper.children(recursive=True)
+    supervisor = lasting_home.supervisor()
+    servers = supervisor.children(recursive=True)
 
-    keeper.kill()
+    supervisor.kill()
 
     eventually(lambda: not any(process.is_running() for process in servers))
     servers_are_well(lasting_home.start())
@@ -66,19 +66,19 @@ def test_a_killed_keeper_takes_its_servers_along(lasting_home, started, servers_
 
 def test_start_right_after_the_keeper_was_killed(lasting_home, started, servers_are_well):
     before = lasting_home.pids()
-    keeper = lasting_home.keeper()
+    supervisor = lasting_home.supervisor()
 
-    keeper.kill()
+    supervisor.kill()
     servers_are_well(lasting_home.start())
 
     assert not set(before.values()) & set(lasting_home.pids().values())
-    assert len(lasting_home.keeper().children()) == 2
+    assert len(lasting_home.supervisor().children()) == 2
 
 
 def test_start_right_after_everything_was_killed(lasting_home, started, servers_are_well):
-    keeper = lasting_home.keeper()
-    for process in [keeper, *keeper.children(recursive=True)]:
-        with suppress(psutil.NoSuchProcess):  # the kernel may have been quicker: the keeper's death ends them too
+    supervisor = lasting_home.supervisor()
+    for process in [supervisor, *supervisor.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # the kernel may have been quicker: the supervisor's death ends them too
             process.kill()
 
     servers_are_well(lasting_home.start())
@@ -87,10 +87,10 @@ def test_start_right_after_everything_was_killed(lasting_home, started, servers_
 def test_start_while_the_backends_of_a_killed_postmaster_still_end(lasting_home, started, servers_are_well):
     postmaster = psutil.Process(lasting_home.pids()["postgres"])
     backends = postmaster.children()
-    keeper = lasting_home.keeper()
+    supervisor = lasting_home.supervisor()
     backends[0].suspend()  # it holds on to the shared memory
-    keeper.suspend()  # lest it reacts
-    for process in (postmaster, keeper):
+    supervisor.suspend()  # lest it reacts
+    for process in (postmaster, supervisor):
         process.kill()
 
     waker = subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(1); os.kill({backends[0].pid}, 18)"])
@@ -104,11 +104,11 @@ def test_start_ends_servers_that_outlived_their_keeper(lasting_home, started, se
     """As on systems where children are not told of a parent's death."""
     run = lasting_home.directory / "run"
     asked = [read_server(run / f"{name}.server.json") for name in ("postgres", "redis")]
-    keeper = lasting_home.keeper()
-    servers = keeper.children(recursive=True)
-    keeper.kill()
+    supervisor = lasting_home.supervisor()
+    servers = supervisor.children(recursive=True)
+    supervisor.kill()
     psutil.wait_procs(servers, timeout=20)
-    orphans = [
+    leftovers = [
         subprocess.Popen(
             server.argv,
             cwd=server.cwd,
@@ -124,8 +124,8 @@ def test_start_ends_servers_that_outlived_their_keeper(lasting_home, started, se
 
     servers_are_well(lasting_home.start())
 
-    for orphan in orphans:
-        orphan.wait(timeout=20)
+    for leftover in leftovers:
+        leftover.wait(timeout=20)
 
 
 def test_a_stranger_with_a_recycled_number_is_left_alone(lasting_home, started, servers_are_well):
@@ -173,17 +173,17 @@ def test_a_start_that_was_killed_while_its_keeper_came_up(stopped_home, servers_
 
         servers_are_well(stopped_home.start())
 
-        assert len(stopped_home.keeper().children()) == 2
+        assert len(stopped_home.supervisor().children()) == 2
         services.stop(stopped_home.directory)
 
 
 def test_a_killed_command_and_keeper_leave_nothing(stopped_home, eventually):
     command = stopped_home.command()
-    keeper = stopped_home.keeper()
-    servers = keeper.children(recursive=True)
+    supervisor = stopped_home.supervisor()
+    servers = supervisor.children(recursive=True)
 
     command.kill()
-    keeper.kill()
+    supervisor.kill()
 
     if sys.platform.startswith("linux"):
         eventually(lambda: not any(process.is_running() for process in servers))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from console import endpoints as services
-from embedded import binaries, place
+from embedded import binaries, paths
 from embedded.account import NAME, Account, for_servers
 from errors import ConfigurationError
 
@@ -105,7 +105,7 @@ def test_a_directory_beneath_a_closed_one(inside, servers_are_well):
 
     assert stat.S_IMODE(outer.stat().st_mode) == 0o700
     elsewhere = home.place.home
-    assert elsewhere.parent == place.ELSEWHERE
+    assert elsewhere.parent == paths.ELSEWHERE
     assert (stat.S_IMODE(elsewhere.stat().st_mode), elsewhere.stat().st_uid) == (0o700, for_servers().uid)
     services.stop(home.directory)
     servers_are_well(home.start())
@@ -116,24 +116,24 @@ def test_a_directory_beneath_a_closed_one(inside, servers_are_well):
 def test_a_moved_directory_takes_its_home_along_and_a_copy_does_not(inside):
     home = inside("project", ".headrace")
     account = for_servers()
-    place.claim(home.directory)
-    first = place.settle(home.directory, account)
+    paths.claim(home.directory)
+    first = paths.settle(home.directory, account)
     moved, copied = home.directory.with_name("moved"), home.directory.with_name("copied")
 
     home.directory.rename(moved)
-    assert place.settle(moved, account).home == first.home
+    assert paths.settle(moved, account).home == first.home
     shutil.copytree(moved, copied)
-    assert place.known(copied).home != first.home
-    copy = place.settle(copied, account)
+    assert paths.known_paths(copied).home != first.home
+    copy = paths.settle(copied, account)
     assert copy.home != first.home
 
     shutil.rmtree(moved)
-    assert first.home in place.abandoned() and copy.home not in place.abandoned()
+    assert first.home in paths.abandoned() and copy.home not in paths.abandoned()
     shutil.rmtree(copied)
     for gone in (first.home, copy.home):
-        assert gone in place.abandoned()
+        assert gone in paths.abandoned()
         shutil.rmtree(gone)
-        place.forget(gone)
+        paths.forget(gone)
 
 
 @root_only
@@ -141,14 +141,14 @@ def test_the_home_of_a_removed_directory_is_removed_by_a_later_start(inside, eve
     home = inside("project", ".headrace")
     home.start()
     abandoned = home.place.home
-    processes = [home.keeper(), *home.keeper().children(recursive=True)]
+    processes = [home.supervisor(), *home.supervisor().children(recursive=True)]
     shutil.rmtree(home.directory)
     eventually(lambda: not any(process.is_running() for process in processes))
 
     home.start()
 
     assert home.place.home != abandoned
-    assert not abandoned.exists() and abandoned not in place.abandoned()
+    assert not abandoned.exists() and abandoned not in paths.abandoned()
 
 
 @root_only
@@ -165,7 +165,7 @@ def test_programs_beneath_a_closed_directory_are_copied(home, monkeypatch):
     programs = [binaries.postgres(account) / "initdb", binaries.valkey(account)]
 
     for program in programs:
-        assert program.is_relative_to(place.ELSEWHERE)
+        assert program.is_relative_to(paths.ELSEWHERE)
         subprocess.run([program, "--version"], check=True, env={}, cwd="/", **account.of_process())
     assert stat.S_IMODE(home.directory.stat().st_mode) == 0o700
     assert [binaries.postgres(account) / "initdb", binaries.valkey(account)] == programs

@@ -122,19 +122,19 @@ def test_two_shells_at_once_get_the_same_servers(home):
     processes = {process.pid: process.cmdline() for process in home.processes()}
     programs = [Path(words[0]).name for words in processes.values() if words]
     assert programs.count("valkey-server") == programs.count("postgres") == 1
-    assert sum("embedded.keeper" in words for words in processes.values()) == 1
+    assert sum("embedded.supervisor" in words for words in processes.values()) == 1
 
 
 def test_a_service_that_was_not_wanted_at_first_joins_the_others(stopped_home, blank):
     elsewhere = blank.model_copy(update={"database_url": SecretStr("postgresql://elsewhere/x")})
     services.start(stopped_home.directory, which=("redis",), settings=elsewhere)
     assert set(stopped_home.pids()) == {"redis"}
-    keeper = stopped_home.keeper()
+    supervisor = stopped_home.supervisor()
 
     stopped_home.start()
 
     assert set(stopped_home.pids()) == {"postgres", "redis"}
-    assert stopped_home.keeper() == keeper
+    assert stopped_home.supervisor() == supervisor
 
 
 def test_stop_ends_everything_and_the_data_stays(lasting_home, started, servers_are_well):
@@ -170,5 +170,5 @@ def test_a_bare_environment_is_enough(stopped_home, tmp_path):
 def test_no_secret_reaches_the_keeper_or_a_server(stopped_home):
     stopped_home.command(env={**os.environ, "OPENAI_API_KEY": "sk-not-theirs", "PGPORT": "1", "PGDATA": "/nowhere"})
 
-    for process in [stopped_home.keeper(), *stopped_home.keeper().children()]:
+    for process in [stopped_home.supervisor(), *stopped_home.supervisor().children()]:
         assert not {"OPENAI_API_KEY", "PGPORT", "PGDATA"} & process.environ().keys()

@@ -65,9 +65,9 @@ def test_a_new_user_never_gets_servers_that_are_about_to_stop(lasting_home, sett
     for _ in range(5):
         with endpoints(settings, prepare=lambda url: None) as found:
             servers_are_well(found)
-        # Signalled like this the keeper goes down while the next user is at the door.
+        # Signalled like this the supervisor goes down while the next user is at the door.
         if pids := lasting_home.pids():
-            os.kill(lasting_home.keeper().pid, signal.SIGTERM)
+            os.kill(lasting_home.supervisor().pid, signal.SIGTERM)
             assert pids
 
 
@@ -90,7 +90,7 @@ def test_servers_that_were_told_to_stay_need_no_user(lasting_home, settings):
     command.kill()
     command.wait()
 
-    # The keeper looks for users twice a second.
+    # The supervisor looks for users twice a second.
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
         assert lasting_home.pids() == before
@@ -111,7 +111,7 @@ def test_stop_ends_servers_in_use(lasting_home, settings, eventually):
 
 def test_a_removed_directory_takes_its_servers_along(home, eventually):
     home.start()
-    processes = [home.keeper(), *home.keeper().children(recursive=True)]
+    processes = [home.supervisor(), *home.supervisor().children(recursive=True)]
 
     (home.directory / "run").rename(home.directory / "gone")  # what rm -r comes to, minus the race with us
 

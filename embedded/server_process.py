@@ -1,4 +1,4 @@
-"""One server as a child process of the keeper: started, watched, started again, stopped."""
+"""One server as a child process of the supervisor: started, watched, started again, stopped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOG_LIMIT_BYTES = 10_000_000
 _libc = ctypes.CDLL(None)  # loaded here, because a forked child should do as little as possible
 
 
-class Child:
+class ServerProcess:
     """The process of one server. Nothing here blocks, except :meth:`end`."""
 
     def __init__(self, server: Server) -> None:
@@ -148,17 +148,17 @@ class Child:
 
 
 def _die_with_us(number: int) -> Callable[[], None] | None:
-    """The first action of the new process: ask the kernel for a signal when the keeper dies (Linux only).
+    """The first action of the new process: ask the kernel for a signal when the supervisor dies (Linux only).
 
     It comes after the change of user, which would cancel the request.
     """
     if not sys.platform.startswith("linux"):
         return None
-    keeper = os.getpid()
+    supervisor = os.getpid()
 
     def arrange() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-        if os.getppid() != keeper:  # it died before the request was made
+        if os.getppid() != supervisor:  # it died before the request was made
             os._exit(1)
 
     return arrange

@@ -1,6 +1,6 @@
 """Where the private services of one directory keep their files.
 
-    D/run/      locks, the keeper's state, requests to it; D/logs/ the servers' output. Ours alone.
+    D/run/      locks, the supervisor's state, requests to it; D/logs/ the servers' output. Ours alone.
     D/servers/  the servers' own home: the database cluster and the sockets. Theirs alone (0700).
 
 Two things can push the second elsewhere. As root the servers run as a system user, who cannot get to a directory
@@ -32,7 +32,7 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+=@~-]+", re.ASCII)  # libpq splits host
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Paths:
     """The paths of one directory's private services."""
 
     directory: Path
@@ -62,24 +62,24 @@ class Place:
         return self.run / "simulator.port"
 
 
-def of(directory: Path) -> Path:
+def paths_of(directory: Path) -> Path:
     """The directory by its usual name: absolute, links followed."""
     return directory.expanduser().resolve()
 
 
-def known(directory: Path) -> Place:
+def known_paths(directory: Path) -> Paths:
     """The place that an earlier start chose, or the default one."""
     facts = _recorded(directory)
     if facts is None or facts["directory"] != str(directory):
         home = directory / "servers"
-        return Place(directory, home, home / "s")
-    return Place(directory, Path(facts["home"]), Path(facts["sockets"]))
+        return Paths(directory, home, home / "s")
+    return Paths(directory, Path(facts["home"]), Path(facts["sockets"]))
 
 
 def described(directory: Path) -> str:
     """The directory by its whole path, and whether it is new: data of another directory is not in it."""
-    whole = of(directory)
-    return str(whole) if known(whole).home.exists() else f"{whole} (new: it holds no data yet)"
+    whole = paths_of(directory)
+    return str(whole) if known_paths(whole).home.exists() else f"{whole} (new: it holds no data yet)"
 
 
 def claim(directory: Path) -> None:
@@ -114,14 +114,14 @@ def check_ownership(directory: Path) -> None:
         raise _refused(directory, "it belongs to another user")
 
 
-def settle(directory: Path, account: Account) -> Place:
+def settle(directory: Path, account: Account) -> Paths:
     """Choose the directories of the servers' files and make them. Call it with neither Postgres nor Valkey up.
 
     :raises ConfigurationError: there is no place that the servers' user can reach, or another user holds it.
     """
-    place = Place(directory, _home(directory, account), Path())
+    place = Paths(directory, _home(directory, account), Path())
     _own(place.home, account)
-    place = Place(directory, place.home, _sockets(place, account))
+    place = Paths(directory, place.home, _sockets(place, account))
     _own(place.sockets, account)
     _record(place)
     if place.home.parent == ELSEWHERE:
@@ -190,7 +190,7 @@ def _remembered_elsewhere(directory: Path) -> Path | None:
     return None if copied else home
 
 
-def _sockets(place: Place, account: Account) -> Path:
+def _sockets(place: Paths, account: Account) -> Path:
     inside = place.home / "s"
     if _fits(inside):
         return inside
@@ -226,7 +226,7 @@ def _own(directory: Path, account: Account) -> None:
         raise _refused(directory, error.strerror or str(error)) from error
 
 
-def _record(place: Place) -> None:
+def _record(place: Paths) -> None:
     facts = {"directory": str(place.directory), "home": str(place.home), "sockets": str(place.sockets)}
     _write(place.run / "place.json", facts)
 

@@ -1,8 +1,8 @@
-"""The keeper: one small process per directory that owns the private servers.
+"""The supervisor: one small process per directory that owns the private servers.
 
-``python -m embedded.keeper DIRECTORY`` detaches itself. It runs the servers that ``run/*.server.json`` name,
+``python -m embedded.supervisor DIRECTORY`` detaches itself. It runs the servers that ``run/*.server.json`` name,
 starts one that dies again, and publishes how they do in ``run/state.json``. A *user* is any process that holds the
-shared lock on ``run/users``, which the kernel frees however that process ends. With no user left and no ``run/stay``
+shared lock on ``run/leases``, which the kernel frees however that process ends. With no user left and no ``run/stay``
 file it stops the servers and goes; it also goes when its directory is removed. SIGHUP makes it look for new servers,
 SIGTERM stops everything. When it is killed outright, the kernel ends its servers (Linux), and the next start ends
 whatever is left (everywhere).
@@ -18,31 +18,31 @@ import sys
 import time
 from pathlib import Path
 
-from embedded.child import Child
 from embedded.locks import open_lock_file, try_lock, unlock
-from embedded.server import KeeperState, read_server, write_state
+from embedded.server import SupervisorState, read_server, write_state
+from embedded.server_process import ServerProcess
 
 _LOOK_FOR_USERS_EVERY_S = 0.5
 _LOOK_AT_STARTS_EVERY_S = 0.01
-_TAKE_OFFICE_WITHIN_S = 2.0  # a process that only asks whether there is a keeper holds its lock for a moment
+_TAKE_LOCK_WITHIN_S = 2.0  # a process that only asks whether there is a supervisor holds its lock for a moment
 
 
-class Keeper:
+class Supervisor:
     """The servers of one directory, and the loop that watches them."""
 
-    def __init__(self, run: Path, office: int) -> None:
+    def __init__(self, run: Path, lock: int) -> None:
         """Watch over the servers of a run directory.
 
-        :param office: descriptor of ``run/keeper.lock``, held.
+        :param lock: descriptor of ``run/supervisor.lock``, held.
         """
         self._run = run
-        self._office = office
-        self._users = open_lock_file(run / "users")
-        self._children: dict[str, Child] = {}
+        self._lock = lock
+        self._leases = open_lock_file(run / "leases")
+        self._children: dict[str, ServerProcess] = {}
         self._told_to_stop = False
         self._told_to_look = True
         self._looks = 0
-        self._published: KeeperState | None = None
+        self._published: SupervisorState | None = None
         self._alarm, alarm = os.pipe()
         for end in (self._alarm, alarm):
             os.set_blocking(end, False)
@@ -86,25 +86,25 @@ class Keeper:
             server = read_server(path)
             child = self._children.get(server.name)
             if child is None or (child.condition == "failed" and child.server.request != server.request):
-                self._children[server.name] = Child(server)
+                self._children[server.name] = ServerProcess(server)
 
     def _directory_is_gone(self) -> bool:
         try:
-            return (self._run / "keeper.lock").stat().st_ino != os.fstat(self._office).st_ino
+            return (self._run / "supervisor.lock").stat().st_ino != os.fstat(self._lock).st_ino
         except OSError:
             return True
 
     def _nobody_is_left(self) -> bool:
-        if not try_lock(self._users):
+        if not try_lock(self._leases):
             return False
         if (self._run / "stay").exists():
-            unlock(self._users)
+            unlock(self._leases)
             return False
         return True  # and the lock stays ours: a new start waits until we are gone
 
     def _publish(self, *, stopping: bool = False) -> None:
         servers = {name: child.state() for name, child in self._children.items()}
-        state = KeeperState(os.getpid(), stopping, self._looks, servers)
+        state = SupervisorState(os.getpid(), stopping, self._looks, servers)
         if state != self._published and not self._directory_is_gone():
             write_state(self._run / "state.json", state)
             self._published = state
@@ -130,13 +130,13 @@ def main() -> None:
     if os.fork():
         os._exit(0)  # the process that started us need not wait for us, nor reap us
     os.umask(0o077)
-    office = open_lock_file(run / "keeper.lock")
-    deadline = time.monotonic() + _TAKE_OFFICE_WITHIN_S
-    while not try_lock(office):
+    lock = open_lock_file(run / "supervisor.lock")
+    deadline = time.monotonic() + _TAKE_LOCK_WITHIN_S
+    while not try_lock(lock):
         if time.monotonic() > deadline:
             return
         time.sleep(0.01)
-    Keeper(run, office).serve()
+    Supervisor(run, lock).serve()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Servers and keepers that an earlier run left behind.
+"""Servers and supervisors that an earlier run left behind.
 
 They are recognised by their command lines, which name this very directory, and not by remembered process numbers, which
 the system may have given to other programs since.
@@ -13,28 +13,28 @@ from pathlib import Path
 
 import psutil
 
-from embedded.place import Place
+from embedded.paths import Paths
 
 _PATIENCE_S = 5.0  # until force is used
 
 
-def end_all(place: Place) -> None:
-    """End every leftover process of ours for this place. Call it when no keeper runs."""
+def end_all(place: Paths) -> None:
+    """End every leftover process of ours for this place. Call it when no supervisor runs."""
     _end(lambda words: _signal_for_unhoused(words, place) or _signal_for_housed(words, place))
 
 
-def end_housed(place: Place) -> None:
-    """End the servers whose files are in the place's home. Call it when no keeper runs them."""
+def end_housed(place: Paths) -> None:
+    """End the servers whose files are in the place's home. Call it when no supervisor runs them."""
     _end(lambda words: _signal_for_housed(words, place))
 
 
-def _signal_for_unhoused(words: list[str], place: Place) -> int | None:
-    is_keeper = words[-2:] == ["embedded.keeper", str(place.directory)]
+def _signal_for_unhoused(words: list[str], place: Paths) -> int | None:
+    is_keeper = words[-2:] == ["embedded.supervisor", str(place.directory)]
     is_simulator = "simulator" in words and str(place.port_file) in words
     return signal.SIGKILL if is_keeper or is_simulator else None
 
 
-def _signal_for_housed(words: list[str], place: Place) -> int | None:
+def _signal_for_housed(words: list[str], place: Paths) -> int | None:
     program = Path(words[0]).name
     if program == "valkey-server" and str(place.valkey_socket) in words:
         return signal.SIGKILL
