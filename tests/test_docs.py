@@ -220,6 +220,17 @@ def test_every_log_event_is_in_its_page_and_every_one_listed_is_logged() -> None
     assert listed == {event: ", ".join(sorted(levels)) for event, levels in logged.items()}
 
 
+def test_every_word_of_the_glossary_is_used_in_the_code() -> None:
+    sources = [
+        file for pattern in ("*.py", "*.sql", "*.lua") for room in ROOMS for file in (ROOT / room).rglob(pattern)
+    ]
+    code = "\n".join(file.read_text("utf-8").lower() for file in sources)
+    words = re.findall(r"^\| \*\*(.+?)\*\*", (DOCS / "explanation" / "glossary.md").read_text("utf-8"), re.MULTILINE)
+    forms = {word: re.escape(word.lower()).replace(r"\ ", "[ _-]") for word in words}
+    assert len(words) > 40
+    assert [word for word, form in forms.items() if not re.search(rf"(?<![a-z]){form}", code)] == []
+
+
 def test_every_dependency_is_explained() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     wanted = [*project["project"]["dependencies"], *chain.from_iterable(project["dependency-groups"].values())]
