@@ -244,19 +244,19 @@ class OutcomeUnknownError(PermanentError):
 
 
 class PoisonError(PermanentError):
-    """Workers fell silent while they ran the job, once too often."""
+    """Workers fell silent while they ran the job, more often than allowed."""
 
     code = "poison"
 
 
 class OverdueError(PermanentError):
-    """Claims of the job ran past their time in workers that live, once too often."""
+    """Claims of the job ran past their time in live workers, more often than allowed."""
 
     code = "overdue"
 
 
 class WorkerLostError(RetryableError):
-    """The worker let go of the job during a call: whether the call was billed is unknown."""
+    """The worker released the job during a call: whether the call was billed is unknown."""
 
     code = "worker_lost"
 
@@ -384,7 +384,7 @@ class ProviderQuotaError(ProviderError, NotNowError):
 
 
 class UsageMendedError(ProviderError):
-    """The usage that the provider stated contradicts itself, and was made consistent."""
+    """The usage that the provider stated was inconsistent and has been corrected."""
 
     code = "usage_mended"
 
@@ -397,7 +397,7 @@ class UsageMissingError(ProviderError):
 
 
 class UsageAbsurdError(ProviderError):
-    """The usage that the provider stated cannot be: the call is charged at its reserved worst case."""
+    """The usage that the provider stated is impossible: the call is charged at its reserved worst case."""
 
     code = "usage_absurd"
     billable = None

@@ -1,11 +1,12 @@
-"""What a forked child must make anew: connections, locks and threads are its parent's.
+"""What a forked child must replace: connections, locks and threads belong to its parent.
 
 A child inherits every open socket. If both processes used one, each would read answers that were meant for the other.
-It inherits locks as they were, also those that another thread of the parent held just then, and no thread but its own.
-So each object of ours that keeps such things says so here, and lets go of them in the child before anything else runs.
+It inherits locks in their present state, also those that another thread of the parent held just then, and no thread but
+its own. So each object of ours that keeps such things registers here, and drops them in the child before any other code
+runs.
 
-Letting go is not closing: a goodbye on an inherited socket ends the parent's connection. What is abandoned is kept for
-ever and untouched, so that no finalizer of it runs here either.
+Dropping is not closing: an orderly close of an inherited socket ends the parent's connection. A dropped object is kept
+for ever and never touched, so that no finalizer of it runs here either.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ class Renewed(Protocol):
     """Something that a child cannot use as it was inherited."""
 
     def renew_in_child(self) -> None:
-        """Let go of what is the parent's; make it anew at the next use. Runs in a child that has one thread yet."""
+        """Drop what belongs to the parent, and replace it at the next use. Runs in a child that has only one thread
+        yet.
+        """
 
 
 _renewed: WeakSet[Any] = WeakSet()
@@ -39,7 +42,7 @@ def abandon(thing: object) -> None:
 
 
 def unplug(descriptor: int) -> None:
-    """Let go of an inherited socket without a word to the other end. Its number is kept, and leads nowhere."""
+    """Drop an inherited socket without a message to the other end. Its number is kept, and leads nowhere."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, descriptor, inheritable=False)
     os.close(nowhere)

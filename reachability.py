@@ -1,7 +1,7 @@
-"""Why a server was not reached, told from the words of the library that tried.
+"""Why a server was not reached, derived from the message of the library that tried.
 
-Libraries raise one class for all of it, a wrong password included. The reason decides what a person does next: start
-the server, mend the host, open the firewall, or correct the password.
+Libraries raise one class for all reasons, a wrong password included. The reason decides what a person does next: start
+the server, correct the host, open the firewall, or correct the password.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Unreached:
         return self.hint.format(setting=setting)
 
 
-_NAMES = re.compile(r"\"[^\"]*\"|'[^'\s]*'")  # of hosts, users and databases: no part of the reason
+_NAMES = re.compile(r"\"[^\"]*\"|'[^'\s]*'")  # names of hosts, users and databases: they are not part of the reason
 
 _REST = Unreached(
     "silent", "does not answer", "Is it running and reachable? See {setting}; `headrace doctor` checks every service."
 )
 
-# The first that matches counts.
+# The first match counts.
 _REASONS: Final = (
     (
         r"password authentication failed|no password supplied|pg_hba\.conf|role \S* ?does not exist"
@@ -77,13 +77,13 @@ _REASONS: Final = (
         r"timeout|timed out|No route to host|unreachable|Host is down",
         Unreached(
             "unreachable", "does not answer: it cannot be reached",
-            "It is down, or a network or firewall is in the way. Check host and port in {setting}.",
+            "It is down, or a network or firewall blocks it. Check host and port in {setting}.",
         ),
     ),
 )  # fmt: skip
 
 
 def why_unreached(said: str) -> Unreached:
-    """The reason in what a library said of a connection that it could not make or keep."""
+    """The reason in a library's message about a connection that it could not make or keep."""
     told = _NAMES.sub("", said)
     return next((why for pattern, why in _REASONS if re.search(pattern, told, re.IGNORECASE)), _REST)

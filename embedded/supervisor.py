@@ -1,11 +1,11 @@
 """The supervisor: one small process per directory that owns the private servers.
 
-``python -m embedded.supervisor DIRECTORY`` detaches itself. It runs the servers that ``run/*.server.json`` name,
-starts one that dies again, and publishes how they do in ``run/state.json``. A *user* is any process that holds the
-shared lock on ``run/leases``, which the kernel frees however that process ends. With no user left and no ``run/stay``
-file it stops the servers and goes; it also goes when its directory is removed. SIGHUP makes it look for new servers,
-SIGTERM stops everything. When it is killed outright, the kernel ends its servers (Linux), and the next start ends
-whatever is left (everywhere).
+``python -m embedded.supervisor DIRECTORY`` detaches itself. It runs the servers that ``run/*.server.json`` name, starts one
+that dies again, and publishes their state in ``run/state.json``. A *user* is any process that holds the shared lock on
+``run/leases``, which the kernel frees however that process ends. With no user left and no ``run/stay`` file it stops the
+servers and ends; it also ends when its directory is removed. SIGHUP makes it look for new servers, SIGTERM stops
+everything. When it is killed outright, the kernel ends its servers (Linux), and the next start ends any leftover
+process (everywhere).
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Supervisor:
                 if self._told_to_look:
                     self._told_to_look = False
                     self._adopt()
-                    # The first time this makes our number known: signals are understood by now, and a start that
-                    # finds us sees at once what an earlier one has asked for.
+                    # From here on our number is known: signal handlers are installed by now, and a start that finds us
+                    # sees at once what an earlier one has asked for.
                     self._publish()
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + _LOOK_FOR_USERS_EVERY_S

@@ -49,7 +49,7 @@ def mismatch(value: Any, schema: Mapping[str, Any], budget: CheckBudget | None =
     if budget is None:
         budget = CheckBudget()
     else:
-        budget.extend(time.thread_time() - started)  # a schema that has to be read anew has bounds of its own
+        budget.extend(time.thread_time() - started)  # a schema that has to be read again has bounds of its own
     try:
         fault = check(node, value, budget, 0)
     except RecursionError as error:

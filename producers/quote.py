@@ -42,10 +42,10 @@ class CapFit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallQuote:
-    """One call at its dearest.
+    """One call at its highest price.
 
     ``input_bound`` and ``max_output_tokens`` are tokens, ``worst_case_usd`` what would be reserved for them (None: the
-    model has no price). Where the caps have room for a shorter answer only, both are of that.
+    model has no price). If the caps have room for a shorter answer only, both are for that answer.
     """
 
     provider: str
@@ -108,9 +108,10 @@ class Wait:
 class Quote:
     """What a job would meet at the instant ``at``. Money in USD; None where there was nothing to plan or to price.
 
-    ``worst_case_usd`` is of the primary's call, ``dearest_usd`` of the dearer of primary and backup: one attempt at one
-    provider. ``max_output_tokens`` is what was asked for (or the prompt's, or the feature's); ``input_tokens`` is an
-    estimate; a call's ``input_bound`` is an upper bound. ``prompt_version``: the one that is active now.
+    ``worst_case_usd`` is of the primary's call, ``dearest_usd`` of the more expensive of primary and backup: one
+    attempt at one provider. ``max_output_tokens`` is what was asked for (or the prompt's, or the feature's);
+    ``input_tokens`` is an estimate; a call's ``input_bound`` is an upper bound. ``prompt_version``: the one that is
+    active now.
     """
 
     verdict: Verdict

@@ -42,7 +42,7 @@ _MAX_FIELDS = 100  # far more than there are: each unknown field would be report
 # headrace.is_usable_time says the same: a day from the ends of the calendar, so that any time zone can show it
 _FIRST_TIME, _LAST_TIME = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _PROMPT_TOKENS = 300  # a prompt's own words, unknown at the door: for fairness only, never for money
-_SHORT_BYTES, _TOKEN_BYTES = 1000, 4  # up to here texts are not counted, but taken to have a token for so many bytes
+_SHORT_BYTES, _TOKEN_BYTES = 1000, 4  # texts up to this length are not counted: a token is assumed for that many bytes
 _FRAME_LETTERS = len('{"role": "assistant", "content": ""}, ')  # around a message; a variable's are fewer
 _LETTER_BYTES = (
     4  # at most: UTF-8, or two for what JSON escapes (cleaning left no control character but tab and newline)

@@ -118,7 +118,7 @@ def set_command(
         held = _only(_held(connection, found, user=user, feature=feature), scope, key, lane)
     if as_json or held.caps or held.rates or held.concurrency:
         _print(held, as_json=as_json)
-    else:  # the only one that it had was lifted
+    else:  # its only limit was lifted
         say(f"{found.name}, {f'lane {lane}' if lane else f'feature {key}'}: no limit of jobs at once")
 
 

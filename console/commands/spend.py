@@ -87,7 +87,8 @@ def spend(
 def forecast_command(
     tenant: Tenant = None,
     hours: Annotated[
-        int, typer.Option(min=1, max=24, help="The pace is that of so many whole hours and the running one.")
+        int,
+        typer.Option(min=1, max=24, help="The pace is that of the running hour and this many whole hours before it."),
     ] = 3,
     as_json: Json = False,
 ) -> None:

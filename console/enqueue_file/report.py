@@ -41,7 +41,7 @@ class End:
 
 
 class Report(Protocol[Dealt]):
-    """Is told of the lines that were handled (``taken``: valid lines, ``refused``: invalid ones), then of the end."""
+    """Receives the handled lines (``taken``: valid ones, ``refused``: invalid ones), then the end."""
 
     taken: int
 

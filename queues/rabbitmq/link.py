@@ -240,7 +240,7 @@ class Link:
 
     def _mended(self, channel: Any) -> None:
         # The next queue in a new connection, because this one ends with its channel.
-        self._first_fault = "a queue was made anew"
+        self._first_fault = "a queue was recreated"
         channel.connection.close()
 
     def _give_mending_up(self, channel: Any) -> None:

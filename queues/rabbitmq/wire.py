@@ -136,7 +136,7 @@ class RabbitWire:
         return added
 
     def hold_at_most(self, turns: int) -> None:
-        """Let the server push at most so many turns a partition; see :class:`queues.turns.Wire`."""
+        """Limit the turns that the server pushes ahead for each partition; see :class:`queues.turns.Wire`."""
         self._most = turns  # the limit that each step names
         if turns == 0:
             self._link.tell(lambda session: session.intake.hold_at_most(0))
