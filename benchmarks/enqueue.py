@@ -42,7 +42,7 @@ class Round:
 
 
 def fields(tenant: UUID, n: int) -> dict[str, Any]:
-    """The n-th job: who asks, for what, and the question."""
+    """The n-th job: its tenant and user, its feature, and the question."""
     return {
         "tenant_id": str(tenant),
         "user_id": f"user-{n % USERS}",
@@ -93,7 +93,7 @@ def procrastinate_task(bench: Rig) -> Iterator[Any]:
     app = peer.App(connector=connector)
 
     def answer(**_: Any) -> None:
-        """Nobody works here."""
+        """No worker runs here."""
 
     with app.open():
         app.schema_manager.apply_schema()

@@ -2,12 +2,12 @@
 
     python -m benchmarks.foreign_commit
 
-Another service enqueues as ``headrace_producer``; nobody offers a turn, so the job waits for a scheduler to find its
+Another service enqueues as ``headrace_producer``; no turn is offered, so the job waits for a scheduler to find its
 note: by a signal, or behind a transaction pooler (a PgBouncer before the scheduler) by its look every 200 ms. The goals
 are medians of 10 ms and of 210 ms. Then one transaction is held open for 30 s while other jobs of its tenant come and
 end. The commit's instant is Postgres's clock right before the commit is sent, so the figures include the commit itself.
 
-At the end eight connections enqueue as fast as they can: with nobody listening, with a scheduler that pauses the
+At the end eight connections enqueue as fast as they can: without a listener, with a scheduler that pauses the
 signals of a flood, and with a signal at each commit.
 """
 

@@ -169,7 +169,7 @@ class System:
 
     def measured(self) -> Cpu:
         """CPU a job, ms."""
-        self.work(JOBS // 10)  # the processor's caches are somebody else's
+        self.work(JOBS // 10)  # the processor's caches hold other data
         servers, mine = self._servers(), time.process_time()
         self.work(JOBS)
         mine = time.process_time() - mine

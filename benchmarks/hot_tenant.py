@@ -139,7 +139,7 @@ def keep_figures(bench: Rig, stop: threading.Event) -> None:
 
 def main() -> None:
     with rig(scheduler=False) as bench:
-        # no scheduler, which would take these jobs back: nobody sends heartbeats. One of its chores matters here.
+        # no scheduler, which would take these jobs back: no worker sends heartbeats. One of its chores matters here.
         stop = threading.Event()
         chore = threading.Thread(target=keep_figures, args=[bench, stop])
         chore.start()

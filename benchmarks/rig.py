@@ -130,7 +130,7 @@ def rig(*, scheduler: bool = True, track_functions: bool = False, broker_url: st
     endpoints = start(directory)
     if broker_url is not None:
         endpoints = replace(endpoints, broker_url=broker_url)
-    if track_functions:  # before anybody connects
+    if track_functions:  # before the first connection
         with psycopg.connect(endpoints.require_owner(), autocommit=True) as owner:
             owner.execute("alter database headrace set track_functions = 'all'")
     settings = Settings.model_validate(

@@ -103,7 +103,7 @@ def main() -> None:
         bench.worker(threads=THREADS)
         other = Other(bench)
         other.ask(30)
-        told("nobody else there", other.ask(PROBES))
+        told("without other waiters", other.ask(PROBES))
 
         for mode in ("wait", "fail"):
             tenant, worst = at_its_cap(bench)

@@ -78,14 +78,14 @@ def lift_rates(owner_url: str) -> None:
 
 @pytest.fixture(scope="session")
 def rabbit() -> Iterator[PrivateRabbit]:
-    """The session's RabbitMQ node: a node takes seconds to start. Who kills it starts it again."""
+    """The session's RabbitMQ node: a node takes seconds to start. A test that kills it starts it again."""
     with PrivateRabbit() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[PrivateCluster]:
-    """The session's Valkey Cluster. Who kills a master starts it again."""
+    """The session's Valkey Cluster. A test that kills a master starts it again."""
     with PrivateCluster() as server:
         yield server
 

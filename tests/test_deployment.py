@@ -136,7 +136,7 @@ def test_the_scaler_asks_for_figures_that_there_are_and_never_for_the_backlog_al
     asked = set(re.findall(r"headrace_\w+", trigger["metadata"]["query"]))
     assert asked == {"headrace_load"}
     assert asked <= {metric.name for metric in METRICS}
-    # replicas x load / threshold: the figure is a ratio to what is there, so it is no average over replicas
+    # replicas x load / threshold: the figure is a ratio to what is there, so it is not an average over replicas
     assert trigger["metricType"] == "Value"
     assert 0.5 <= float(trigger["metadata"]["threshold"]) < 1
     assert trigger["metadata"]["ignoreNullValues"] == "false"

@@ -1,4 +1,4 @@
-"""What the simulation is judged by: who got how much, and who waited how long."""
+"""The figures that judge the simulation: each tenant's share, and each tenant's waits."""
 
 from __future__ import annotations
 

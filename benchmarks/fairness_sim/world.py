@@ -30,7 +30,7 @@ CALL_S, TOKEN_S = 0.3, 0.004
 
 
 class UnblockedWire(RedisWire):
-    """The real wire, but nobody blocks on it: the world tells idle processes when there is something."""
+    """The real wire, but no process blocks on it: the world tells idle processes when there is something."""
 
     def __init__(self, url: str, *, lanes: Mapping[str, int]) -> None:
         super().__init__(url, lanes=lanes, turns_per_tenant=TURNS_PER_TENANT)

@@ -50,7 +50,7 @@ def sides(names: Iterable[str]) -> Iterator[tuple[Ours, list[Guest]]]:
 
 
 def in_turns(everybody: Sequence[Side], rounds: int, measure: Callable[[Side], float]) -> dict[str, list[float]]:
-    """One figure of every side a round; every second round goes backwards, so that nobody is always the last."""
+    """One figure of every side a round; every second round goes backwards, so that no side is always the last."""
     found: dict[str, list[float]] = {side.name: [] for side in everybody}
     for n in range(rounds):
         for side in everybody if n % 2 == 0 else reversed(everybody):

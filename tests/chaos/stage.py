@@ -69,7 +69,7 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class OwnEnd:
-    """A process that ended though nobody told it to, or not as it was told."""
+    """A process that ended without being told to, or not as it was told."""
 
     name: str
     code: int | None  # None: it went on for ever
@@ -255,7 +255,7 @@ class Stage:
         if life.told is not None and (code == 0 or (code == -signal.SIGTERM and ".ready" not in said)):
             return
         if "cannot_start" in said and any(reason in said for reason in _AWAY):
-            return  # it looked for its servers at a bad moment; whoever keeps it up starts it again
+            return  # it looked for its servers at a bad moment; its supervisor starts it again
         self.own_ends.append(OwnEnd(life.name, code, said[-2000:]))
 
 

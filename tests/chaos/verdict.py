@@ -62,7 +62,7 @@ class Figures:
     unknown_runs: int
     cost_usd: str
     reclaimed: int  # jobs that were queued again because their worker seemed lost
-    taken_from_the_living: int  # of them, those whose worker nobody had touched and whose claim was not overdue
+    taken_from_the_living: int  # of them, those whose worker was not disturbed and whose claim was not overdue
     endings: dict[str, int]
     failures: dict[str, int]  # the reasons of those that failed
     longest_pause_s: float  # in which no worker settled anything
@@ -149,7 +149,7 @@ def _against_ledger(rows: list[dict[str, Any]], ledger: Ledger) -> Iterator[str]
             if entry.job_id not in (None, row["id"]) or row["tenant_id"] != entry.tenant_id:
                 yield f"job is another one: number {number} was {entry.job_id} and is {row['id']}"
     for left in made.values():
-        yield f"job that nobody asked for: {left[0]}"
+        yield f"job that was never asked for: {left[0]}"
 
 
 def _told_twice(stage: Stage) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a process's exit code tells whoever keeps it up: start me again, or do not."""
+"""What a process's exit code tells its supervisor: start me again, or do not."""
 
 from __future__ import annotations
 

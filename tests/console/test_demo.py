@@ -1,4 +1,4 @@
-"""The demo, as anybody runs it: in an empty directory, with an empty environment."""
+"""The demo, as a user runs it: in an empty directory, with an empty environment."""
 
 from __future__ import annotations
 

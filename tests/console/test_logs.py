@@ -1,4 +1,4 @@
-"""A log that cannot be written ends nothing; lines of JSON are whole, bounded, and of one form whoever writes them."""
+"""A log that cannot be written ends nothing; lines of JSON are whole, bounded, and of one form from every writer."""
 
 from __future__ import annotations
 

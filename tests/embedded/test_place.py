@@ -198,7 +198,7 @@ def test_a_missing_system_user_is_made_or_asked_for(monkeypatch):
 
 
 @root_only
-@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv to become somebody else")
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv to become another user")
 def test_an_ordinary_user(home, tmp_path):
     """The command itself may lie beneath a closed directory here, so it is lent the right to read, and no other."""
     home.directory.chmod(0o755)

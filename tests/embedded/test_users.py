@@ -1,4 +1,4 @@
-"""The services stay up while somebody uses them, or until they are told to stop, and not longer."""
+"""The services stay up while a process uses them, or until they are told to stop, and not longer."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _breaks(here: Ground, name: str, given: argparse.Namespace, seed: int) -> bo
         tempfile.TemporaryDirectory(prefix="headrace-hostile-") as logs,
         scene(urls, Path(logs), ordinary=given.ordinary) as on,
     ):
-        on.play((), seconds=3, seed=seed)  # so that nothing is new to anybody
+        on.play((), seconds=3, seed=seed)  # so that all caches are warm
         without = on.play((), seconds=given.seconds / 2, seed=seed)
         beside = on.play(tuple(ATTACKS) if name == ALL else (name,), seconds=given.seconds, seed=seed)
         breaches = on.judge()

@@ -25,7 +25,7 @@ from tests.hostile.attacks import ATTACKS, Attacker
 from tests.support.fleet import Urls
 
 _ENDS_WITHIN_S = 60.0
-_MOST_BREACHES = 50  # of 500 characters: they fit into a pipe that nobody reads until the process has ended
+_MOST_BREACHES = 50  # of 500 characters: they fit into a pipe that is not read until the process has ended
 
 
 @contextmanager

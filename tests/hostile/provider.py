@@ -111,7 +111,7 @@ def _endless(handler: Handler, _: bool) -> None:
 
 
 def _bomb() -> bytes:
-    """100 MB in 100 kB: made once, before anybody asks, and never held unpacked."""
+    """100 MB in 100 kB: made once, before the first request, and never held unpacked."""
     packed = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
     pieces = [b'{"x": "', *[b" " * 1_000_000] * 100, b'"}']
     return b"".join([*map(packed.compress, pieces), packed.flush()])
@@ -163,7 +163,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone is no news."""
+        """A client that has gone is not worth a log line."""
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 The whole way of a request is measured: checked, cleaned, estimated, rendered and looked at for routing. CPU time is the
 property, so it is what is measured, per byte, as the least of several runs, without Python's garbage collector: that
-walks through the whole process whenever enough was made, whoever made it.
+walks through the whole process whenever enough was made, in any part of it.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def simulator(one: Fleet) -> Fleet:
 
 @pytest.fixture
 def quoting(app: Database, urls: Urls, wiped_wire: Wire) -> Client:
-    """A client that answers dry runs, with the shipped policy and with whoever counts the requests."""
+    """A client that answers dry runs, with the shipped policy and a counter of requests."""
     return Client(
         app, wiped_wire, quoter=lambda: Quoter(app, load_policy(None), RateGuard(redis_client(urls.redis)))
     )  # fmt: skip
@@ -120,7 +120,7 @@ def test_an_answer_that_the_caps_shorten_is_quoted_as_short(
 
 
 def test_the_prompt_is_the_one_that_a_claim_would_take(quoting: Client, ops: Database, tenant: UUID) -> None:
-    """The tenant's own pointer before the default, and nobody else's."""
+    """The tenant's own pointer before the default, and no other tenant's."""
     other = new_tenant(ops, "Other")
     mine = new_id()
     with ops.connection() as connection:

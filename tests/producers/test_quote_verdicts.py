@@ -94,7 +94,7 @@ class Ground:
         return row
 
     def hold(self, tokens: int) -> None:
-        """Somebody else's call is under way, with a worst case of so many output tokens of gpt-6-luna."""
+        """Another user's call is under way, with a worst case of so many output tokens of gpt-6-luna."""
         claim_id = new_id()
         with self.app.connection() as connection:
             job_id = enqueue_job(connection, self.tenant, user_id="somebody")

@@ -241,7 +241,7 @@ def test_two_senders_at_once_count_each_day_once(
     server.delay = meet
     with a_biller(ops, server) as one, a_biller(ops, server) as other, ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda biller: biller.send_some(), [one, other]))
-        for _ in range(5):  # one call at a time for a customer: who met another is put off
+        for _ in range(5):  # one call at a time for a customer: a second one is put off
             clock.advance(1000)
             one.send_some()
 
@@ -358,7 +358,7 @@ def test_the_loop_closes_and_sends_survives_faults_and_ends_when_told(
     tenant = billed_tenant(ops, 0)
     stopping = threading.Event()
     with psycopg.connect(urls.owner, autocommit=True) as owner, a_biller(ops, server) as biller:
-        owner.execute("revoke update on headrace.outbox from headrace_ops")  # what nobody foresaw
+        owner.execute("revoke update on headrace.outbox from headrace_ops")  # an unforeseen fault
         thread = threading.Thread(target=biller.run, args=[stopping])
         thread.start()
         settle(app, begin(app, tenant))

@@ -94,7 +94,7 @@ def test_idle_threads_are_lent_and_go_back_when_others_have_work(app: Database, 
 
     freed = held.pop()
     assert settle(app, tenant, freed).offers == ((tenant, "batch"),)
-    held += as_many_as_may(app, tenant)  # while nobody else has work, a lent slot serves the next of its jobs
+    held += as_many_as_may(app, tenant)  # while no other tenant has work, a lent slot serves the next of its jobs
     assert (len(held), stand(ops, tenant)) == (8, (2, 6, 8))
 
     some(app, other, 4)

@@ -1,4 +1,4 @@
-"""One tenant's output schemas stop nobody else: a real worker, a scheduler that reclaims what stands still, and two
+"""Output schemas stop no other tenant: a real worker, a scheduler that reclaims what stands still, and two
 tenants. A's schemas and answers were made to hold the interpreter lock, to double, to fetch; B asks ordinary questions.
 """
 
@@ -129,7 +129,7 @@ def test_a_neighbours_jobs_go_on_while_hostile_schemas_are_read_and_answers_chec
 
     for job_id in refused:
         result = client.result(job_id, tenant_id=tenant, timeout=60)
-        # what is no reference in its draft is a schema like any other
+        # what is not a reference in its draft is a schema like any other
         assert (result.state, result.reason) in (
             (State.REJECTED, "invalid_schema"),
             (State.SUCCEEDED, None),

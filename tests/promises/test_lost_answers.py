@@ -1,4 +1,4 @@
-"""The answer to a commit is lost: what was asked is done, and whoever asked must repeat it without doing it twice."""
+"""The answer to a commit is lost: the change is done, and its caller must repeat it without doing it twice."""
 
 from __future__ import annotations
 

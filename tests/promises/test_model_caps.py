@@ -142,7 +142,7 @@ def test_a_full_model_makes_calls_wait_in_a_list_and_the_next_is_let_in(app: Dat
     assert second.wait(grant) == Settled("scheduled", ())
     assert facts(ops) == {MODEL: (1, 1, 1)}
     assert first.end() == Settled("ended", ((bob, "interactive"),))
-    # whoever comes now does not get what was promised
+    # a job that comes now does not get what was promised
     newcomer = held(app, cyd)
     refusal = newcomer.begin()
     assert refusal.verdict == "no_slot"
@@ -258,7 +258,7 @@ def test_three_equal_tenants_get_equal_shares(app: Database, ops: Database, slot
                 assert len(under_way) <= slots
             else:
                 turns.extend(tenant for tenant, _ in one.wait(grant).offers)
-        assert under_way, "a free slot waits for nobody"
+        assert under_way, "a free slot does not wait"
         done = under_way.pop(dice.randrange(len(under_way)))
         turns.extend(tenant for tenant, _ in done.end().offers)
     equal = [shares[tenant] for tenant in (big, small, third)]

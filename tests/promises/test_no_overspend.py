@@ -386,7 +386,7 @@ def test_the_soft_limit_warns_once_a_crossing_and_is_armed_again_under_75_percen
 def test_a_crossing_after_the_window_emptied_unseen_is_a_crossing(spender: Spender, clock: Clock) -> None:
     spender.spend("0.009")
     clock.to(START + timedelta(hours=30))
-    spender.spend("0.0085")  # from nothing to 85 % in one step, with nobody there when the first spend left
+    spender.spend("0.0085")  # from nothing to 85 % in one step, without a reader when the first spend left
     assert spender.cap()["warned_at"] == START + timedelta(hours=30)
     assert len(spender.warnings()) == 2
 

@@ -127,7 +127,7 @@ def test_a_scheduler_behind_it_says_once_that_no_signal_comes_and_looks(
         # its heartbeat tells it from the next one on
         eventually(lambda: [one.woken_by for one in schedulers.list_schedulers(connection)] == ["transaction_pooler"])
         wanted = connection.execute("select wanted_until > now() as yes from headrace.wake_signals").fetchone()
-    assert wanted == {"yes": False}, "nobody's commit notifies for nothing"
+    assert wanted == {"yes": False}, "no commit notifies in vain"
 
 
 def test_a_pooler_of_sessions_carries_signals(services: Endpoints, urls: Urls, ops: Database) -> None:

@@ -63,7 +63,7 @@ def test_all_jobs_end_once_though_the_node_is_killed_and_its_queues_are_deleted(
 
     eventually(lambda: ended(ops) >= JOBS * 0.2, within_s=60, why="jobs run")
     rabbit.kill()
-    # a hint that cannot be given is no reason to refuse a job
+    # a hint that cannot be given is not a reason to refuse a job
     late = rabbit_client.enqueue(**request(tenants[0], 1))
     rabbit.start()
     eventually(lambda: ended(ops) >= JOBS * 0.6, within_s=120, why="jobs run again")
@@ -81,7 +81,7 @@ def test_a_flood_puts_no_more_turns_on_the_wire_than_a_tenants_cap(
     cap = Settings().turns_per_tenant
     ada, ben = new_tenant(ops, "Ada"), new_tenant(ops, "Ben")
     rabbit.wipe(list(LANES))
-    for lane in LANES:  # whoever takes turns declares them; nobody does here
+    for lane in LANES:  # a process that takes turns declares them; none does here
         wire = RabbitWire(rabbit.url, lanes=LANES, answer_within_s=PATIENT_S)
         wire.take(lane, 1)
         wire.close()
@@ -119,7 +119,7 @@ def test_tenants_with_few_jobs_have_their_turns_before_floods_by_whichever_way_t
         channel, name = connection.channel(), queue_name("interactive", LIGHT)
         eventually(
             lambda: channel.queue_declare(name, passive=True).method.message_count == 2,
-            why="what was taken came back, and nobody else's turns are there",
+            why="the taken turns came back, and no other turns are there",
         )
 
 

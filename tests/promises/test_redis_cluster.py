@@ -48,7 +48,7 @@ def test_all_jobs_end_once_though_masters_are_killed_wiped_and_relieved(
 
     eventually(lambda: ended(ops) >= JOBS * 0.2, within_s=60, why="jobs run")
     cluster.kill()
-    # a hint that cannot be given is no reason to refuse a job
+    # a hint that cannot be given is not a reason to refuse a job
     late = cluster_client.enqueue(**request(tenants[0], 1))
     cluster.start()
     eventually(lambda: ended(ops) >= JOBS * 0.4, within_s=60, why="jobs run again")

@@ -1,4 +1,4 @@
-"""Request rates, end to end: who asks too often waits, in order; nobody else does; and money is not what they guard."""
+"""Request rates, end to end: a user that asks too often waits, in order; others do not; rates guard no money."""
 
 from __future__ import annotations
 

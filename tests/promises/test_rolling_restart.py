@@ -1,7 +1,7 @@
 """Two workers are replaced one after the other under load: no job runs twice, none waits for a repair.
 
 No scheduler runs here. A job whose turn were lost in a drain would wait for the sweep, and one that were left behind
-for the reclaim: without a scheduler such a job never ends. So when all end, the restart delayed nobody past the
+for the reclaim: without a scheduler such a job never ends. So when all end, the restart delayed no job past the
 ordinary wait for a free thread.
 """
 

@@ -81,7 +81,7 @@ class Services:
 
     @contextmanager
     def silent(self, name: str) -> Iterator[None]:
-        """A server that accepts connections and answers nobody, as behind a network that drops packets."""
+        """A server that accepts connections and never answers, as behind a network that drops packets."""
         pid = self._one(name).pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
@@ -211,7 +211,7 @@ def test_redis_is_killed_again_and_again_with_all_that_it_knew(work: Work) -> No
     for share in (0.1, 0.3, 0.6):
         work.in_the_middle(share)
         work.services.kill("redis", signal.SIGKILL)
-    # a hint that cannot be given is no reason to refuse a job
+    # a hint that cannot be given is not a reason to refuse a job
     late = work.client.enqueue(
         tenant_id=work.tenants[0], user_id="u", feature="chat", messages=[{"role": "user", "content": "And now?"}]
     )

@@ -61,7 +61,7 @@ def states(ops: Database, *jobs: UUID) -> list[str]:
 
 
 def break_at(urls: Urls, job: UUID, sqlstate: str = "22003") -> None:
-    """From now on whatever changes this job's row in the queue fails: as a row does that nobody foresaw."""
+    """From now on every change of this job's row in the queue fails, like a row that was not foreseen."""
     with psycopg.connect(urls.owner, autocommit=True) as connection:
         connection.execute(
             f"""create function public.break() returns trigger language plpgsql as

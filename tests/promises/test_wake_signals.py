@@ -56,7 +56,7 @@ def service(urls: Urls) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def ear(urls: Urls) -> Iterator[psycopg.Connection[Any]]:
-    """Somebody who hears every signal."""
+    """A listener that hears every signal."""
     with psycopg.connect(urls.owner, autocommit=True) as connection:
         connection.execute(f"listen {CHANNEL}".encode())
         yield connection
@@ -140,7 +140,7 @@ def test_only_the_sql_door_signals_and_only_while_somebody_listens(
     requests = Jsonb([{"user_id": "u", "feature": "chat", "messages": [{"role": "user", "content": "Hi"}]}] * 100)
 
     enqueue(service, tenant)
-    assert heard(ear) == 0, "nobody listens"
+    assert heard(ear) == 0, "there is no listener"
 
     with ops.connection() as connection:
         wake_signals.want(connection, for_s=600)
@@ -155,7 +155,7 @@ def test_only_the_sql_door_signals_and_only_while_somebody_listens(
     with service.transaction(force_rollback=True):
         enqueue(service, tenant)
     enqueue(service, tenant, run_at="2100-01-01")
-    assert heard(ear) == 0, "what is rolled back, or may not run yet, needs nobody now"
+    assert heard(ear) == 0, "a job that is rolled back, or may not run yet, wakes no process"
 
     claim, planned = new_id(), transactions.planned_call()
     with app.as_tenant(tenant) as connection, connection.transaction():
@@ -251,7 +251,7 @@ def test_a_scheduler_that_stands_still_is_seen_by_what_it_does_not_do(
     process.send_signal(signal.SIGSTOP)
     enqueue(service, tenant)
 
-    eventually(lambda: seen(ops).behind_s > 1, why="the age of the note that nobody takes")
+    eventually(lambda: seen(ops).behind_s > 1, why="the age of the note that is not taken")
     eventually(lambda: seen(ops).schedulers == 0, why="its silence")
     process.send_signal(signal.SIGCONT)
     eventually(lambda: seen(ops).schedulers == 1 and seen(ops).behind_s == 0, why="it goes on")

@@ -1,4 +1,4 @@
-"""Ids are made by the clock of whoever makes them, and a clock may be wrong: its jobs run all the same, once."""
+"""Ids are made by the clock of their maker, and a clock may be wrong: its jobs run all the same, once."""
 
 from __future__ import annotations
 

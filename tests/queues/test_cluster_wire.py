@@ -48,7 +48,7 @@ def test_the_wire_follows_its_keys_to_another_master(cluster, wire):
     assert not wire.wait_for_news(["batch"], 0.01)
     for there in cluster.others:
         cluster.move(there)
-        assert wire.offer(LANE, "ben", 2) == 2, "nobody is told of the redirection, not even once"
+        assert wire.offer(LANE, "ben", 2) == 2, "the caller never sees the redirection"
         assert [turn.tenant for turn in wire.take(LANE, 5)] == ["ben", "ben"]
     assert wire.facts().server.endswith(f", one of {MASTERS} masters of a cluster")
 

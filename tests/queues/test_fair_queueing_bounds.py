@@ -67,7 +67,7 @@ def test_nobody_who_waits_starves(wire, client, weights, steps):
     client.flushall()
     weight = dict(zip(NAMES, weights, strict=True))
     dearest = dict.fromkeys(NAMES, 0.0)
-    passed: dict[tuple[str, str], float] = {}  # (who waits, who was served) → work since the first one's last turn
+    passed: dict[tuple[str, str], float] = {}  # (waiting tenant, served tenant) → work since the first one's last turn
 
     for refills, tokens in steps:
         wire.refill(LANE, {name: n for name, n in zip(NAMES, refills, strict=True) if n})

@@ -118,7 +118,7 @@ def test_interactive_gets_the_first_slot_that_batch_frees(heavy, light, history,
 
 @given(weights=st.lists(st.integers(1, 20), min_size=2, max_size=4), history=st.data())
 def test_a_lane_gets_its_minimum_after_any_history(weights, history):
-    """Whatever happened before, and whoever used idle capacity: over four rounds a lane gets what its weight says, but
+    """Whatever happened before, even if it used idle capacity: over four rounds a lane gets what its weight says, but
     for a late start."""
     weight = {f"lane-{i}": n for i, n in enumerate(weights)}
     chooser = LaneChooser(weight)

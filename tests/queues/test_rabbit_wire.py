@@ -99,7 +99,7 @@ def test_who_starves_is_fed_once_and_then_not_for_long():
     assert starving.to_feed(LANE, ["ada", "ben"], STARVED_S) == ["ada"]
     starving.was_fed(LANE, ["ada"], STARVED_S)
     assert starving.to_feed(LANE, ["ada", "ben"], 2 * STARVED_S) == ["ben"]
-    assert starving.to_feed("batch", [], 2 * STARVED_S) == [], "another lane's sweep forgets nobody of this one"
+    assert starving.to_feed("batch", [], 2 * STARVED_S) == [], "another lane's sweep forgets no tenant of this one"
     assert starving.to_feed(LANE, ["ada"], STARVED_S + GIVEN_AGAIN_S) == ["ada"]
     assert starving.to_feed(LANE, [], 100.0) == []
     assert starving.to_feed(LANE, ["ada"], 101.0) == [], "it had a claim meanwhile"
@@ -176,7 +176,7 @@ def test_a_busy_process_gives_back_what_it_was_pushed(rabbit, open_wires):
     busy, idle = open_wires(), open_wires()
     eventually(lambda: busy.take(LANE, 1) == [] and not busy.wait_for_news(LANES, 0.1))
     idle.offer(LANE, "ada", 3)
-    eventually(lambda: depth(rabbit, "ada") == 3)  # nobody took them, so they lie on the server again
+    eventually(lambda: depth(rabbit, "ada") == 3)  # they were not taken, so they lie on the server again
     assert len(idle.take(LANE, 3)) == 3
 
 
@@ -225,7 +225,7 @@ def test_however_many_are_light_they_have_no_more_than_every_other_slot(wire, op
     other.offer_many(LANE, dict.fromkeys(light, 1), light)
     one_by_one = [turn.tenant for _ in range(8) for turn in wire.take(LANE, 1)]
     assert one_by_one.count("flood") == 4
-    # and all of them once nobody else has turns
+    # and all of them once no other tenant has turns
     assert sorted(turn.tenant for turn in wire.take(LANE, 16)) == sorted(["flood"] * 4 + light[4:])
 
 

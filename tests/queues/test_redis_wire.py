@@ -52,7 +52,7 @@ def test_who_leaves_turns_behind_passes_the_news_on(wire):
     assert wire.wait_for_news([LANE], 0.01)
 
     wire.take(LANE, 1)
-    assert wire.wait_for_news([LANE], 0.01), "two turns are left and somebody else may be idle"
+    assert wire.wait_for_news([LANE], 0.01), "two turns are left and another process may be idle"
     wire.take(LANE, 1)
     wire.take(LANE, 1)
     assert not wire.wait_for_news([LANE], 0.01), "nothing is left to be told of"
@@ -103,7 +103,7 @@ def test_waking_one_process_wakes_no_other(valkey, wire, client):
     other = RedisWire(valkey.url, lanes=LANES)
     other.wake()
     (key,) = client.keys(f"{PREFIX}:wake:*")
-    assert client.ttl(key) > 0, "it goes away if nobody is there to hear it"
+    assert client.ttl(key) > 0, "it expires if there is no listener"
     assert not wire.wait_for_news(LANES, 0.01)
     assert other.wait_for_news(LANES, 0.01)
     other.close()
@@ -124,7 +124,7 @@ def test_a_slip_of_many_magnitudes_does_not_move_the_virtual_time_out_of_reach(w
 
 
 def test_what_tenants_cost_is_not_kept_for_ever(wire, client, monkeypatch):
-    """Beyond the bound, those that are long gone are forgotten. Who has turns, or had some lately, is not."""
+    """Beyond the bound, those that are long gone are forgotten. A tenant that has turns, or had some lately, is not."""
     monkeypatch.setattr("queues.redis.wire.MOST_KNOWN", 20)
     wire.offer(LANE, "has-turns")
     wire.correct(LANE, "has-turns", 0.0, 7.0)

@@ -91,7 +91,7 @@ class WireAgainstModel(RuleBasedStateMachine):
         # What has to hold of the model, and so of both:
         assert all(1 <= n <= MOST_TURNS for n in self.model.turns.values())
         assert news <= redis_wire.MOST_NEWS
-        assert news or not self.model.active, "turns are waiting and nobody would be told"
+        assert news or not self.model.active, "turns are waiting and no consumer would be told"
 
 
 @pytest.fixture

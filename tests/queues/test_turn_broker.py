@@ -87,7 +87,7 @@ def test_turns_are_taken_for_free_slots_only(wire, open_shop, outstanding):
     shop = open_shop(2)
 
     shop.has_started(2)
-    assert outstanding() == {"ada": 3}, "what no slot is free for stays on the wire, for whoever has one"
+    assert outstanding() == {"ada": 3}, "a turn without a free slot stays on the wire, for a process that has one"
     assert shop.broker.slots.occupied == 2
 
     # Fresh news, while all slots are full, is for others.

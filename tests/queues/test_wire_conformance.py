@@ -308,7 +308,7 @@ def test_a_server_that_is_away_and_back(mortal, mortal_wire):
             with pytest.raises(ServiceError, match="does not answer") as caught:
                 call()
             assert "guest:guest" not in f"{caught.value} {caught.value.as_dict()} {caught.value.__cause__}"
-        mortal_wire.done(held)  # nobody waits for that
+        mortal_wire.done(held)  # no caller waits for that
     finally:
         mortal.start()
 
@@ -384,7 +384,7 @@ def takers(url: str, n: int, ledger: Ledger) -> Iterator[None]:
             if line.startswith("tenant-"):
                 ledger.claim(line.strip())
             else:
-                print(line, end="")  # its log, for whoever reads a failure
+                print(line, end="")  # its log, for the reader of a failure
 
     readers = [threading.Thread(target=read, args=[process]) for process in processes]
     for reader in readers:

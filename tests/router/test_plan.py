@@ -198,7 +198,7 @@ def test_what_only_python_can_check_is_refused_here(policy: Policy) -> None:
 
 
 def test_the_first_that_is_wrong_is_told(policy: Policy) -> None:
-    """A feature that is gone, then the schema, then the length: whoever plans, the same job is refused alike."""
+    """A feature that is gone, then the schema, then the length: every planner refuses the same job alike."""
     wrong = replace(JOB, output_schema={"type": "nonsense"}, messages=[{"role": "user", "content": "x" * 9001}])
     with pytest.raises(UnknownFeatureError):
         plan_job(replace(wrong, feature="retired"), None, policy)

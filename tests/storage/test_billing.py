@@ -440,12 +440,12 @@ def test_a_taken_event_is_nobody_elses_until_its_lease_is_over(ops: Database, ev
     clock.advance(60)
     second = taken(ops)
     assert second is not None
-    assert (second.attempt, second.unsure_before) == (2, first.taken_at), "nobody said what became of the first try"
+    assert (second.attempt, second.unsure_before) == (2, first.taken_at), "the first try was not reported"
 
     with ops.connection() as connection:
         outbox.mark_failed(connection, first, error="late word", again_in_s=0, received=False)
         assert taken(ops) is None, "the first try's word came after the second began"
-        outbox.mark_sent(connection, first)  # but that it was received is true whoever says it
+        outbox.mark_sent(connection, first)  # but a report of receipt is true from any process
         (row,) = connection.execute("select * from headrace.outbox").fetchall()
     assert (row["sent_at"], row["unsure_since"], row["last_error"]) == (clock.now, None, None)
 

@@ -180,7 +180,7 @@ def test_a_zombie_cannot_end_the_job_but_its_usage_corrects_its_run(app: Databas
 def test_a_zombie_moves_nothing_while_the_job_runs_elsewhere(
     app: Database, ops: Database, tenant: UUID, verdict: str
 ) -> None:
-    """The claim's fence itself: the row is running, but for somebody else."""
+    """The claim's fence itself: the row is running, but for another worker."""
     put(app, tenant, request())
     zombie, heir = new_id(), new_id()
     job = take(app, tenant, zombie)

@@ -463,7 +463,7 @@ def test_a_cap_lowered_below_its_spend_is_no_breach_but_excuses_no_other(
     assert breaches() == set()
     with ops.connection() as connection:
         connection.execute("update headrace.caps set limit_usd = 0 where key in ('bob', 'chat')")
-    assert breaches() == {("user", "bob"), ("feature", "chat")}, "nobody says who did this"
+    assert breaches() == {("user", "bob"), ("feature", "chat")}, "the actor is not known"
     cap(ops, acme, Scope.USER, "bob", "0")
     assert breaches() == {("feature", "chat")}
     cap(ops, acme, Scope.TENANT, "", "0")
@@ -482,7 +482,7 @@ def test_a_plan_lowered_below_the_spend_of_its_tenants_is_no_breach(
     with ops.connection() as connection:
         assert audit.findings(connection) == []
         connection.execute("update headrace.plans set daily_cost_cap_usd = 0 where name = 'free'")
-        assert {one.tenant_id for one in audit.findings(connection)} == {on_free}, "another plan's change is no excuse"
+        assert {one.tenant_id for one in audit.findings(connection)} == {on_free}, "not another plan's change"
         connection.execute(
             "update headrace.caps set limit_usd = 0 where scope = 'feature' and tenant_id = %s", [on_pro]
         )

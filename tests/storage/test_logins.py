@@ -1,4 +1,4 @@
-"""A process logs in as a member of its one role and of nothing else; and no URL's password is told to anybody."""
+"""A process logs in as a member of its one role and of nothing else; and no URL's password is ever shown."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_every_job_is_counted_where_it_stands(app: Database, ops: Database, tena
     assert now.waiting == {"asked_for": 2}
     assert now.ended == {"succeeded": 1}
     assert (now.fleet.working, now.fleet.draining, now.fleet.threads) == (1, 1, 4)
-    assert now.load == pytest.approx((1 + 3) / 4), "what was asked for later is no load"
+    assert now.load == pytest.approx((1 + 3) / 4), "a job for later is not load"
     (calls,) = now.calls
     assert (calls.provider, calls.model, calls.succeeded, calls.failed) == (*transactions.CHEAP, 1, 0)
     with ops.connection() as connection:

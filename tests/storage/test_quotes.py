@@ -111,7 +111,7 @@ def test_the_caps_are_looked_at_in_their_order_with_their_room(
 
 
 def test_money_that_left_the_window_is_not_counted(app: Database, ops: Database, tenant: UUID, clock: Clock) -> None:
-    """Though nobody has rolled the cap's row since: who only looks may not."""
+    """Though the cap's row was not rolled since: a reader may not do that."""
     with ops.connection() as connection:
         connection.execute(
             "insert into headrace.caps (tenant_id, scope, key, hour, spent_usd) values (%s, 'tenant', '', %s, 3)",

@@ -25,7 +25,7 @@ def test_a_step_gets_through_soon_after_an_outage(urls: Urls) -> None:
 
         gate.shut()
         waiting = threads.submit(database.retry_until_answered, ask, within_s=WITHIN_S)
-        # the connection that was cut is replaced in vain, then another one is made in vain for whoever waits for one
+        # the connection that was cut is replaced in vain, then another one is made in vain for a waiting caller
         eventually(lambda: gate.refused >= 4, why="the pool has given up")
         gate.open()
 

@@ -113,7 +113,7 @@ def test_every_way_finds_what_fits_and_nothing_else(
                     assert walked(connection, chosen, looked_at) == wanted
                 ids = [*sorted(stock, reverse=True), new_id()]
                 named = selection.by_ids(connection, chosen, ids)
-                assert [one.id for one in named] == ids[:-1], "in the order that was given, without what is no job"
+                assert [one.id for one in named] == ids[:-1], "in the given order, without ids that are not a job's"
                 assert [(one.id, one.state) for one in named if one.fits] == wanted[::-1]
                 listed = jobs.list_jobs(connection, chosen, limit=1000)
                 assert [(row["id"], State(row["state"])) for row in listed] == wanted[::-1]

@@ -64,7 +64,7 @@ class World:
     def settle(
         self, tenant: UUID, *, user: str = "ada", feature: str = "chat", run: str = "used", **fields: Any
     ) -> Any:
-        """A job with one call from start to end, and how to hear of the call later if nobody did."""
+        """A job with one call from start to end, and how the call's outcome is learned later if it was not."""
         claim, job = new_id(), enqueue_job(self.app, tenant, user_id=user, feature=feature)
         tokens = fields.pop("tokens", (10, 20))
         planned = planned_call(**fields)

@@ -1,5 +1,5 @@
 """SQL has one home: every statement has its one function and prepares; every function file is applied; migrations are
-applied once, by whoever comes first, and never edited; the names that others lean on exist."""
+applied once, by the first process, and never edited; the names that others depend on exist."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def test_without_a_scheduler_nothing_is_foretold(app: Database, ops: Database, t
     told, later = explained(ops, queued), explained(ops, waiting_job)
     assert (told.why, told.schedulers, told.starts_in_s) == (Why.NO_SCHEDULER, 0, None)
     assert "start one with `headrace scheduler`" in waiting.sentence(told)
-    assert (later.why, later.starts_in_s) == (Why.BACKOFF, None), "its time has not come, and nobody will see it come"
+    assert (later.why, later.starts_in_s) == (Why.BACKOFF, None), "it is not due, and no scheduler will see it be"
     assert (
         waiting.start(later) == "the start cannot be predicted: no scheduler is alive (`headrace scheduler` starts one)"
     )

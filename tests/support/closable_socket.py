@@ -35,7 +35,7 @@ class Gate:
         self._run(self._let_in)
 
     def shut(self) -> None:
-        """Cut every connection and let nobody in."""
+        """Cut every connection and accept none."""
         with self._lock:
             self._is_open = False
             inside = list(self._inside)

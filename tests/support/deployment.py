@@ -38,7 +38,7 @@ def procfile() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A Postgres with nothing in it that lets nobody in without a password."""
+    """A Postgres with nothing in it that accepts no login without a password."""
 
     sockets: Path
 

@@ -1,5 +1,5 @@
 """A socket between a client and a server that can lose one answer: the server has done what it was asked to, and
-whoever asked never hears of it.
+the client never hears of it.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class PostgresProxy(Proxy):
             while message := read.message():
                 if talk.loss is None:
                     client.sendall(message)
-                elif message[:1] == b"Z":  # ready for the next: what was asked is committed, and nobody is told
+                elif message[:1] == b"Z":  # ready for the next: the change is committed, and the client is not told
                     _shut(client)
                     talk.loss.cut.set()
                     talk.loss.done.set()

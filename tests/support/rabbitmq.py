@@ -43,7 +43,7 @@ class PrivateRabbit:
 
     @property
     def certificate(self) -> Path:
-        """What it shows to those who come by TLS: of its own making, so nobody trusts it unless told to."""
+        """Its certificate for TLS clients: self-made, so a client does not trust it unless told to."""
         return self._dir / "certificate.pem"
 
     @property
@@ -126,7 +126,7 @@ class PrivateRabbit:
         return pika.BlockingConnection(pika.URLParameters(self.url))
 
     def wipe(self, lanes: list[str]) -> None:
-        """Delete every queue of these lanes, as somebody with the management page could."""
+        """Delete every queue of these lanes, as an operator with the management page could."""
         with self.connect() as connection:
             channel = connection.channel()
             for lane in lanes:

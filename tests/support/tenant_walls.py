@@ -37,7 +37,7 @@ OF_NO_TENANT = {
     "deployment": "the key of pseudonyms: of the whole deployment",
     "chores": "how the schedulers do, not data",
     "slots": "reached only inside functions",
-    "slot_shares": "reached only inside functions: whoever frees a slot has to find whose turn is next",
+    "slot_shares": "reached only inside functions: a transaction that frees a slot has to find the next tenant",
     "chore_locks": "locked, by operators",
     "caps_guard_models": "locked inside functions",
     **{f"caps_guard_{n}": "locked inside functions" for n in range(8)},

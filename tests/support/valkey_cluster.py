@@ -108,7 +108,7 @@ class PrivateCluster:
             new.execute_command(*assign)  # the other masters hear of it, by and by
 
             def let_go() -> bool:
-                old.flushall()  # it lets go of no slot with keys, and somebody may write one just now
+                old.flushall()  # it lets go of no slot with keys, and another process may write one just now
                 return bool(old.execute_command(*assign))
 
             _until(let_go, self._home.process)

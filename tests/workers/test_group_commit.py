@@ -189,7 +189,7 @@ def test_one_that_fails_takes_nobody_with_it(
 
 
 def test_an_answer_that_is_lost_is_asked_for_again(urls: Urls, ops: Database, tenant: UUID, app: Database) -> None:
-    """All steps of the transaction are done, and nobody hears of it: the repeat finds each of them done."""
+    """All steps of the transaction are done, and the answer is lost: the repeat finds each of them done."""
     claims = claimed(app, tenant, 6)
     calls = [planned_call() for _ in claims]
     with PostgresProxy(urls.app) as proxy, Database(proxy.url) as behind:
@@ -289,7 +289,7 @@ def test_tenants_share_a_transaction_and_each_claim_gets_its_own_job(
 def test_who_waits_for_a_lock_keeps_no_other_tenant_waiting(
     app: Database, ops: Database, tenant: UUID, held: Any
 ) -> None:
-    """Somebody holds a tenant's caps: its steps wait, all others go on."""
+    """Another session holds a tenant's caps: its steps wait, all others go on."""
     other = new_tenant(ops, "Other")
     commits = GroupCommit(app, lines=1)
     (first, second), of_other = claimed(app, tenant, 2), claimed(app, other, 20)

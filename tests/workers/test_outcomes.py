@@ -295,7 +295,7 @@ def test_a_provider_behind_its_breaker_may_do_better_than_one_that_refused() -> 
     assert failed(REFUSED, held=[OPEN]) == Retry(REFUSED.code, 4.0 + 1.0)
     last = failed(REFUSED, held=[OPEN], attempt=3)
     assert isinstance(last, Ended) and last.reason == REFUSED.code
-    # a missing key is no hope
+    # a missing key does not come back by itself
     assert isinstance(failed(REFUSED, held=[NoProviderKeyError()]), Ended)
 
 

@@ -29,7 +29,7 @@ def scheduler_of(database: Database, wire: RedisWire, *, silent_s: float) -> Sch
 
 
 class OtherSweeper(RedisWire):
-    """The wire, in whose every refill somebody else sweeps."""
+    """A wire during whose every refill another scheduler sweeps."""
 
     def __init__(self, urls: Urls, other: Database) -> None:
         super().__init__(urls.redis, lanes=LANES)

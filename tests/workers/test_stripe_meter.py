@@ -152,7 +152,7 @@ def test_an_answer_that_drips_for_ever_ends_with_the_deadline(server: MeterServe
     error = refused(meter, event())
 
     assert type(error) is BillerAnswerLostError
-    assert meter.record(event()) is False, "it was recorded, though nobody heard"
+    assert meter.record(event()) is False, "it was recorded, though the answer was lost"
 
 
 @pytest.mark.parametrize(

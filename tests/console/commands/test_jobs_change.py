@@ -151,7 +151,7 @@ def test_the_audit_is_clean_and_finds_a_breach(
 
 def test_queued_work_without_a_turn_is_found(client: Client, ready: Fleet, app: Database, tenant: UUID) -> None:
     request = {"id": str(new_id()), "user_id": "u", "feature": "chat", "messages": [{"role": "user", "content": "x"}]}
-    with app.connection() as connection:  # past the client: nobody offers a turn, and no scheduler sweeps
+    with app.connection() as connection:  # past the client: no turn is offered, and no scheduler sweeps
         jobs.enqueue_batch(connection, tenant, [request], wake=False)
     done = headrace(ready, "doctor", "--audit")
     wrong = [one["part"] for one in json.loads(done.stdout)["findings"] if one["verdict"] == "wrong"]

@@ -251,7 +251,7 @@ def test_a_bar_is_shown_only_to_who_watches(
         while True:
             try:
                 seen.extend(os.read(screen, 65536))
-            except OSError:  # nobody writes any more
+            except OSError:  # there is no writer any more
                 return
 
     watcher = threading.Thread(target=watch)

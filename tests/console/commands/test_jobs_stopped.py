@@ -108,7 +108,7 @@ def test_several_files_are_refused(headrace: Headrace, ops: Database, tenant: UU
 
 
 def _hold_key(holder: Connection, tenant: UUID, key: str) -> None:
-    """Make whoever enqueues with this key wait for the holder's transaction."""
+    """Make every enqueue with this key wait for the holder's transaction."""
     holder.execute(
         "insert into headrace.idempotency (tenant_id, key, job_id, body_hash) values (%s, %s, %s, '')",
         [tenant, key, uuid4()],

@@ -333,7 +333,7 @@ def test_many_users_are_cut_for_people_and_not_for_programs(headrace: Headrace, 
     told = headrace("limits", "show", "Acme", "--json").json["caps"]
 
     assert sum(line.startswith("user ") for line in shown.out.splitlines()) == SHOWN
-    assert "user zoe" in shown.out, "whoever has a limit of his own comes first"
+    assert "user zoe" in shown.out, "a user with a limit of their own comes first"
     assert "feature chat" in shown.out
     assert shown.err == "8 more users have caps: --json has them all, --user shows one.\n"
     assert sum(one["scope"] == "user" for one in told) == SHOWN + 8

@@ -99,7 +99,7 @@ def test_ctrl_c_ends_with_130(environment: dict[str, str], tmp_path: Path) -> No
     )
     assert waiting.stdin is not None
     with waiting:
-        # a pipe's buffer is full only if nobody reads: once this is through, the command is at its work
+        # a pipe's buffer is full only without a reader: once this is through, the command is at its work
         waiting.stdin.write(b"\n" * 2**20)
         waiting.stdin.flush()
         os.kill(waiting.pid, signal.SIGINT)

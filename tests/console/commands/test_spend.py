@@ -311,7 +311,7 @@ def test_an_option_before_a_subcommand_is_not_dropped_in_silence(headrace: Headr
 
 @pytest.fixture
 def called(app: Database, tenant: UUID) -> None:
-    """Three calls of Acme: one answered, one billed beyond its bound, one that nobody heard of again."""
+    """Three calls of Acme: one answered, one billed beyond its bound, one that was never heard of again."""
     with app.connection() as connection:
         for tokens in ((10, 20), (2000, 1000), None):
             claim, job, planned = new_id(), enqueue_job(connection, tenant), planned_call()

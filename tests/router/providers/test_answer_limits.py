@@ -1,4 +1,4 @@
-"""An answer has a limit: of bytes on the wire, of bytes when it is unpacked, and of text. Nobody else pays for it.
+"""An answer has a limit: of bytes on the wire, of bytes when it is unpacked, and of text. No other tenant pays for it.
 
 The servers here send for as long as the client reads. What they could send before it hung up is the proof, and for
 packed answers the memory that the client allocated.
