@@ -89,7 +89,7 @@ class AsyncClient:
 
 
 async def run(work: Steps[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
-    """Do the steps to their end."""
+    """Run the steps to their end."""
     try:
         step = next(work)
         while True:
@@ -105,7 +105,7 @@ async def run(work: Steps[T], execute: Callable[[Statement], Awaitable[Rows]]) -
 
 
 async def run_on(conn: psycopg.AsyncConnection[Any], work: Steps[T], *, waits: bool = False) -> T:
-    """The same in the caller's own transaction. An error of Postgres is raised as it came."""
+    """The same in the caller's own transaction. An error of Postgres is raised unchanged."""
     if not isinstance(conn, psycopg.AsyncConnection):
         raise not_psycopg(conn, "psycopg.AsyncConnection")
     if waits:

@@ -25,7 +25,7 @@ class Client:
     """Enqueues jobs and reads results. For many threads and forked children. Close it when done.
 
     Connects at the first call. ``connections``: the most at once; a call waits for one. ``patience_s``: how long a call
-    goes on trying while Postgres does not answer.
+    keeps trying while Postgres does not answer.
     """
 
     def __init__(self, url: str | None = None, *, connections: int = 4, patience_s: float = 10.0) -> None:
@@ -48,13 +48,13 @@ class Client:
 
         With ``conn`` the job is inserted in the caller's own transaction: it exists if and only if that commits. Raises
         :class:`headrace_client.errors.InvalidInputError` (or its kind) naming the field, which leaves that transaction
-        as it was; an error of Postgres on ``conn`` is raised as it came.
+        as it was; an error of Postgres on ``conn`` is raised unchanged.
         """
         work = steps.enqueue(fields)
         return run(work, self._patiently) if conn is None else run_on(conn, work)
 
     def enqueue_many(self, requests: Iterable[Fields], *, conn: psycopg.Connection[Any] | None = None) -> Batch:
-        """Enqueue many jobs; refused ones are reported, good ones go in.
+        """Enqueue many jobs; refused requests are reported, valid ones are enqueued.
 
         Atomic per tenant and chunk (1,000 jobs of 4 MB together); with ``conn``, all in the caller's own transaction.
         """
@@ -70,9 +70,9 @@ class Client:
         must_end: bool = False,
         conn: psycopg.Connection[Any] | None = None,
     ) -> Result:
-        """The job's state and answer; with ``timeout`` (seconds) waits so long for its end.
+        """The job's state and answer; with ``timeout`` (seconds) it waits that long for the job's end.
 
-        Returns the state at hand when the time is up: look at ``state``. With ``must_end`` it raises
+        Returns the current state when the time is up: look at ``state``. With ``must_end`` it raises
         :class:`headrace_client.errors.NotEndedError` instead. No transaction is open while it waits, so ``timeout``
         does not go with a ``conn`` that is inside one. Raises :class:`headrace_client.errors.NotFoundError` for an id
         that is not this tenant's.
@@ -102,7 +102,7 @@ class Client:
 
 
 def run(work: Steps[T], execute: Callable[[Statement], Rows]) -> T:
-    """Do the steps to their end."""
+    """Run the steps to their end."""
     try:
         step = next(work)
         while True:
@@ -118,7 +118,7 @@ def run(work: Steps[T], execute: Callable[[Statement], Rows]) -> T:
 
 
 def run_on(conn: psycopg.Connection[Any], work: Steps[T], *, waits: bool = False) -> T:
-    """The same in the caller's own transaction. An error of Postgres is raised as it came."""
+    """The same in the caller's own transaction. An error of Postgres is raised unchanged."""
     if not isinstance(conn, psycopg.Connection):
         raise not_psycopg(conn, "psycopg.Connection")
     if waits:
@@ -141,7 +141,7 @@ def _rows(connection: psycopg.Connection[Any], statement: Statement) -> Rows:
 
 
 def refuse_to_wait_inside(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """A transaction that is open while a job is waited for holds what it locked, and may never see the end."""
+    """Refuse an open transaction while a job is waited for: it holds its locks, and may never see the end."""
     if not conn.autocommit or conn.info.transaction_status != TransactionStatus.IDLE:
         raise InvalidInputError(
             "does not go with a conn that is inside a transaction",
@@ -151,7 +151,7 @@ def refuse_to_wait_inside(conn: psycopg.Connection[Any] | psycopg.AsyncConnectio
 
 
 def not_psycopg(conn: object, wanted: str) -> InvalidInputError:
-    """The error for something that only holds a connection."""
+    """The error for an object that only holds a connection."""
     return InvalidInputError(
         f"must be a {wanted}",
         field="conn",

@@ -1,8 +1,8 @@
-"""Connections that are kept, for threads and for asyncio; and what a forked child does with those that it inherited.
+"""Kept connections, for threads and for asyncio; and how a forked child treats the connections that it inherited.
 
 A child inherits every open socket. If both processes used one, each would read answers that were meant for the other.
-So a child lets go of what it inherited before anything else runs in it. Letting go is not closing: a goodbye on an
-inherited socket would end the parent's connection. Its descriptor leads nowhere from then on.
+So a child drops the inherited connections before any other code runs in it. Dropping is not closing: an orderly close
+of an inherited socket would end the parent's connection. Its descriptor leads nowhere from then on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Renewed(Protocol):
     """Something that a child cannot use as it was inherited."""
 
     def renew_in_child(self) -> None:
-        """Let go of what is the parent's. Runs in a child that has one thread yet."""
+        """Drop what belongs to the parent. Runs in a child that has only one thread yet."""
 
 
 _open: WeakSet[Any] = WeakSet()  # connections of ours
@@ -65,7 +65,7 @@ def _none_free(connections: int, within_s: float) -> PostgresUnavailableError:
 
 
 class Connections:
-    """For many threads: at most so many at once, kept open. Safe in a forked child."""
+    """For many threads: a bounded number at once, kept open. Safe in a forked child."""
 
     def __init__(self, url: str, connections: int) -> None:
         self._url = url
@@ -103,7 +103,7 @@ class Connections:
             free.release()
 
     def close(self) -> None:
-        """Close what is idle; what is in use is closed by its finalizer."""
+        """Close idle connections; those in use are closed by their finalizers."""
         while True:
             try:
                 self._idle.pop().close()
@@ -112,7 +112,7 @@ class Connections:
 
 
 class AsyncConnections:
-    """For asyncio: at most so many at once in an event loop, kept open. Each loop has its own."""
+    """For asyncio: a bounded number at once in an event loop, kept open. Each loop has its own."""
 
     def __init__(self, url: str, connections: int) -> None:
         self._url = url
@@ -152,12 +152,12 @@ class AsyncConnections:
             ours.free.release()
 
     def finish(self) -> None:
-        """Close what is idle in every event loop, without waiting."""
+        """Close idle connections in every event loop, without waiting."""
         for ours in list(self._of_loops.values()):
             ours.finish()
 
     async def close(self) -> None:
-        """Close what is idle in this event loop."""
+        """Close idle connections in this event loop."""
         idle = self._ours().idle
         while idle:
             await idle.pop().close()
@@ -176,14 +176,14 @@ class _OfLoop:
         self.idle: list[AsyncConnection] = []
 
     def finish(self) -> None:
-        """Close what is idle; its loop need not run any more."""
+        """Close idle connections; their loop need not run any more."""
         while self.idle:
             connection = self.idle.pop()
             connection.pgconn.finish()
 
 
 class Patience:
-    """How long a call goes on trying while Postgres does not answer, and how long it waits between."""
+    """How long a call keeps trying while Postgres does not answer, and how long it waits between."""
 
     def __init__(self, seconds: float) -> None:
         self._started = time.monotonic()
@@ -199,6 +199,6 @@ class Patience:
         return self._seconds - self.waited_s
 
     def pause_s(self) -> float | None:
-        """How long to wait before the next try; None when there is to be none."""
+        """The time to wait before the next try; None when there is to be none."""
         pause_s, self._pause_s = self._pause_s, min(max(self._pause_s * 2, 0.05), 1.0)
         return None if pause_s > self.left_s else pause_s

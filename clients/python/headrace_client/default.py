@@ -34,7 +34,7 @@ class _Default:
         self._lock = threading.Lock()
 
     def finish(self) -> None:
-        """Close what is open when the program ends."""
+        """Close the clients when the program ends."""
         if self._client is not None:
             self._client.close()
         if self._async_client is not None:

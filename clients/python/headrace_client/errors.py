@@ -1,7 +1,7 @@
-"""What can go wrong, in one hierarchy; names and codes are those of Headrace's own errors.
+"""The errors of the client, in one hierarchy; names and codes are those of Headrace's own errors.
 
 One distinction rules it: a *retryable* error may go away by itself, a *permanent* one never does. Each error has a
-stable ``code`` and carries its facts in fields, so that no program has to parse a message.
+stable ``code`` and carries its facts in fields, so that a program does not have to parse a message.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class HeadraceError(Exception):
 
 
 def joined(said: str, hint: str | None) -> str:
-    """What was wrong and what to do about it, with exactly one full stop (or other end of a sentence) between them."""
+    """The error and its hint, with exactly one full stop (or other end of a sentence) between them."""
     if not hint:
         return said
     said = said.rstrip()
@@ -71,7 +71,7 @@ def joined(said: str, hint: str | None) -> str:
 def _short(value: object) -> str:
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a list that is nested without end
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or a list that contains itself
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 120 else text[:100] + f"… ({len(text)} characters)"
 
@@ -197,10 +197,10 @@ class StatementRefusedError(StatementError, PermanentError):
 
 
 def refusal(facts: Mapping[str, Any], *, value: object = None) -> HeadraceError:
-    """What the database refused, as the typed error that its ``code`` names.
+    """The database's refusal, as the typed error that its ``code`` names.
 
-    A code that this release does not know is kept on an :class:`InvalidInputError`. ``value`` is taken where the
-    database tells none, because Postgres would log it.
+    A code that this release does not know is kept on an :class:`InvalidInputError`. ``value`` is used where the
+    database gives none, because Postgres would log it.
     """
     rest = dict(facts)
     code = str(rest.pop("code", InvalidInputError.code))

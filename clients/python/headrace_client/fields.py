@@ -1,8 +1,9 @@
 """The fields of a job: as callers write them, and as the SQL functions take them.
 
-Headrace's functions check what a job may hold, and name the field. Checked here is what would not get there: types,
-times without a zone, what is not JSON. Text loses what Postgres cannot store, as at Headrace's own door: a NUL is
-dropped, half of a surrogate pair becomes a question mark. An id or a name that holds one is refused.
+Headrace's functions check the content of a job, and name the field. The checks here are for values that would not get
+there: types, times without a zone, values that are not JSON. Text loses what Postgres cannot store, as in Headrace's
+own package: a NUL is dropped, half of a surrogate pair becomes a question mark. An id or a name that holds one is
+refused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from uuid import UUID
 from headrace_client.errors import InvalidInputError, InvalidSchemaError, TooLongError
 
 MOST_BYTES: Final = 4_000_000
-"""Of one request as JSON. Headrace's own cap is lower; what is over this one is not sent at all."""
+"""Of one request as JSON. Headrace's own cap is lower; a larger request is not sent at all."""
 
 _UNSTORABLE: Final = re.compile("\x00|[\ud800-\udfff]")
 _REFUSED: Final = "holds a control character, a line separator, a direction override or half of a surrogate pair"
@@ -38,7 +39,7 @@ _INT4: Final = 2**31
 
 
 class ModelClass(Protocol):
-    """What is asked of a pydantic class that stands for its JSON schema."""
+    """The part of a pydantic class that is used when it stands for its JSON schema."""
 
     def model_json_schema(self) -> dict[str, Any]:
         """Its JSON schema."""
@@ -46,7 +47,7 @@ class ModelClass(Protocol):
 
 
 class ModelAdapter(Protocol):
-    """What is asked of a pydantic ``TypeAdapter`` that stands for its JSON schema."""
+    """The part of a pydantic ``TypeAdapter`` that is used when it stands for its JSON schema."""
 
     def json_schema(self) -> dict[str, Any]:
         """Its JSON schema."""
@@ -84,7 +85,7 @@ _NAMES_OF_TENANTS: Final = (
 
 
 def tenant_of(fields: object) -> UUID:
-    """Who pays for a request. Raises :class:`headrace_client.errors.InvalidInputError`."""
+    """The tenant of a request. Raises :class:`headrace_client.errors.InvalidInputError`."""
     if not isinstance(fields, Mapping):
         raise InvalidInputError("must be an object with the fields of enqueue", field="request", value=fields)
     if "tenant_id" not in fields:
@@ -104,7 +105,7 @@ def as_uuid(value: object, field: str) -> UUID:
 
 
 def as_row(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A request without its tenant, as JSON values. What is None is left out.
+    """A request without its tenant, as JSON values. Fields that are None are left out.
 
     Raises :class:`headrace_client.errors.InvalidInputError` (or its kind) naming the field.
     """

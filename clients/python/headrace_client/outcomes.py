@@ -1,4 +1,4 @@
-"""What calls return."""
+"""The return values of calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JobId = NewType("JobId", UUID)
 
 
 class State(StrEnum):
-    """Where a job stands. The first three are live, the others are endings."""
+    """The state of a job. The first three are live, the others are endings."""
 
     SCHEDULED = "scheduled"  # runnable later; ``reason`` says why
     QUEUED = "queued"  # runnable
@@ -38,8 +38,8 @@ class Result:
 
     ``output`` is the text, ``output_json`` the value when an output schema was asked for; ``finish`` is ``complete``,
     ``length`` (cut at the output limit) or ``refusal``. ``error`` is a mapping with ``code`` and ``message``.
-    ``unreadable`` names what is kept and cannot be held by Python (JSON with a number of thousands of digits), with
-    the reason; those fields are None. ``simulated``: the answer was made up by Headrace's simulator of the providers.
+    ``unreadable`` names what is kept and cannot be held by Python (JSON with a number of thousands of digits), with the
+    reason; those fields are None. ``simulated``: the answer was invented by Headrace's simulator of the providers.
     """
 
     job_id: JobId
@@ -57,7 +57,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One request of many that did not go in: its place among them, and why."""
+    """One request of many that was not enqueued: its place among them, and why."""
 
     index: int
     error: HeadraceError
@@ -65,9 +65,9 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of many requests. ``job_ids`` is as long as the input, None where one was refused.
+    """The outcome of many requests. ``job_ids`` is as long as the input, None where one was refused.
 
-    ``repeated``: the places of those whose idempotency key had a job already, which is the one that is named.
+    ``repeated``: the places of those whose idempotency key belongs to an earlier job, whose id is returned.
     """
 
     job_ids: Sequence[JobId | None]

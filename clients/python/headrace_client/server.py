@@ -1,4 +1,4 @@
-"""How a connection of ours is made, and what an error of Postgres means: wait, or give up."""
+"""How a connection of ours is made, and the meaning of an error of Postgres: wait, or give up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from headrace_client.errors import (
 URL_VARIABLE: Final = "HEADRACE_DATABASE_URL"
 REFUSED: Final = "HR400"  # raised by Headrace's functions for a request that they refuse
 
-# Nothing is kept in a session, so that a PgBouncer in transaction mode can stand in front. Over TCP a silent partition
+# A session holds no state, so that a PgBouncer in transaction mode can stand in front. Over TCP a silent partition
 # shows within half a minute, not after the kernel's two hours.
 SESSION: Final[dict[str, Any]] = {
     "autocommit": True,
@@ -35,15 +35,16 @@ SESSION: Final[dict[str, Any]] = {
     "tcp_user_timeout": 30_000,  # ms
 }
 
-# What may go away by itself: lost connections, read-only servers, conflicts, locks, resources, cut statements.
+# Errors that may go away by themselves: lost connections, read-only servers, conflicts, locks, resources, cut
+# statements.
 _MAY_PASS: Final = re.compile("08|28|3D|25006|25P0[34]|40(?!002)|55P03|53|57|58|XX|26000|42P05")
 _NAMES_ONLY: Final = ("0A", "3F", "42", "54")  # classes whose messages hold names and limits, and never a caller's text
 
 
 def url_or_environment(url: str | None) -> str:
-    """The URL that was given, or that of the environment. Raises :class:`headrace_client.errors.ConfigurationError`.
+    """The given URL, or that of the environment. Raises :class:`headrace_client.errors.ConfigurationError`.
 
-    libpq's words about a URL that it cannot read hold parts of it, which may be of the password: they are not told.
+    libpq's message about a URL that it cannot read holds parts of it, which may be of the password: it is not shown.
     """
     found = url or os.environ.get(URL_VARIABLE)
     if not found:
@@ -64,7 +65,7 @@ def url_or_environment(url: str | None) -> str:
 
 
 def place(url: str) -> str:
-    """Which server and database a URL names, without login and password."""
+    """The server and database that a URL names, without login and password."""
     parts = conninfo_to_dict(url)
     named = {name: parts[name] for name in ("host", "port", "dbname") if parts.get(name)}
     return make_conninfo("", **named) or "the default server"
@@ -85,7 +86,7 @@ def refused(error: psycopg.Error) -> HeadraceError | None:
 
 
 def is_fit_after(error: BaseException) -> bool:
-    """Whether the connection on which it happened may be used again: Postgres refused a statement, and nothing more."""
+    """Whether the connection on which it happened may be used again: Postgres only refused a statement."""
     return isinstance(error, psycopg.Error) and error.sqlstate is not None and not may_pass(error)
 
 
@@ -100,7 +101,7 @@ def unavailable(url: str, error: psycopg.Error, *, waited_s: float) -> PostgresU
 
 
 def statement_refused(error: psycopg.Error) -> StatementRefusedError:
-    """The typed error for a statement that would be refused again. It never tells what the statement carried."""
+    """The typed error for a statement that would be refused again. It never shows the values in the statement."""
     said = f"Postgres refuses the statement: {type(error).__name__} ({error.sqlstate or 'not sent'})"
     hint = None
     if (error.sqlstate or "")[:2] in _NAMES_ONLY:

@@ -1,8 +1,8 @@
-"""What each call does, without saying how it waits: the one core of the sync and the async client.
+"""The steps of each call, independent of how it waits: the one core of the sync and the async client.
 
-A step yields a :class:`Statement` and is sent its rows, or a :class:`Pause` and is sent nothing; what it returns is
-what the caller gets. Values go to Postgres and come back as text, so that it does not matter what a connection of the
-caller's makes of UUIDs, JSON or times. Django, for one, reads JSON its own way.
+A step yields a :class:`Statement` and is sent its rows, or a :class:`Pause` and is sent nothing; its return value is
+the caller's. Values go to Postgres and come back as text, so that it does not matter how a connection of the caller's
+converts UUIDs, JSON or times. Django, for one, reads JSON its own way.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from headrace_client.outcomes import Batch, JobId, Refused, Result, State
 
 CHUNK: Final = 1000  # jobs a statement
 CHUNK_BYTES: Final = MOST_BYTES
-PENDING_BYTES: Final = 32_000_000  # of all tenants that are collected for
-_ID_SENT: Final = slice(len('{"id":"'), len('{"id":"') + 36)  # where a written request has the id that was made for it
+PENDING_BYTES: Final = 32_000_000  # of all tenants together
+_ID_SENT: Final = slice(len('{"id":"'), len('{"id":"') + 36)  # where the id is in a written request
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.02, 1.0
 
 _ENQUEUE: Final = (
@@ -49,7 +49,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing is to be done for so long; no connection is held meanwhile."""
+    """A pause of that length; no connection is held meanwhile."""
 
     seconds: float
 
@@ -134,7 +134,7 @@ def result(
             return found
         if left_s <= 0:
             raise _not_ended(found, timeout or 0.0)
-        # many that wait for answers do not look at the same moments
+        # many waiting calls do not look at the same moments
         yield Pause(min(pause_s * random.uniform(0.8, 1.2), left_s))  # noqa: S311 (nothing secret)
         pause_s = min(pause_s * 1.5, _LONGEST_LOOK_S)
 
@@ -153,7 +153,7 @@ def _written(row: Mapping[str, Any]) -> str:
     try:
         return as_json("request", {"id": str(new_id()), **row})
     except InvalidInputError:
-        for name, value in row.items():  # which field it is
+        for name, value in row.items():  # the field at fault
             as_json(name, value)
         raise
 
