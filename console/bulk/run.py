@@ -129,7 +129,7 @@ def run_again(asked: JobChoice, *, yes: bool, as_json: bool) -> int:
         asked.choice(database, allowed=change.REPEATABLE, default=default) as choice,
     ):
         seen = change.preview(database, choice)
-        if not _may(seen, asked, "retry", "asked again", yes=yes, as_json=as_json):
+        if not _may(seen, asked, "retry", "retried", yes=yes, as_json=as_json):
             return DECLINED
         wire = wire_from(settings, services)
         told = _for_programs() if as_json else _for_people
@@ -192,9 +192,9 @@ _SPOKEN: Final = {
     "cancelled": "cancelled",
     "cancelling": "running, cancelled at their worker's next step",
     "ended_before": "had ended meanwhile",
-    "asked_again": "asked again",
-    "already": "were asked again before",
-    "not_possible": "cannot be asked again any more",
+    "asked_again": "retried",
+    "already": "were retried before",
+    "not_possible": "cannot be retried any more",
 }
 
 

@@ -261,7 +261,7 @@ def retry_command(
         return
     typer.echo(str(again.job_id))
     if not again.created:
-        note(f"{job_id} was asked again before, as this job: it is {now}")
+        note(f"{job_id} was retried before, as this job: it is {now}")
 
 
 def explain(settings: Settings, services: Endpoints, job_id: str) -> Explanation:
@@ -302,7 +302,7 @@ def run_again(settings: Settings, services: Endpoints, job_id: str) -> tuple[Ask
         done = jobs.run_again(connection, job.tenant_id, job.id, again, by=actor())
         if done is None:
             raise InvalidInputError(
-                f"is {job.state}: only what ended without an answer can be asked again", field="id", value=job_id
+                f"is {job.state}: only a job that ended without an answer can be retried", field="id", value=job_id
             )
         now = jobs.show(connection, done.job_id, tenant_id=job.tenant_id)
     wire = wire_from(settings, services)
@@ -329,7 +329,7 @@ def show(ops_url: str, job_id: str) -> tuple[JobView, list[dict[str, Any]]]:
 def _listed(job: Mapping[str, Any], name: str) -> object:
     """A cell of the list. The reason of a dead letter says when the job was retried."""
     if name == "reason" and job["asked_again_as"] is not None:
-        return f"{job['reason'] or ''} (asked again)".lstrip()
+        return f"{job['reason'] or ''} (retried)".lstrip()
     return job[name]
 
 

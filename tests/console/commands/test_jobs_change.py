@@ -117,7 +117,7 @@ def test_a_job_that_is_asked_again_by_many_at_once_becomes_one_job(
     assert [one.created for one in done].count(True) == 1
     with ops.connection() as connection:
         assert len(jobs.list_jobs(connection, Selection(tenant_id=tenant, states=(State.QUEUED,)), limit=9)) == 1
-        # a job that was asked again when only its history said so
+        # a job that was retried when only its history said so
         first = jobs.run_again(connection, tenant, old, new_id(), by="o")
         connection.execute("update headrace.jobs set asked_again_as = null where id = %s", [old])
         second = jobs.run_again(connection, tenant, old, new_id(), by="o")

@@ -309,7 +309,7 @@ def test_what_failed_is_asked_again_once(headrace: Headrace, ops: Database, tena
     assert [UUID(one["asked_again_as"]) for one in lines_of(of_dead)] == [new[one] for one in dead[:5]]
     assert second.code == 3, "an id belongs to no job"
     assert [UUID(one) for one in second.out.split()[:5]] == [new[one] for one in dead[:5]]
-    assert "1 asked again, 5 were asked again before." in second.err
+    assert "1 retried, 5 were retried before." in second.err
     assert "Ids of the file that belong to no job: 1." in second.err
     with ops.connection() as connection:
         assert connection.execute("select count(*) as n from headrace.queue").fetchone() == {"n": 104}
