@@ -1,9 +1,9 @@
 """The supervisor: one small process per directory that owns the private servers.
 
-``python -m embedded.supervisor DIRECTORY`` detaches itself. It runs the servers that ``run/*.server.json`` name, starts one
-that dies again, and publishes their state in ``run/state.json``. A *user* is any process that holds the shared lock on
-``run/leases``, which the kernel frees however that process ends. With no user left and no ``run/stay`` file it stops the
-servers and ends; it also ends when its directory is removed. SIGHUP makes it look for new servers, SIGTERM stops
+``python -m embedded.supervisor DIRECTORY`` detaches itself. It runs the servers that ``run/*.server.json`` name, starts
+one that dies again, and publishes their state in ``run/state.json``. A *user* is any process that holds the shared lock
+on ``run/leases``, which the kernel frees however that process ends. With no user left and no ``run/stay`` file it stops
+the servers and ends; it also ends when its directory is removed. SIGHUP makes it look for new servers, SIGTERM stops
 everything. When it is killed outright, the kernel ends its servers (Linux), and the next start ends any leftover
 process (everywhere).
 """
