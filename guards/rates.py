@@ -7,6 +7,7 @@ Dollars are counted in Postgres, which never lets an unchecked call through.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class RateGuard:
         self._client, self._counts = client, counts
         self._limiter = MovingWindowRateLimiter(counts)
         self._cooldown = Cooldown()
+        self._telling = threading.Lock()
         self._open = False
         self._said = False
         self._said_at = -math.inf  # on Python's clock
@@ -123,6 +125,14 @@ class RateGuard:
     def _fail_open(self, error: redis.RedisError) -> None:
         if isinstance(error, redis.TimeoutError):
             self._cooldown.begin()
+        if self._open or not self._telling.acquire(blocking=False):  # another thread tells it
+            return
+        try:
+            self._tell_open(error)
+        finally:
+            self._telling.release()
+
+    def _tell_open(self, error: redis.RedisError) -> None:
         if self._open:
             return
         self._open = True

@@ -145,7 +145,7 @@ def test_a_window_reads_an_index_in_its_order(ops: Database, tenant: UUID) -> No
     with ops.connection() as connection, connection.transaction():
         connection.execute("set local enable_seqscan = off")
         for given in (facts, {**facts, "tenant_id": tenant}, {**facts, "only_failed": True, "states": ["failed"]}):
-            rows = connection.execute(b"explain " + sql("selection", "window").encode(), given).fetchall()
+            rows = connection.execute(b"explain " + sql("jobs/selection", "window").encode(), given).fetchall()
             plan = "\n".join(str(row["QUERY PLAN"]) for row in rows)
             seen = plan[plan.index("CTE seen") : plan.index("InitPlan 2")]
             assert "Merge Append" in seen and "Index" in seen, plan
