@@ -215,6 +215,7 @@ def test_every_error_code_is_in_its_page_with_class_and_family() -> None:
 
 def test_every_log_event_is_in_its_page_and_every_one_listed_is_logged() -> None:
     listed = {cells[0].strip("`"): cells[1] for cells in rows("reference/events.md")}
+    assert len(listed) == len(rows("reference/events.md")), "an event has two rows"
     logged = _logged_events()
     assert listed.pop(LIBRARY_EVENT) == "warning, error, critical"
     assert listed == {event: ", ".join(sorted(levels)) for event, levels in logged.items()}
