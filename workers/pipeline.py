@@ -258,7 +258,7 @@ class Pipeline:
         return settled.state
 
     def _settle(self, claim: Claim, progress: Progress, outcome: Outcome | NextCall | Lost) -> SettledAs:
-        """The only way out of *running*: the call's run and the job's outcome in one transaction.
+        """A worker's only way out of *running*: the call's run and the job's outcome in one transaction.
 
         Postgres that is away is waited for. What fails for what it carries is settled again with less of it. Postgres
         under strain says of neither which it is: then the whole is tried for some minutes before there is less.
@@ -349,6 +349,7 @@ def _log_line(claim: Claim, settled: SettledAs, progress: Progress) -> None:
         feature=claim.job.feature,
         attempt=claim.job.attempt,
         verdict=settled.outcome.verdict,
+        outcome=None if isinstance(settled.outcome, Lost) else settled.outcome.as_settled().get("outcome"),
         state=settled.state,
         reason=getattr(settled.outcome, "reason", None),
         calls=progress.calls,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -32,7 +33,9 @@ def examine(settings: Settings, connection: Connection) -> Iterator[Finding]:
     paused = pauses.list_pauses(connection)
     if paused:
         names = ", ".join(f"{one.kind} {one.name} since {moment(one.paused_at)}" for one in paused)
-        yield Finding("pauses", "note", f"paused: {names}", "`headrace resume` lets it go on.")
+        first = paused[0]
+        command = f"headrace resume --{first.kind} {shlex.quote(first.name)}"
+        yield Finding("pauses", "note", f"paused: {names}", f"`{command}` lets it go on.")
     work = bool(backlog.queued or backlog.scheduled or backlog.running)
     alive = [one for one in workers.alive(connection, settings.worker_silent_s) if not one["draining"]]
     if alive:

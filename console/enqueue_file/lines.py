@@ -121,7 +121,7 @@ def _not_utf8(number: int, error: UnicodeDecodeError) -> NoReturn:
 
 def _read(text: str, number: int, size: int) -> FileLine:
     try:
-        value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        value = json.loads(text.rstrip("\r\n"), parse_constant=_no_number, parse_float=_finite)
     except json.JSONDecodeError as error:
         return FileLine(number, size, None, InvalidInputError(f"is not JSON: {error.msg} at column {error.colno}"))
     except (ValueError, RecursionError) as error:

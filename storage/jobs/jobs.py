@@ -1,4 +1,4 @@
-"""Jobs: what is asked for, what came of it. The four transactions are SQL functions (``storage/jobs/functions/``)."""
+"""Jobs: what is asked for, what came of it. Each transaction is an SQL function (``functions/``)."""
 
 from __future__ import annotations
 

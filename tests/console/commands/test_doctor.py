@@ -228,6 +228,7 @@ def test_what_is_paused_is_worth_knowing(headrace: Headrace, scheduler: Schedule
 
     assert found["pauses"]["verdict"] == "note"
     assert re.search(r"lane batch since .*, tenant Acme since", found["pauses"]["says"])
+    assert "`headrace resume --lane batch`" in found["pauses"]["to_do"]
 
 
 # ------------------------------------------------------------------------------------ what the others say of themselves

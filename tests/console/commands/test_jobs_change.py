@@ -83,7 +83,7 @@ def test_an_ended_job_is_asked_anew_as_a_new_job(client: Client, ready: Fleet, t
     assert client.result(job_id, tenant_id=tenant).state == "cancelled"
     refused = headrace(ready, "jobs", "retry", str(again))
     assert refused.returncode == 2
-    assert "only what ended without an answer" in refused.stdout + refused.stderr
+    assert "only a job that ended without an answer" in refused.stdout + refused.stderr
 
     said_twice = json.loads(headrace(ready, "jobs", "retry", str(job_id)).stdout)
     assert said_twice == {"id": str(again), "repeats": str(job_id), "created": False, "state": "succeeded"}

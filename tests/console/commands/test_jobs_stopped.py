@@ -63,7 +63,7 @@ def test_while_it_waits_for_lines_a_signal_ends_it_at_once_and_a_second_one_in_a
 
     assert waiting.returncode == 130
     assert len((first + out).split()) == len(in_database(ops)) == 2000
-    assert b"the lines up to 2000 are in" in err and b"tail -n +2001 FILE" in err
+    assert b"the lines up to 2000 were enqueued" in err and b"tail -n +2001 FILE" in err
 
     with ops.connection() as holder, holder.transaction():
         _hold_key(holder, tenant, "again")
@@ -93,7 +93,7 @@ def test_a_reader_of_the_ids_that_goes_away_ends_it_after_a_window(
     came = len(in_database(ops))
     assert done.returncode == 141
     assert came in (2000, 4000)
-    assert f"the lines up to {came} are in" in done.stderr.decode()
+    assert f"the lines up to {came} were enqueued" in done.stderr.decode()
     assert b"Traceback" not in done.stderr
 
 

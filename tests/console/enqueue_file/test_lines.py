@@ -23,6 +23,7 @@ def test_blank_lines_and_a_byte_order_mark_are_passed_over_and_numbers_stay_thos
     [
         ("{", "is not JSON: Expecting property name"),
         ("{} {}", "is not JSON: Extra data at column 4"),
+        ('{"a": "b", "c": 1', "is not JSON: Expecting ',' delimiter at column 18"),
         ("[1]", "is not a JSON object"),
         ("null", "is not a JSON object"),
         ('{"a": NaN}', "NaN is not a number"),
