@@ -49,7 +49,9 @@ COMMANDS: Mapping[str, Command] = {
     "producers": Command("console.commands.producers", "app", "Bind database logins that enqueue by SQL to tenants."),
     "limits": Command("console.commands.limits", "app", "Show and change what tenants, users and features may use."),
     "jobs": Command("console.commands.jobs", "app", "Enqueue, list, explain, export, cancel and retry jobs."),
-    "pause": Command("console.commands.pause", "pause", "Pause a tenant, feature or lane; list what is paused."),
+    "pause": Command(
+        "console.commands.pause", "pause", "Pause a tenant, feature or lane; without one, list what is paused."
+    ),
     "resume": Command("console.commands.resume", "resume", "Resume a paused tenant, feature or lane."),
     "spend": Command("console.commands.spend", "app", "Report spend: calls, tokens and cost by UTC day."),
     "prices": Command("console.commands.prices", "app", "List prices, keep them current, reprice past calls."),

@@ -128,7 +128,7 @@ def test_json_that_is_none_or_has_no_end_is_refused_by_name(field: str) -> None:
     for leaf in (object(), b"bytes", {1, 2}, float("inf"), datetime(2030, 1, 1, tzinfo=UTC)):
         error = refusal({**BASE, field: {"a": [leaf]}}, kind)
         assert error.field == field
-        assert "no JSON value" in error.message
+        assert "not a JSON value" in error.message
 
 
 @pytest.mark.parametrize("request_", [None, 5, "text", ["tenant_id"], object()])

@@ -70,7 +70,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path: Path) -> Non
         ("  where: {description: A place.}\n", "", "variables.where", "does not declare it"),
         ("max_output_tokens", "  when: {description: A time.}\nmax_output_tokens", "variables.when", "does not use it"),
         ("max_output_tokens: 200", "max_output_tokens: 200\nmax_output_tokens: 9000", "front matter", "given twice"),
-        ("name: greet", "name: [greet", "front matter", "no YAML"),
+        ("name: greet", "name: [greet", "front matter", "not YAML"),
         (HEAD, "- a list\n", "front matter", "object of names and values"),
         (HEAD, "\n", "front matter", "object of names and values"),
     ],
