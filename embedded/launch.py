@@ -83,11 +83,11 @@ def take_down(directory: Path) -> bool:
         return False
     with locked(run / "lock", within_s=_TURN_WITHIN_S):
         (run / "stay").unlink(missing_ok=True)
-        was_up = _signal_keeper(run, signal.SIGTERM)
+        was_up = _signal_supervisor(run, signal.SIGTERM)
         deadline = time.monotonic() + _KEEPER_STOPS_WITHIN_S
         while is_locked(run / "supervisor.lock"):
             if time.monotonic() > deadline:
-                _signal_keeper(run, signal.SIGKILL)
+                _signal_supervisor(run, signal.SIGKILL)
             time.sleep(_POLL_S)
         leftovers.end_all(paths.known_paths(directory))
         (run / "state.json").unlink(missing_ok=True)
@@ -134,9 +134,9 @@ def _bring_up(directory: Path, account: Account | None, services: frozenset[Serv
                 here = _move_in(directory, account)
             wanted = {name: _ask(name, here, account, current) for name in EVERY_SERVICE if name in services}
         if current is None:
-            _start_keeper(here)
+            _start_supervisor(here)
         else:
-            _signal_keeper(run, signal.SIGHUP)
+            _signal_supervisor(run, signal.SIGHUP)
         if _are_ready(here, wanted, looks=current.looks if current else 0):
             return here
     raise ServiceError("the supervisor of the private services ended repeatedly", hint=_see(directory / "logs"))
@@ -180,7 +180,7 @@ def _server(name: ServiceName, here: Paths, account: Account | None, request: st
     return postgres.prepare(here, account, request) if name == "postgres" else valkey.prepare(here, account, request)
 
 
-def _start_keeper(here: Paths) -> None:
+def _start_supervisor(here: Paths) -> None:
     log_path = here.logs / "supervisor.log"
     with log_path.open("ab") as log:
         start = log.tell()
@@ -223,7 +223,7 @@ def _running_supervisor(run: Path) -> SupervisorState | None:
     return None
 
 
-def _signal_keeper(run: Path, number: int) -> bool:
+def _signal_supervisor(run: Path, number: int) -> bool:
     """Signal the supervisor in lock, if there is one; returns whether there was one."""
     state = _running_supervisor(run)
     if state is None:

@@ -29,9 +29,9 @@ def end_housed(place: Paths) -> None:
 
 
 def _signal_for_unhoused(words: list[str], place: Paths) -> int | None:
-    is_keeper = words[-2:] == ["embedded.supervisor", str(place.directory)]
+    is_supervisor = words[-2:] == ["embedded.supervisor", str(place.directory)]
     is_simulator = "simulator" in words and str(place.port_file) in words
-    return signal.SIGKILL if is_keeper or is_simulator else None
+    return signal.SIGKILL if is_supervisor or is_simulator else None
 
 
 def _signal_for_housed(words: list[str], place: Paths) -> int | None:

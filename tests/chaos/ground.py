@@ -1,4 +1,4 @@
-"""The servers that schedules play on: a private Postgres and Valkey, kept up by their keeper."""
+"""The servers that schedules play on: a private Postgres and Valkey, kept up by their supervisor."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Ground:
         self.endpoints = endpoints
 
     def pid(self, service: str) -> int | None:
-        """The process number of ``postgres`` or ``redis``; None while its keeper starts it again."""
+        """The process number of ``postgres`` or ``redis``; None while its supervisor starts it again."""
         for entry in services.status(self.directory / "services"):
             if entry.name == service and entry.condition == "running":
                 return entry.pid
@@ -47,7 +47,7 @@ class Ground:
         owner = self.endpoints.require_owner()
         return owner.replace("//postgres@", f"//{role}@").replace("/headrace?", f"/{database}?")
 
-    def patiently(self, step: Callable[[psycopg.Connection[dict[str, Any]]], T], *, url: str) -> T:
+    def retry(self, step: Callable[[psycopg.Connection[dict[str, Any]]], T], *, url: str) -> T:
         """Run a step that may be repeated on a connection of its own, until Postgres answers (within a minute)."""
         give_up = time.monotonic() + _BACK_WITHIN_S
         while True:

@@ -116,7 +116,7 @@ def _wait_until_all_ended(on: Stage) -> None:
     give_up = time.monotonic() + ENDED_WITHIN_S
     while time.monotonic() < give_up:
         on.keep_up()
-        row = on.ground.patiently(lambda connection: connection.execute(_NOTHING_LEFT).fetchone(), url=on.superuser_url)
+        row = on.ground.retry(lambda connection: connection.execute(_NOTHING_LEFT).fetchone(), url=on.superuser_url)
         if row is not None and row["nothing_left"]:
             return
         time.sleep(0.1)

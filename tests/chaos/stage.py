@@ -217,7 +217,7 @@ class Stage:
                 return False
 
         eventually(wire_is_well, within_s=_BACK_WITHIN_S, why="the wire answers again")
-        self.ground.patiently(lambda connection: connection.execute("select 1"), url=self.superuser_url)
+        self.ground.retry(lambda connection: connection.execute("select 1"), url=self.superuser_url)
 
         def all_ready() -> bool:
             self.keep_up()
@@ -265,8 +265,8 @@ def stage(ground: Ground, name: str) -> Iterator[Stage]:
     directory = ground.directory / name
     directory.mkdir()
     owner = ground.endpoints.require_owner()
-    ground.patiently(lambda connection: connection.execute(f"drop database if exists {name} with (force)"), url=owner)
-    ground.patiently(lambda connection: connection.execute(f"create database {name} template {TEMPLATE}"), url=owner)
+    ground.retry(lambda connection: connection.execute(f"drop database if exists {name} with (force)"), url=owner)
+    ground.retry(lambda connection: connection.execute(f"create database {name} template {TEMPLATE}"), url=owner)
     urls = Urls(
         app=ground.url("headrace_app", name),
         ops=ground.url("headrace_ops", name),
@@ -298,4 +298,4 @@ def stage(ground: Ground, name: str) -> Iterator[Stage]:
         client.close()
         fleet.close()
         with contextlib.suppress(psycopg.OperationalError):
-            ground.patiently(lambda connection: connection.execute(f"drop database {name} with (force)"), url=owner)
+            ground.retry(lambda connection: connection.execute(f"drop database {name} with (force)"), url=owner)

@@ -45,7 +45,7 @@ def test_actions_name_what_they_are_done_to(seed: int) -> None:
             assert action.fault in FAULTS
             assert action.target in ("openai", "anthropic", "both")
         if action.kind is Kind.FREEZE_WORKER:
-            assert action.lasts_s > SILENT_S  # else its jobs would not be taken back
+            assert action.lasts_s > SILENT_S  # else its jobs would not be reclaimed
 
 
 def test_the_five_schedules_of_the_suite_have_every_card_between_them() -> None:

@@ -94,7 +94,7 @@ def figures(stage: Stage) -> Figures:
             longest_pause_s=_longest_pause_s(stage),
         )
 
-    return stage.ground.patiently(read, url=stage.superuser_url)
+    return stage.ground.retry(read, url=stage.superuser_url)
 
 
 def breaches(stage: Stage, ledger: Ledger) -> list[str]:
@@ -112,7 +112,7 @@ def breaches(stage: Stage, ledger: Ledger) -> list[str]:
         return broken
 
     return [
-        *stage.ground.patiently(read, url=stage.urls.ops),
+        *stage.ground.retry(read, url=stage.urls.ops),
         *ledger.breaches,
         *_told_twice(stage),
         *(f"{one.name} ended by itself with {one.code}: {one.said}" for one in stage.own_ends),

@@ -40,8 +40,8 @@ def main() -> int:
 def _breaks(here: Ground, name: str, given: argparse.Namespace, seed: int) -> bool:
     database = f"hostile_{name}"
     owner = here.endpoints.require_owner()
-    here.patiently(lambda c: c.execute(f"drop database if exists {database} with (force)"), url=owner)
-    here.patiently(lambda c: c.execute(f"create database {database} template chaos_template"), url=owner)
+    here.retry(lambda c: c.execute(f"drop database if exists {database} with (force)"), url=owner)
+    here.retry(lambda c: c.execute(f"create database {database} template chaos_template"), url=owner)
     urls = Urls(
         app=here.url("headrace_app", database),
         ops=here.url("headrace_ops", database),
@@ -60,7 +60,7 @@ def _breaks(here: Ground, name: str, given: argparse.Namespace, seed: int) -> bo
     ratio = beside.p99_s / without.p99_s
     print(f"{name}: p99 {ratio:.2f} of {1000 * without.p99_s:.0f} ms; {beside}; {len(breaches)} breaches", flush=True)
     print("".join(f"    BREACH {one}\n" for one in breaches), end="", flush=True)
-    here.patiently(lambda c: c.execute(f"drop database {database} with (force)"), url=owner)
+    here.retry(lambda c: c.execute(f"drop database {database} with (force)"), url=owner)
     return bool(breaches)
 
 

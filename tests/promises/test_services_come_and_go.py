@@ -70,7 +70,7 @@ class Services:
         assert stop(self.directory)
 
     def kill(self, name: str, how: signal.Signals) -> None:
-        """End one server the hard way, and wait until its keeper has started it again."""
+        """End one server the hard way, and wait until its supervisor has started it again."""
         before = self._one(name)
         assert before.pid is not None
         os.kill(before.pid, how)

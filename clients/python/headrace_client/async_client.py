@@ -41,14 +41,14 @@ class AsyncClient:
     async def enqueue(self, *, conn: psycopg.AsyncConnection[Any] | None = None, **fields: Unpack[Fields]) -> JobId:
         """See :meth:`headrace_client.Client.enqueue`."""
         work = steps.enqueue(fields)
-        return await (run(work, self._patiently) if conn is None else run_on(conn, work))
+        return await (run(work, self._until_answered) if conn is None else run_on(conn, work))
 
     async def enqueue_many(
         self, requests: Iterable[Fields], *, conn: psycopg.AsyncConnection[Any] | None = None
     ) -> Batch:
         """See :meth:`headrace_client.Client.enqueue_many`."""
         work = steps.enqueue_many(requests)
-        return await (run(work, self._patiently) if conn is None else run_on(conn, work))
+        return await (run(work, self._until_answered) if conn is None else run_on(conn, work))
 
     async def result(
         self,
@@ -61,7 +61,7 @@ class AsyncClient:
     ) -> Result:
         """See :meth:`headrace_client.Client.result`."""
         work = steps.result(job_id, tenant_id, timeout, must_end=must_end)
-        return await (run(work, self._patiently) if conn is None else run_on(conn, work, waits=bool(timeout)))
+        return await (run(work, self._until_answered) if conn is None else run_on(conn, work, waits=bool(timeout)))
 
     def finish(self) -> None:
         """Close the connections of every event loop without waiting, where no loop runs any more."""
@@ -71,7 +71,7 @@ class AsyncClient:
         """Close the connections of this event loop."""
         await self._connections.close()
 
-    async def _patiently(self, statement: Statement) -> Rows:
+    async def _until_answered(self, statement: Statement) -> Rows:
         patience = Patience(self._patience_s)
         while True:
             try:

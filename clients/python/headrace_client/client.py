@@ -51,7 +51,7 @@ class Client:
         as it was; an error of Postgres on ``conn`` is raised unchanged.
         """
         work = steps.enqueue(fields)
-        return run(work, self._patiently) if conn is None else run_on(conn, work)
+        return run(work, self._until_answered) if conn is None else run_on(conn, work)
 
     def enqueue_many(self, requests: Iterable[Fields], *, conn: psycopg.Connection[Any] | None = None) -> Batch:
         """Enqueue many jobs; refused requests are reported, valid ones are enqueued.
@@ -59,7 +59,7 @@ class Client:
         Atomic per tenant and chunk (1,000 jobs of 4 MB together); with ``conn``, all in the caller's own transaction.
         """
         work = steps.enqueue_many(requests)
-        return run(work, self._patiently) if conn is None else run_on(conn, work)
+        return run(work, self._until_answered) if conn is None else run_on(conn, work)
 
     def result(
         self,
@@ -78,13 +78,13 @@ class Client:
         that is not this tenant's.
         """
         work = steps.result(job_id, tenant_id, timeout, must_end=must_end)
-        return run(work, self._patiently) if conn is None else run_on(conn, work, waits=bool(timeout))
+        return run(work, self._until_answered) if conn is None else run_on(conn, work, waits=bool(timeout))
 
     def close(self) -> None:
         """Close the connections."""
         self._connections.close()
 
-    def _patiently(self, statement: Statement) -> Rows:
+    def _until_answered(self, statement: Statement) -> Rows:
         patience = Patience(self._patience_s)
         while True:
             try:
